@@ -1,0 +1,372 @@
+//! The one error of the crate.
+//!
+//! An [`Error`] is what travels in reply sequences, what a promise that failed gives to each of its readers, and what `?` makes of
+//! any error of yours. It is cheap to clone (a failure is handed out as often as it is read), `Send + Sync`, and opaque: ask it
+//! questions ([`is_cancelled`](Error::is_cancelled), [`is_closed`](Error::is_closed)) instead of matching variants.
+//!
+//! ```
+//! use miniagents::{Error, Result};
+//!
+//! fn parse(text: &str) -> Result<u16> {
+//!     Ok(text.parse()?)
+//! }
+//!
+//! let error = parse("many").unwrap_err();
+//! assert_eq!(error.type_name(), "ParseIntError");
+//! assert_eq!(error.to_string(), "invalid digit found in string");
+//! assert!(error.downcast_ref::<std::num::ParseIntError>().is_some());
+//! ```
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// What most functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any failure, cheap to clone and to send.
+///
+/// Like `anyhow::Error` it does not implement [`std::error::Error`] itself, which is what lets `?` turn every error into it; it
+/// converts into `Box<dyn std::error::Error + Send + Sync>` where one is needed.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    /// The aliases of the agents that it came out of, innermost first; empty while no agent has failed with it.
+    agent_trace: OnceLock<Vec<String>>,
+    /// Whether it was reported already, so that every failure is reported once.
+    logged: AtomicBool,
+}
+
+enum Kind {
+    /// An error of the user or of a library, made by `?`.
+    Wrapped {
+        error: Box<dyn StdError + Send + Sync>,
+        type_name: &'static str,
+    },
+    /// An error of this crate.
+    Own {
+        what: What,
+        message: String,
+        source: Option<Error>,
+    },
+}
+
+/// The failures that this crate itself knows; [`Error::type_name`] gives these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// A sentence and nothing more.
+    Message,
+    /// The work behind a handle was stopped.
+    Cancelled,
+    /// Something was appended after the end.
+    AppenderClosed,
+    /// Something was appended before the beginning.
+    AppenderNotOpen,
+    /// No context is active where one is needed.
+    NoActiveContext,
+    /// A value that cannot be what it should be.
+    Value,
+    /// A task, a source or a handler panicked.
+    Panic,
+    /// Nothing can ever run again.
+    Deadlock,
+    /// A server could not be reached, or refused, or broke off.
+    Http,
+}
+
+impl What {
+    fn type_name(self) -> &'static str {
+        match self {
+            What::Message => "Error",
+            What::Cancelled => "CancelledError",
+            What::AppenderClosed => "AppenderClosedError",
+            What::AppenderNotOpen => "AppenderNotOpenError",
+            What::NoActiveContext => "NoActiveContextError",
+            What::Value => "ValueError",
+            What::Panic => "PanicError",
+            What::Deadlock => "DeadlockError",
+            What::Http => "HttpError",
+        }
+    }
+}
+
+impl Error {
+    fn from_kind(kind: Kind) -> Self {
+        Error(Arc::new(Inner {
+            kind,
+            agent_trace: OnceLock::new(),
+            logged: AtomicBool::new(false),
+        }))
+    }
+
+    /// An error that says `message` and nothing more; its type name is `Error`.
+    ///
+    /// ```
+    /// let error = miniagents::Error::msg("the cupboard is empty");
+    /// assert_eq!(error.to_string(), "the cupboard is empty");
+    /// ```
+    pub fn msg(message: impl fmt::Display) -> Self {
+        Self::own(What::Message, message)
+    }
+
+    pub(crate) fn own(what: What, message: impl fmt::Display) -> Self {
+        Self::from_kind(Kind::Own {
+            what,
+            message: message.to_string(),
+            source: None,
+        })
+    }
+
+    #[allow(dead_code, reason = "used by the features that talk to the outside")]
+    pub(crate) fn own_because(
+        what: What,
+        message: impl fmt::Display,
+        source: impl Into<Error>,
+    ) -> Self {
+        Self::from_kind(Kind::Own {
+            what,
+            message: message.to_string(),
+            source: Some(source.into()),
+        })
+    }
+
+    /// What a panic says, as an error.
+    pub(crate) fn from_panic(place: &str, payload: &(dyn Any + Send)) -> Self {
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("the panic carried no text");
+        Self::own(What::Panic, format_args!("{place} panicked: {text}"))
+    }
+
+    /// This error with a sentence in front; the original becomes its [`source`](Error::source) and keeps answering the questions.
+    ///
+    /// ```
+    /// let error = miniagents::Error::msg("connection refused").context("the search agent found nothing");
+    /// assert_eq!(error.to_string(), "the search agent found nothing");
+    /// assert_eq!(error.source().unwrap().to_string(), "connection refused");
+    /// ```
+    #[must_use]
+    pub fn context(self, message: impl fmt::Display) -> Self {
+        let what = match &self.0.kind {
+            Kind::Own { what, .. } => *what,
+            Kind::Wrapped { .. } => What::Message,
+        };
+        Self::from_kind(Kind::Own {
+            what,
+            message: message.to_string(),
+            source: Some(self),
+        })
+    }
+
+    /// The name of the error's type without its path: `ParseIntError` for an error of the standard library, the name of your
+    /// struct or enum for yours, and the name of the failure (`CancelledError`, `AppenderClosedError`, …) for one of this crate.
+    /// Error messages begin with it.
+    pub fn type_name(&self) -> &str {
+        match &self.0.kind {
+            Kind::Wrapped { type_name, .. } => short_type_name(type_name),
+            Kind::Own { what, .. } => what.type_name(),
+        }
+    }
+
+    /// What caused this error, when it was made with [`context`](Error::context) or by this crate on top of another one.
+    pub fn source(&self) -> Option<&Error> {
+        match &self.0.kind {
+            Kind::Wrapped { .. } => None,
+            Kind::Own { source, .. } => source.as_ref(),
+        }
+    }
+
+    /// The error that `?` was given, or one in its chain of sources, if it is an `E`.
+    pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
+        match &self.0.kind {
+            Kind::Wrapped { error, .. } => {
+                let mut next: Option<&(dyn StdError + 'static)> = Some(&**error);
+                while let Some(error) = next {
+                    if let Some(found) = error.downcast_ref::<E>() {
+                        return Some(found);
+                    }
+                    next = error.source();
+                }
+                None
+            }
+            Kind::Own { source, .. } => source.as_ref().and_then(Error::downcast_ref),
+        }
+    }
+
+    pub(crate) fn is(&self, what: What) -> bool {
+        match &self.0.kind {
+            Kind::Wrapped { .. } => false,
+            Kind::Own { what: own, .. } => *own == what,
+        }
+    }
+
+    /// Whether the work behind a handle was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.is(What::Cancelled)
+    }
+
+    /// Whether something was sent, replied or appended after the end.
+    pub fn is_closed(&self) -> bool {
+        self.is(What::AppenderClosed)
+    }
+
+    /// Whether something was appended before the appender was opened.
+    pub fn is_not_open(&self) -> bool {
+        self.is(What::AppenderNotOpen)
+    }
+
+    /// Whether a context was needed and none was active.
+    pub fn is_no_context(&self) -> bool {
+        self.is(What::NoActiveContext)
+    }
+
+    /// Whether a value was refused: a number that JSON cannot hold, a template without its field, fields that do not fit a type.
+    pub fn is_value(&self) -> bool {
+        self.is(What::Value)
+    }
+
+    /// Whether a task, a source of pieces or a handler panicked.
+    pub fn is_panic(&self) -> bool {
+        self.is(What::Panic)
+    }
+
+    /// Whether the program could never have gone on: nothing was ready, no timer was armed, nothing outside could wake it.
+    pub fn is_deadlock(&self) -> bool {
+        self.is(What::Deadlock)
+    }
+
+    /// Whether a server could not be reached, refused, or broke off.
+    pub fn is_http(&self) -> bool {
+        self.is(What::Http)
+    }
+
+    /// The aliases of the agents that failed with it, innermost first; empty if it did not come out of an agent.
+    pub fn agent_trace(&self) -> &[String] {
+        self.0.agent_trace.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes the agents that it came out of. The first note stays: it is the innermost.
+    #[allow(dead_code, reason = "used by the agent layer")]
+    pub(crate) fn note_agent_trace(&self, trace: impl FnOnce() -> Vec<String>) {
+        self.0.agent_trace.get_or_init(trace);
+    }
+
+    /// Marks it as reported; true for the first who asks.
+    #[allow(dead_code, reason = "used by the promise layer")]
+    pub(crate) fn mark_logged(&self) -> bool {
+        !self.0.logged.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether both are clones of one failure.
+    pub fn ptr_eq(&self, other: &Error) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// `some::path::Name<other::Path>` as `Name`.
+pub(crate) fn short_type_name(full: &str) -> &str {
+    let without_generics = full.split('<').next().unwrap_or(full);
+    without_generics
+        .rsplit("::")
+        .next()
+        .unwrap_or(without_generics)
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kind {
+            Kind::Wrapped { error, .. } => fmt::Display::fmt(error, f),
+            Kind::Own { message, .. } => f.write_str(message),
+        }
+    }
+}
+
+/// The message, its causes and the agent trace, on lines of their own: what `main` prints when it returns the error.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.type_name())?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, "\n  caused by {}: {error}", error.type_name())?;
+            cause = error.source();
+        }
+        if !self.agent_trace().is_empty() {
+            write!(f, "\n  agent trace: {}", self.agent_trace().join(" <- "))?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for Error {
+    fn from(error: E) -> Self {
+        Error::from_kind(Kind::Wrapped {
+            error: Box::new(error),
+            type_name: std::any::type_name::<E>(),
+        })
+    }
+}
+
+impl From<Error> for Box<dyn StdError + Send + Sync> {
+    fn from(error: Error) -> Self {
+        struct Boxed(Error);
+        impl fmt::Debug for Boxed {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+        impl fmt::Display for Boxed {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+        impl StdError for Boxed {}
+        Box::new(Boxed(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_are_one_failure_and_are_logged_once() {
+        let error = Error::msg("boom");
+        let clone = error.clone();
+        assert!(error.ptr_eq(&clone));
+        assert!(error.mark_logged());
+        assert!(!clone.mark_logged());
+    }
+
+    #[test]
+    fn type_names_lose_path_and_generics() {
+        assert_eq!(short_type_name("a::b::Name"), "Name");
+        assert_eq!(short_type_name("a::Name<b::Other>"), "Name");
+        assert_eq!(
+            Error::own(What::Cancelled, "stopped").type_name(),
+            "CancelledError"
+        );
+    }
+
+    #[test]
+    fn it_is_send_and_sync() {
+        fn check<T: Send + Sync + Clone>() {}
+        check::<Error>();
+    }
+
+    #[test]
+    fn debug_shows_causes_and_agents() {
+        let error = Error::msg("inner").context("outer");
+        error.note_agent_trace(|| vec!["A".into(), "B".into()]);
+        error.note_agent_trace(|| vec!["C".into()]);
+        assert_eq!(
+            format!("{error:?}"),
+            "Error: outer\n  caused by Error: inner\n  agent trace: A <- B"
+        );
+    }
+}
