@@ -74,6 +74,8 @@ pub(crate) enum What {
     Panic,
     /// Nothing can ever run again.
     Deadlock,
+    /// The time was over.
+    Timeout,
     /// A server could not be reached, or refused, or broke off.
     Http,
 }
@@ -89,6 +91,7 @@ impl What {
             What::Value => "ValueError",
             What::Panic => "PanicError",
             What::Deadlock => "DeadlockError",
+            What::Timeout => "TimeoutError",
             What::Http => "HttpError",
         }
     }
@@ -239,6 +242,11 @@ impl Error {
     /// Whether the program could never have gone on: nothing was ready, no timer was armed, nothing outside could wake it.
     pub fn is_deadlock(&self) -> bool {
         self.is(What::Deadlock)
+    }
+
+    /// Whether something did not come in time.
+    pub fn is_timeout(&self) -> bool {
+        self.is(What::Timeout)
     }
 
     /// Whether a server could not be reached, refused, or broke off.

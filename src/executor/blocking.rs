@@ -33,9 +33,9 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use futures_lite::Stream;
@@ -108,6 +108,74 @@ fn work() {
             return;
         }
         pool = woken;
+    }
+}
+
+/// Wakes `waker` when that time has come, by a thread that sleeps until then.
+///
+/// Asking again for the same waker replaces its time.
+pub(crate) fn wake_at(time: Instant, waker: &Waker) {
+    let mut alarm = ALARM.lock().unwrap_or_else(PoisonError::into_inner);
+    match alarm
+        .calls
+        .iter_mut()
+        .find(|(_, known)| known.will_wake(waker))
+    {
+        Some((known, _)) => *known = time,
+        None => alarm.calls.push((time, waker.clone())),
+    }
+    if alarm.runs {
+        CALL_CAME.notify_one();
+    } else {
+        let started = thread::Builder::new()
+            .name("miniagents-alarm".into())
+            .spawn(ring);
+        alarm.runs = started.is_ok();
+        if !alarm.runs {
+            // Without a thread that sleeps, the host has to ask again and again until it is time.
+            let calls = std::mem::take(&mut alarm.calls);
+            drop(alarm);
+            calls.into_iter().for_each(|(_, waker)| waker.wake());
+        }
+    }
+}
+
+/// Who wants to be woken when, and whether the thread runs that does it.
+struct Alarm {
+    calls: Vec<(Instant, Waker)>,
+    runs: bool,
+}
+
+static ALARM: Mutex<Alarm> = Mutex::new(Alarm {
+    calls: Vec::new(),
+    runs: false,
+});
+static CALL_CAME: Condvar = Condvar::new();
+
+/// What the alarm's thread does: sleep until the next call, and leave when there is none.
+fn ring() {
+    let mut alarm = ALARM.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let now = Instant::now();
+        let calls = std::mem::take(&mut alarm.calls);
+        let (due, later): (Vec<_>, Vec<_>) = calls.into_iter().partition(|(time, _)| *time <= now);
+        alarm.calls = later;
+        if !due.is_empty() {
+            drop(alarm);
+            due.into_iter().for_each(|(_, waker)| waker.wake());
+            alarm = ALARM.lock().unwrap_or_else(PoisonError::into_inner);
+            continue;
+        }
+        let next = alarm.calls.iter().map(|(time, _)| *time).min();
+        let wait = next.map_or(IDLE, |next| next.saturating_duration_since(now));
+        let (woken, waited) = CALL_CAME
+            .wait_timeout(alarm, wait)
+            .unwrap_or_else(PoisonError::into_inner);
+        alarm = woken;
+        if waited.timed_out() && alarm.calls.is_empty() {
+            alarm.runs = false;
+            return;
+        }
     }
 }
 

@@ -1,0 +1,343 @@
+//! What an executor consists of, and what is current on this thread.
+
+use std::cell::{Cell, RefCell};
+use std::ptr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use super::ready_queue::ReadyQueue;
+use super::task::Runnable;
+use super::task_local::Locals;
+use super::timer::{Clock, Timers};
+use super::waker::{Inbox, LentWaker, TaskId};
+
+/// The parts of one executor.
+pub(crate) struct Core {
+    pub(crate) ready: ReadyQueue,
+    /// Every task that has not ended.
+    table: RefCell<Table>,
+    pub(crate) timers: RefCell<Timers>,
+    pub(crate) clock: Clock,
+    pub(crate) inbox: Arc<Inbox>,
+    /// The waker that is lent to one task after the other; empty while it is lent.
+    lent: Cell<Option<LentWaker>>,
+    /// The tasks whose waker somebody keeps, or kept.
+    kept: RefCell<Vec<TaskId>>,
+    /// Whether it is being polled just now.
+    polling: Cell<bool>,
+    /// How many runs have been started, which numbers them.
+    pub(crate) runs: Cell<u64>,
+}
+
+/// Tasks by number. A place is used again under another number.
+#[derive(Default)]
+struct Table {
+    places: Vec<(u32, Option<Rc<dyn Runnable>>)>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    fn insert(&mut self, task: Rc<dyn Runnable>) -> TaskId {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push((0, None));
+            u32::try_from(self.places.len() - 1).expect("four billion tasks at once")
+        });
+        let (count, entry) = &mut self.places[place as usize];
+        *entry = Some(task);
+        u64::from(*count) << 32 | u64::from(place)
+    }
+
+    fn get(&self, id: TaskId) -> Option<&Rc<dyn Runnable>> {
+        let (count, entry) = self.places.get(id as u32 as usize)?;
+        entry.as_ref().filter(|_| *count == (id >> 32) as u32)
+    }
+
+    fn remove(&mut self, id: TaskId) -> Option<Rc<dyn Runnable>> {
+        self.get(id)?;
+        let (count, entry) = &mut self.places[id as u32 as usize];
+        *count = count.wrapping_add(1);
+        self.free.push(id as u32);
+        entry.take()
+    }
+}
+
+impl Core {
+    pub(crate) fn new(clock: Clock) -> Rc<Self> {
+        let core = Rc::new(Core {
+            ready: ReadyQueue::default(),
+            table: RefCell::default(),
+            timers: RefCell::default(),
+            clock,
+            inbox: Arc::new(Inbox::new()),
+            lent: Cell::new(None),
+            kept: RefCell::default(),
+            polling: Cell::new(false),
+            runs: Cell::new(0),
+        });
+        CORES.with_borrow_mut(|cores| {
+            cores.retain(|known| known.strong_count() > 0);
+            cores.push(Rc::downgrade(&core));
+        });
+        core
+    }
+
+    /// Takes a task in and puts it at the end of the ready queue.
+    pub(crate) fn admit(&self, task: Rc<dyn Runnable>) {
+        let id = self.table.borrow_mut().insert(task.clone());
+        task.header().id.set(id);
+        schedule(task);
+    }
+
+    /// The tasks that have not ended, in no particular order.
+    pub(crate) fn tasks(&self) -> Vec<Rc<dyn Runnable>> {
+        self.table
+            .borrow()
+            .places
+            .iter()
+            .filter_map(|(_, task)| task.clone())
+            .collect()
+    }
+
+    /// Gives `task` its turn.
+    pub(crate) fn run(&self, task: &Rc<dyn Runnable>) {
+        let ended = self.inside(task, |cx| task.clone().turn(cx));
+        if ended {
+            self.end(task);
+        }
+    }
+
+    /// Tells everybody who waits for `task` that it has ended.
+    fn end(&self, task: &Rc<dyn Runnable>) {
+        let header = task.header();
+        let entry = self.table.borrow_mut().remove(header.id.get());
+        drop(entry);
+        header.end();
+    }
+
+    /// Takes a task out that is not going to be run any more.
+    pub(crate) fn dismiss(&self, task: &Rc<dyn Runnable>) {
+        task.header().queued.set(true); // whoever wakes it from now on does nothing
+        self.ready.remove(task);
+        self.end(task);
+    }
+
+    /// Does `body` as `task`: with its waker and its locals.
+    pub(crate) fn inside<R>(
+        &self,
+        task: &Rc<dyn Runnable>,
+        body: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        let header = task.header();
+        header.queued.set(false);
+        if let Some(own) = header.waker.get() {
+            return as_current(task, own.waker(), body);
+        }
+        let lent = self
+            .lent
+            .take()
+            .unwrap_or_else(|| LentWaker::new(&self.inbox));
+        let result = as_current(task, lent.lend_to(header.id.get()), body);
+        if !lent.is_kept() {
+            self.lent.set(Some(lent));
+        } else if !header.has_ended() {
+            self.kept.borrow_mut().push(header.id.get());
+            let _ = header.waker.set(lent);
+        }
+        result
+    }
+
+    /// Puts those that were woken from other threads at the end of the ready queue.
+    pub(crate) fn collect_mail(&self) {
+        if !self.inbox.is_empty() {
+            for id in self.inbox.take_woken() {
+                self.schedule_by_id(id);
+            }
+        }
+    }
+
+    fn schedule_by_id(&self, id: TaskId) {
+        let task = self.table.borrow().get(id).cloned();
+        if let Some(task) = task {
+            schedule(task);
+        }
+    }
+
+    /// Whether something outside could still wake a task: somebody keeps a waker.
+    pub(crate) fn may_be_woken(&self) -> bool {
+        let table = self.table.borrow();
+        self.kept.borrow_mut().retain(|id| table.get(*id).is_some());
+        self.kept.borrow().iter().any(|id| {
+            table
+                .get(*id)
+                .and_then(|task| task.header().waker.get())
+                .is_some_and(LentWaker::is_kept)
+        })
+    }
+
+    /// Makes this the current executor of the thread until the guard is dropped.
+    pub(crate) fn enter(self: &Rc<Self>) -> Entered {
+        let core = CURRENT.with(|current| current.core.replace(Some(self.clone())));
+        Entered {
+            outer: core,
+            polling: self.polling.replace(true),
+        }
+    }
+}
+
+/// Ends every task that is left: their futures are dropped, whoever waits for them is told.
+impl Drop for Core {
+    fn drop(&mut self) {
+        let tasks = self.tasks();
+        for task in tasks {
+            task.clone().abandon();
+            self.end(&task);
+        }
+    }
+}
+
+/// While it lives, an executor is the current one.
+pub(crate) struct Entered {
+    outer: Option<Rc<Core>>,
+    polling: bool,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let inner = CURRENT.with(|current| current.core.replace(self.outer.take()));
+        if let Some(core) = inner {
+            core.polling.set(self.polling);
+        }
+    }
+}
+
+/// What is current on a thread.
+struct Current {
+    /// The executor that polls; empty while none does.
+    core: RefCell<Option<Rc<Core>>>,
+    /// The executor of what is done outside of any executor of ours; empty if none was appointed.
+    appointed: RefCell<Option<Rc<Core>>>,
+    /// The task that is polled; empty outside of tasks.
+    task: RefCell<Option<Rc<dyn Runnable>>>,
+    /// Where the waker points that the task is polled with.
+    waker: Cell<*const ()>,
+    /// The values of the task, or of the thread outside of tasks.
+    locals: RefCell<Locals>,
+}
+
+thread_local! {
+    static CURRENT: Current = const {
+        Current {
+            core: RefCell::new(None),
+            appointed: RefCell::new(None),
+            task: RefCell::new(None),
+            waker: Cell::new(ptr::null()),
+            locals: RefCell::new(Locals::empty()),
+        }
+    };
+    static CORES: RefCell<Vec<Weak<Core>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The executor that polls just now, or else the one appointed for this thread.
+pub(crate) fn current() -> Option<Rc<Core>> {
+    CURRENT.with(|current| {
+        let core = current.core.borrow();
+        core.clone().or_else(|| current.appointed.borrow().clone())
+    })
+}
+
+/// Appoints the executor for what is done on this thread outside of any of ours.
+pub(crate) fn appoint(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
+    CURRENT.with(|current| current.appointed.replace(core))
+}
+
+/// The executor that polls just now.
+///
+/// # Panics
+///
+/// If there is none: what was called needs one.
+#[track_caller]
+pub(crate) fn expect_current(what: &str) -> Rc<Core> {
+    current().unwrap_or_else(|| {
+        panic!(
+            "{what} needs an executor of miniagents on this thread: call it from inside of \
+             `MiniAgents::run`, `MiniAgents::scope`, `Executor::run` or `Executor::block_on`"
+        )
+    })
+}
+
+/// The values of the current task, or of the thread outside of tasks.
+pub(crate) fn with_locals<R>(body: impl FnOnce(&mut Locals) -> R) -> R {
+    CURRENT.with(|current| body(&mut current.locals.borrow_mut()))
+}
+
+/// The task that is being polled with `waker`, if that is its own.
+pub(crate) fn current_task_of(waker: &Waker) -> Option<Rc<dyn Runnable>> {
+    CURRENT.with(|current| {
+        if current.waker.get() == waker.data() {
+            current.task.borrow().clone()
+        } else {
+            None
+        }
+    })
+}
+
+fn as_current<R>(
+    task: &Rc<dyn Runnable>,
+    waker: &Waker,
+    body: impl FnOnce(&mut Context<'_>) -> R,
+) -> R {
+    /// Puts back what was current before, also when `body` panics.
+    struct Restore<'a> {
+        task: &'a Rc<dyn Runnable>,
+        outer_task: Option<Rc<dyn Runnable>>,
+        outer_waker: *const (),
+        outer_locals: Locals,
+    }
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            CURRENT.with(|current| {
+                current.task.replace(self.outer_task.take());
+                current.waker.set(self.outer_waker);
+                let locals = current
+                    .locals
+                    .replace(std::mem::take(&mut self.outer_locals));
+                self.task.header().locals.replace(locals);
+            });
+        }
+    }
+
+    let _restore = CURRENT.with(|current| Restore {
+        task,
+        outer_task: current.task.replace(Some(task.clone())),
+        outer_waker: current.waker.replace(waker.data()),
+        outer_locals: current.locals.replace(task.header().locals.take()),
+    });
+    body(&mut Context::from_waker(waker))
+}
+
+/// Puts a task at the end of its ready queue, once.
+pub(crate) fn schedule(task: Rc<dyn Runnable>) {
+    if task.header().queued.replace(true) {
+        return;
+    }
+    if let Some(core) = task.header().core.upgrade() {
+        core.ready.push(task);
+        if !core.polling.get() {
+            core.inbox.wake_hosts();
+        }
+    }
+}
+
+/// Schedules the task of that number if its executor is on this thread; false if it is not found.
+pub(crate) fn schedule_here(inbox: &Arc<Inbox>, id: TaskId) -> bool {
+    let is_its = |core: &Rc<Core>| Arc::ptr_eq(&core.inbox, inbox);
+    let polling = CURRENT.try_with(|current| current.core.borrow().clone().filter(is_its));
+    let core = polling.ok().flatten().or_else(|| {
+        CORES
+            .try_with(|cores| cores.borrow().iter().filter_map(Weak::upgrade).find(is_its))
+            .ok()
+            .flatten()
+    });
+    core.inspect(|core| core.schedule_by_id(id)).is_some()
+}

@@ -1,0 +1,36 @@
+//! The queue of tasks that can go on.
+//!
+//! First in, first out. One *turn* of the executor takes what was ready when it began; what becomes
+//! ready meanwhile waits for the next turn. A task stands in the queue at most once.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::task::Runnable;
+
+/// Tasks that can go on, in the order in which they became ready.
+#[derive(Default)]
+pub(crate) struct ReadyQueue {
+    tasks: RefCell<VecDeque<Rc<dyn Runnable>>>,
+}
+
+impl ReadyQueue {
+    pub(crate) fn push(&self, task: Rc<dyn Runnable>) {
+        self.tasks.borrow_mut().push_back(task);
+    }
+
+    pub(crate) fn pop(&self) -> Option<Rc<dyn Runnable>> {
+        self.tasks.borrow_mut().pop_front()
+    }
+
+    pub(crate) fn remove(&self, task: &Rc<dyn Runnable>) {
+        self.tasks
+            .borrow_mut()
+            .retain(|ready| !Rc::ptr_eq(ready, task));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.borrow().len()
+    }
+}

@@ -1,0 +1,247 @@
+//! Polling the executor: as a future of anybody's, or by blocking the thread.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use super::blocking::wake_at;
+use super::core::Core;
+use super::task::{Header, Runnable};
+use crate::error::{Error, Result, What};
+
+/// After so many turns of tasks a run lets its host do something else.
+const TURNS_PER_POLL: usize = 1024;
+
+/// Runs a future and the tasks of its executor, made by [`Executor::run`](super::Executor::run).
+#[must_use = "an executor runs only while a run of it is polled"]
+pub struct Run<F: Future> {
+    core: Rc<Core>,
+    number: u64,
+    main: Rc<Main>,
+    future: Pin<Box<F>>,
+    started: bool,
+    /// Whether whoever polls sleeps until the next timer by itself.
+    host_keeps_time: bool,
+}
+
+/// The place of a run's own future in the ready queue.
+struct Main {
+    header: Header,
+    /// Its turn came while another run of the same executor was polled.
+    due: Cell<bool>,
+    /// Who polls the run.
+    host: RefCell<Option<Waker>>,
+}
+
+impl Runnable for Main {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn turn(self: Rc<Self>, _: &mut Context<'_>) -> bool {
+        self.due.set(true);
+        let host = self.host.borrow().clone();
+        if let Some(host) = host {
+            host.wake();
+        }
+        false
+    }
+
+    fn abandon(self: Rc<Self>) {}
+}
+
+impl<F: Future> Run<F> {
+    pub(crate) fn new(core: &Rc<Core>, future: F) -> Self {
+        let number = core.runs.get();
+        core.runs.set(number + 1);
+        let main = Main {
+            header: Header::new(core, None),
+            due: Cell::new(false),
+            host: RefCell::new(None),
+        };
+        Run {
+            core: core.clone(),
+            number,
+            main: Rc::new(main),
+            future: Box::pin(future),
+            started: false,
+            host_keeps_time: false,
+        }
+    }
+
+    /// Blocks the thread until the future is ready.
+    pub(crate) fn block(mut self) -> Result<F::Output> {
+        self.host_keeps_time = true;
+        let core = self.core.clone();
+        let parker = Arc::new(Parker {
+            thread: thread::current(),
+            notified: AtomicBool::new(false),
+        });
+        let waker = Waker::from(parker.clone());
+        let mut run = pin!(self);
+        loop {
+            if let Poll::Ready(output) = run.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return output;
+            }
+            let earliest = core.timers.borrow().earliest();
+            parker.park(earliest.and_then(|time| core.clock.instant(time)));
+        }
+    }
+
+    fn poll_main(&mut self) -> Poll<F::Output> {
+        let main = self.main.clone() as Rc<dyn Runnable>;
+        let future = self.future.as_mut();
+        self.core.inside(&main, |cx| future.poll(cx))
+    }
+
+    /// What to do when nothing is ready: none of our business any more, or go on.
+    fn idle(&self, cx: &Context<'_>) -> Option<Poll<Result<F::Output>>> {
+        let core = &self.core;
+        if core.advance_clock() {
+            return None;
+        }
+        let earliest = core.timers.borrow().earliest();
+        match earliest.and_then(|time| core.clock.instant(time)) {
+            Some(_) if self.host_keeps_time => {}
+            Some(instant) => wake_at(instant, cx.waker()),
+            None if self.nobody_else_can_wake() => {
+                return Some(Poll::Ready(Err(self.deadlock())));
+            }
+            None => {}
+        }
+        Some(Poll::Pending)
+    }
+
+    /// Whether what waits here waits in vain: nobody outside holds a waker, and nobody on this
+    /// thread comes to do anything while it is blocked or while time is virtual.
+    fn nobody_else_can_wake(&self) -> bool {
+        let alone = self.host_keeps_time || self.core.clock.is_virtual();
+        alone
+            && self
+                .main
+                .header
+                .waker
+                .get()
+                .is_none_or(|own| !own.is_kept())
+            && !self.core.may_be_woken()
+    }
+
+    fn deadlock(&self) -> Error {
+        let waiting = self.core.tasks().len();
+        Error::own(
+            What::Deadlock,
+            format_args!(
+                "nothing can ever go on: no task is ready, no timer is armed and nothing outside \
+                 could wake the main future or any of the {waiting} tasks that wait; look for an \
+                 agent call that is not finished, an appender that is not closed, or promises that \
+                 wait for each other"
+            ),
+        )
+    }
+}
+
+impl<F: Future> Unpin for Run<F> {}
+
+impl<F: Future> Future for Run<F> {
+    type Output = Result<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let core = this.core.clone();
+        core.inbox.set_host(this.number, cx.waker());
+        this.main.host.replace(Some(cx.waker().clone()));
+        let _entered = core.enter();
+        let main = this.main.clone() as Rc<dyn Runnable>;
+        if !std::mem::replace(&mut this.started, true) {
+            core.admit(main.clone());
+        }
+        if this.main.due.take() {
+            if let Poll::Ready(output) = this.poll_main() {
+                return Poll::Ready(Ok(output));
+            }
+        }
+        let mut turns = 0;
+        loop {
+            core.collect_mail();
+            core.fire_timers();
+            let ready = core.ready.len();
+            if ready == 0 {
+                match this.idle(cx) {
+                    Some(poll) => return poll,
+                    None => continue,
+                }
+            }
+            if turns > TURNS_PER_POLL {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            for _ in 0..ready {
+                let Some(task) = core.ready.pop() else { break };
+                if Rc::ptr_eq(&task, &main) {
+                    if let Poll::Ready(output) = this.poll_main() {
+                        return Poll::Ready(Ok(output));
+                    }
+                } else {
+                    core.run(&task);
+                }
+            }
+            turns += ready;
+        }
+    }
+}
+
+impl<F: Future> Drop for Run<F> {
+    fn drop(&mut self) {
+        self.core.inbox.forget_host(self.number);
+        self.core.dismiss(&(self.main.clone() as Rc<dyn Runnable>));
+    }
+}
+
+impl<F: Future> fmt::Debug for Run<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("started", &self.started)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A thread that sleeps until it is woken.
+struct Parker {
+    thread: Thread,
+    notified: AtomicBool,
+}
+
+impl Parker {
+    fn park(&self, until: Option<Instant>) {
+        while !self.notified.swap(false, Ordering::Acquire) {
+            match until {
+                None => thread::park(),
+                Some(until) => {
+                    let now = Instant::now();
+                    if now >= until {
+                        return;
+                    }
+                    thread::park_timeout(until - now);
+                }
+            }
+        }
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.notified.swap(true, Ordering::Release) {
+            self.thread.unpark();
+        }
+    }
+}

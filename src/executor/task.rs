@@ -1,0 +1,315 @@
+//! A future that the executor runs, and the handle on its end.
+//!
+//! ```text
+//! spawned ──▶ queued ──turn──▶ waiting ──woken──▶ queued … ──turn──▶ ended: value, panic
+//!                │                │                 │
+//!                └──── cancel ────┴────────▶ queued ┴──turn──▶ ended: cancelled
+//! ```
+//!
+//! - [`spawn`] puts the task at the end of the ready queue and runs nothing.
+//! - Dropping the [`JoinHandle`] detaches the task: it runs on. [`JoinHandle::cancel`] stops it.
+//! - A panic ends the task, not the executor; it reaches whoever waits for the task.
+//! - When the executor is dropped, tasks that have not ended are dropped with it, and whoever waits
+//!   for them gets a cancelled error.
+
+use std::any::type_name;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+
+use super::core::{self, Core};
+use super::gather::{Awaitable, Notify};
+use super::task_group::Group;
+use super::task_local::Locals;
+use super::wait_list::{Ticket, WaitList};
+use super::waker::{LentWaker, TaskId, Waiter};
+use crate::error::{Error, Result, What};
+
+/// Something that stands in the ready queue and gets turns.
+pub(crate) trait Runnable {
+    fn header(&self) -> &Header;
+
+    /// Goes on as far as it can; true when it has ended.
+    fn turn(self: Rc<Self>, cx: &mut Context<'_>) -> bool;
+
+    /// Drops what it would have run.
+    fn abandon(self: Rc<Self>);
+}
+
+/// What the executor knows of a task.
+pub(crate) struct Header {
+    pub(crate) core: Weak<Core>,
+    /// Its number; one that no task has, where it is not in the table.
+    pub(crate) id: Cell<TaskId>,
+    /// Whether it stands in the ready queue.
+    pub(crate) queued: Cell<bool>,
+    /// Its values; empty while it is polled.
+    pub(crate) locals: RefCell<Locals>,
+    /// A std waker of its own; empty until somebody keeps one.
+    pub(crate) waker: OnceCell<LentWaker>,
+    /// Who waits for its end.
+    waiters: RefCell<WaitList>,
+    ended: Cell<bool>,
+    /// The group that counts it; empty for a task outside of any.
+    pub(crate) group: Option<Rc<Group>>,
+}
+
+impl Header {
+    /// A task of `core` that inherits the values of whoever spawns it.
+    pub(crate) fn new(core: &Rc<Core>, group: Option<Rc<Group>>) -> Self {
+        Header {
+            core: Rc::downgrade(core),
+            id: Cell::new(TaskId::MAX),
+            queued: Cell::new(false),
+            locals: RefCell::new(core::with_locals(|locals| locals.clone())),
+            waker: OnceCell::new(),
+            waiters: RefCell::default(),
+            ended: Cell::new(false),
+            group,
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Marks the end and wakes everybody who waits for it.
+    pub(crate) fn end(&self) {
+        if self.ended.replace(true) {
+            return;
+        }
+        if let Some(group) = &self.group {
+            group.leave();
+        }
+        let locals = self.locals.take();
+        let waiters = self.waiters.borrow_mut().take();
+        waiters.wake_all();
+        drop(locals);
+    }
+
+    /// Wakes `waiter` at the end, or now if that has passed.
+    pub(crate) fn notify(&self, waiter: Waiter) {
+        if self.ended.get() {
+            waiter.wake();
+        } else {
+            self.waiters.borrow_mut().push(waiter);
+        }
+    }
+
+    fn poll_end(&self, ticket: &mut Option<Ticket>, cx: &Context<'_>) -> Poll<()> {
+        if self.ended.get() {
+            return Poll::Ready(());
+        }
+        self.waiters
+            .borrow_mut()
+            .wait(ticket, Waiter::from_context(cx));
+        Poll::Pending
+    }
+
+    fn forget(&self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            self.waiters.borrow_mut().remove(ticket);
+        }
+    }
+}
+
+type BoxedFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// A future with a place for what it gives.
+struct Task<T> {
+    header: Header,
+    /// Empty while it is polled and after the end.
+    future: RefCell<Option<BoxedFuture<T>>>,
+    /// Empty until the end, and again when the value was taken.
+    outcome: RefCell<Option<Result<T>>>,
+    cancelled: Cell<bool>,
+}
+
+impl<T> Task<T> {
+    fn cancelled_error() -> Error {
+        Error::own(What::Cancelled, "the task was cancelled")
+    }
+}
+
+impl<T> Runnable for Task<T> {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn turn(self: Rc<Self>, cx: &mut Context<'_>) -> bool {
+        let Some(mut future) = self.future.take() else {
+            return false;
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let mut poll = Poll::Pending;
+            if !self.cancelled.get() {
+                poll = future.as_mut().poll(cx);
+            }
+            if poll.is_ready() || self.cancelled.get() {
+                drop(future);
+                (poll, None)
+            } else {
+                (poll, Some(future))
+            }
+        }));
+        let outcome = match polled {
+            Ok((Poll::Ready(value), _)) => Ok(value),
+            Ok((Poll::Pending, Some(future))) => {
+                self.future.replace(Some(future));
+                return false;
+            }
+            Ok((Poll::Pending, None)) => Err(Self::cancelled_error()),
+            Err(panic) => Err(Error::from_panic("a task", &*panic)),
+        };
+        self.outcome.replace(Some(outcome));
+        true
+    }
+
+    fn abandon(self: Rc<Self>) {
+        let future = self.future.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_ok() {
+            self.outcome
+                .borrow_mut()
+                .get_or_insert_with(|| Err(Self::cancelled_error()));
+        }
+    }
+}
+
+/// Spawns a task on the current executor: it is put at the end of the ready queue and inherits the
+/// [task-locals](super::TaskLocal) of the place that spawns it.
+///
+/// # Panics
+///
+/// If no executor of this crate is current on this thread.
+#[track_caller]
+pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+    spawn_on(&core::expect_current("`spawn`"), None, future)
+}
+
+pub(crate) fn spawn_on<T: 'static>(
+    core: &Rc<Core>,
+    group: Option<Rc<Group>>,
+    future: impl Future<Output = T> + 'static,
+) -> JoinHandle<T> {
+    let task = Rc::new(Task {
+        header: Header::new(core, group),
+        future: RefCell::new(Some(Box::pin(future))),
+        outcome: RefCell::new(None),
+        cancelled: Cell::new(false),
+    });
+    core.admit(task.clone());
+    JoinHandle { task, ticket: None }
+}
+
+/// The handle of a spawned task: a future of what the task gives.
+///
+/// Dropping it detaches the task, which runs on. Awaiting it gives the value, or an error if the task
+/// panicked or was cancelled. Awaiting it is cancel safe: nothing is lost when that is given up.
+#[must_use = "dropping a handle detaches the task, which runs on; say so with `detach`"]
+pub struct JoinHandle<T> {
+    task: Rc<Task<T>>,
+    ticket: Option<Ticket>,
+}
+
+impl<T: 'static> JoinHandle<T> {
+    /// Lets the task run on by itself.
+    pub fn detach(self) {}
+
+    /// Stops the task: its future is dropped when its turn comes, or at its next suspension if it is
+    /// the one that runs. Nothing happens if it has ended.
+    ///
+    /// Whoever waits for it gets an error that [is cancelled](Error::is_cancelled).
+    pub fn cancel(&self) {
+        if !self.is_finished() && !self.task.cancelled.replace(true) {
+            core::schedule(self.task.clone() as Rc<dyn Runnable>);
+        }
+    }
+
+    /// Whether the task has ended.
+    pub fn is_finished(&self) -> bool {
+        self.task.header.has_ended()
+    }
+
+    /// Waits for the end of the task and leaves its value where it is.
+    pub fn finished(&self) -> Finished<T> {
+        Finished {
+            task: self.task.clone(),
+            ticket: None,
+        }
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let this = &mut *self;
+        this.task.header.poll_end(&mut this.ticket, cx).map(|()| {
+            let outcome = this.task.outcome.take();
+            outcome.unwrap_or_else(|| Err(Error::msg("the value of this task was taken already")))
+        })
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        self.task.header.forget(self.ticket);
+    }
+}
+
+impl<T: 'static> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("type", &type_name::<T>())
+            .field("finished", &self.is_finished())
+            .finish()
+    }
+}
+
+/// Waits for the end of a task, made by [`JoinHandle::finished`]; any number may wait.
+#[must_use = "futures do nothing until they are awaited"]
+pub struct Finished<T> {
+    task: Rc<Task<T>>,
+    ticket: Option<Ticket>,
+}
+
+impl<T> Future for Finished<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.task.header.poll_end(&mut this.ticket, cx)
+    }
+}
+
+impl<T> Drop for Finished<T> {
+    fn drop(&mut self) {
+        self.task.header.forget(self.ticket);
+    }
+}
+
+impl<T> fmt::Debug for Finished<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Finished")
+            .field("finished", &self.task.header.has_ended())
+            .finish()
+    }
+}
+
+/// Waiting for a task together with others leaves its value where it is.
+impl<T: 'static> Awaitable for JoinHandle<T> {
+    type Output = ();
+
+    fn start(&self) {}
+
+    fn outcome(&self) -> Option<()> {
+        self.is_finished().then_some(())
+    }
+
+    fn notify(&self, notify: Notify) {
+        self.task.header.notify(notify.into_waiter());
+    }
+}

@@ -1,0 +1,160 @@
+//! Values that belong to a task and are inherited by the tasks it spawns.
+//!
+//! The counterpart of Python's `contextvars`: a spawned task starts with the values of the place
+//! that spawned it, and what it sets afterwards is its own. A promise that starts on demand inherits
+//! from whoever demanded it first.
+//!
+//! ```
+//! use miniagents::executor::{Executor, TaskLocal, spawn};
+//!
+//! static REQUEST: TaskLocal<String> = TaskLocal::new();
+//!
+//! Executor::new().block_on(async {
+//!     REQUEST.set("outer".into());
+//!     let inherited = spawn(async {
+//!         let inherited = REQUEST.get();
+//!         REQUEST.set("inner".into()); // seen by this task only
+//!         inherited
+//!     });
+//!     assert_eq!(inherited.await.unwrap().as_deref(), Some("outer"));
+//!     assert_eq!(REQUEST.get().as_deref(), Some("outer"));
+//! }).unwrap();
+//! ```
+
+use std::any::Any;
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::core;
+
+/// The values of one task: shared with its parent until either sets one.
+#[derive(Clone, Default)]
+pub(crate) struct Locals(Option<Rc<Entries>>);
+
+type Entries = Vec<(usize, Rc<dyn Any>)>;
+
+impl Locals {
+    pub(crate) const fn empty() -> Self {
+        Locals(None)
+    }
+
+    fn get(&self, key: usize) -> Option<&Rc<dyn Any>> {
+        self.0
+            .as_ref()?
+            .iter()
+            .find(|(held, _)| *held == key)
+            .map(|(_, value)| value)
+    }
+
+    fn set(&mut self, key: usize, value: Option<Rc<dyn Any>>) {
+        let entries = Rc::make_mut(self.0.get_or_insert_with(Rc::default));
+        entries.retain(|(held, _)| *held != key);
+        entries.extend(value.map(|value| (key, value)));
+    }
+}
+
+/// A value of a task, inherited by the tasks that it spawns. Declared as a `static`.
+pub struct TaskLocal<T: 'static> {
+    /// Not empty, so that each static has an address of its own, which is its identity.
+    _place: u8,
+    _type: PhantomData<fn() -> T>,
+}
+
+impl<T: 'static> TaskLocal<T> {
+    /// A new task-local, without a value.
+    #[allow(clippy::new_without_default, reason = "it is made in statics only")]
+    pub const fn new() -> Self {
+        TaskLocal {
+            _place: 0,
+            _type: PhantomData,
+        }
+    }
+
+    fn key(&'static self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    fn find(&'static self) -> Option<Rc<T>> {
+        let value = core::with_locals(|locals| locals.get(self.key()).cloned())?;
+        value.downcast().ok()
+    }
+
+    /// Its value in the current task, or on the current thread where no task runs.
+    pub fn get(&'static self) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.find().map(|value| T::clone(&value))
+    }
+
+    /// Gives it a value for the rest of the current task and for the tasks spawned from now on.
+    pub fn set(&'static self, value: T) {
+        self.replace(Some(Rc::new(value)));
+    }
+
+    fn replace(&'static self, value: Option<Rc<T>>) -> Option<Rc<T>> {
+        let before = self.find();
+        let value = value.map(|value| value as Rc<dyn Any>);
+        core::with_locals(|locals| locals.set(self.key(), value));
+        before
+    }
+
+    /// Runs `future` with `value`; outside of it the task keeps the value it had.
+    pub fn scope<F: Future>(&'static self, value: T, future: F) -> Scope<T, F> {
+        Scope {
+            local: self,
+            inside: Some(Rc::new(value)),
+            future: Box::pin(future),
+        }
+    }
+}
+
+impl<T: fmt::Debug + Clone + 'static> fmt::Debug for TaskLocal<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskLocal").finish_non_exhaustive()
+    }
+}
+
+/// A future that runs with a value of its own, made by [`TaskLocal::scope`].
+#[must_use = "futures do nothing until they are awaited"]
+pub struct Scope<T: 'static, F> {
+    local: &'static TaskLocal<T>,
+    inside: Option<Rc<T>>,
+    future: Pin<Box<F>>,
+}
+
+impl<T: 'static, F: Future> Future for Scope<T, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        /// Puts the outer value back, also when the future panics.
+        struct Restore<'a, T: 'static> {
+            local: &'static TaskLocal<T>,
+            outside: Option<Rc<T>>,
+            inside: &'a mut Option<Rc<T>>,
+        }
+        impl<T: 'static> Drop for Restore<'_, T> {
+            fn drop(&mut self) {
+                *self.inside = self.local.replace(self.outside.take());
+            }
+        }
+
+        let this = &mut *self;
+        let outside = this.local.replace(this.inside.take());
+        let _restore = Restore {
+            local: this.local,
+            outside,
+            inside: &mut this.inside,
+        };
+        this.future.as_mut().poll(cx)
+    }
+}
+
+impl<T: 'static, F> fmt::Debug for Scope<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! Who waits, in the order in which they began to.
+//!
+//! - Waking takes the waiters out first and wakes them afterwards, so that no borrow spans a wake.
+//! - A waiter that is polled again keeps its place; one that goes away is taken out.
+//! - The first waiter is kept inline: most things have one reader, and an empty list owns nothing.
+
+use super::waker::Waiter;
+
+/// The place of a waiter in a [`WaitList`].
+pub(crate) type Ticket = u64;
+
+/// Waiters in the order in which they came.
+#[derive(Default)]
+pub(crate) struct WaitList {
+    /// The one who waits longest; empty when nobody waits.
+    first: Option<(Ticket, Waiter)>,
+    /// Everybody behind the first.
+    others: Vec<(Ticket, Waiter)>,
+    next: Ticket,
+}
+
+impl WaitList {
+    /// Adds a waiter at the end.
+    pub(crate) fn push(&mut self, waiter: Waiter) -> Ticket {
+        let ticket = self.next;
+        self.next += 1;
+        if self.first.is_none() {
+            self.first = Some((ticket, waiter));
+        } else {
+            self.others.push((ticket, waiter));
+        }
+        ticket
+    }
+
+    /// Adds a waiter, or refreshes the one that holds `ticket` and has not been woken yet.
+    pub(crate) fn wait(&mut self, ticket: &mut Option<Ticket>, waiter: Waiter) {
+        match ticket.and_then(|ticket| self.slot(ticket)) {
+            Some(slot) => {
+                if !slot.is_same(&waiter) {
+                    *slot = waiter;
+                }
+            }
+            None => *ticket = Some(self.push(waiter)),
+        }
+    }
+
+    fn slot(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
+        self.first
+            .iter_mut()
+            .chain(&mut self.others)
+            .find(|(held, _)| *held == ticket)
+            .map(|(_, waiter)| waiter)
+    }
+
+    /// Whether the holder of `ticket` still waits, that is, has not been woken.
+    pub(crate) fn holds(&self, ticket: Ticket) -> bool {
+        self.first
+            .iter()
+            .chain(&self.others)
+            .any(|(held, _)| *held == ticket)
+    }
+
+    /// Takes out the one who waits longest.
+    pub(crate) fn pop(&mut self) -> Option<Waiter> {
+        let (_, waiter) = self.first.take()?;
+        if !self.others.is_empty() {
+            self.first = Some(self.others.remove(0));
+        }
+        Some(waiter)
+    }
+
+    /// Takes out the holder of `ticket`; false if it was woken already.
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> bool {
+        if self.first.as_ref().is_some_and(|(held, _)| *held == ticket) {
+            self.pop();
+            return true;
+        }
+        match self.others.iter().position(|(held, _)| *held == ticket) {
+            Some(place) => {
+                self.others.remove(place);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes everybody out, to be woken when the borrow has ended.
+    pub(crate) fn take(&mut self) -> WaitList {
+        let next = self.next;
+        std::mem::replace(
+            self,
+            WaitList {
+                first: None,
+                others: Vec::new(),
+                next,
+            },
+        )
+    }
+
+    /// Wakes everybody in order.
+    pub(crate) fn wake_all(self) {
+        for (_, waiter) in self.first.into_iter().chain(self.others) {
+            waiter.wake();
+        }
+    }
+}

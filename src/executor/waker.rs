@@ -1,0 +1,174 @@
+//! How a task is woken.
+//!
+//! A [`std::task::Waker`] may go to any thread, so it cannot hold a task of ours: it holds the
+//! task's number and an inbox. That is what combinators, channels and threads get. A promise that is
+//! polled by a task directly does not need it: it keeps the task itself (a [`Waiter`]), which costs
+//! a plain count instead of an atomic one.
+//!
+//! One waker is lent to task after task. Only a task that lets somebody keep a clone of it gets it
+//! for good; most tasks wait for promises only and never own one.
+//!
+//! Whoever wakes, and from wherever: the task is put at the end of the ready queue once, and stays
+//! there until its turn, however often it is woken.
+
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, ThreadId};
+
+use super::core;
+use super::task::Runnable;
+
+/// The number of a task: which place of the table, and the how-manieth task at that place.
+pub(crate) type TaskId = u64;
+
+/// What other threads may reach: the numbers of tasks to wake, and who polls the executor.
+pub(crate) struct Inbox {
+    thread: ThreadId,
+    mail: Mutex<Mail>,
+}
+
+#[derive(Default)]
+struct Mail {
+    woken: Vec<TaskId>,
+    /// The wakers of those who poll the executor, by the number of their run.
+    hosts: Vec<(u64, Waker)>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Inbox {
+            thread: thread::current().id(),
+            mail: Mutex::default(),
+        }
+    }
+
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes who polls the executor at present.
+    pub(crate) fn set_host(&self, run: u64, waker: &Waker) {
+        let mut mail = self.mail();
+        match mail.hosts.iter_mut().find(|(number, _)| *number == run) {
+            Some((_, known)) => known.clone_from(waker),
+            None => mail.hosts.push((run, waker.clone())),
+        }
+    }
+
+    pub(crate) fn forget_host(&self, run: u64) {
+        self.mail().hosts.retain(|(number, _)| *number != run);
+    }
+
+    /// Takes the tasks that were woken from outside, in the order in which they were.
+    pub(crate) fn take_woken(&self) -> Vec<TaskId> {
+        std::mem::take(&mut self.mail().woken)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.mail().woken.is_empty()
+    }
+
+    /// Makes whoever polls the executor poll it again.
+    pub(crate) fn wake_hosts(&self) {
+        let hosts: Vec<Waker> = self
+            .mail()
+            .hosts
+            .iter()
+            .map(|(_, waker)| waker.clone())
+            .collect();
+        hosts.into_iter().for_each(Waker::wake);
+    }
+
+    fn post(&self, task: TaskId) {
+        self.mail().woken.push(task);
+        self.wake_hosts();
+    }
+
+    pub(crate) fn is_here(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+}
+
+struct TaskWaker {
+    task: AtomicU64,
+    inbox: Arc<Inbox>,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let task = self.task.load(Ordering::Relaxed);
+        if !(self.inbox.is_here() && core::schedule_here(&self.inbox, task)) {
+            self.inbox.post(task);
+        }
+    }
+}
+
+/// A std waker that is lent to one task after the other until somebody keeps a clone.
+pub(crate) struct LentWaker {
+    shared: Arc<TaskWaker>,
+    waker: Waker,
+}
+
+impl LentWaker {
+    pub(crate) fn new(inbox: &Arc<Inbox>) -> Self {
+        let shared = Arc::new(TaskWaker {
+            task: AtomicU64::new(0),
+            inbox: inbox.clone(),
+        });
+        LentWaker {
+            waker: Waker::from(shared.clone()),
+            shared,
+        }
+    }
+
+    pub(crate) fn lend_to(&self, task: TaskId) -> &Waker {
+        self.shared.task.store(task, Ordering::Relaxed);
+        &self.waker
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Whether somebody keeps a clone.
+    pub(crate) fn is_kept(&self) -> bool {
+        Arc::strong_count(&self.shared) > 2
+    }
+}
+
+/// Who is to be woken: a task of this thread itself, or whatever a std waker stands for.
+pub(crate) enum Waiter {
+    Task(Rc<dyn Runnable>),
+    Waker(Waker),
+}
+
+impl Waiter {
+    /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.
+    pub(crate) fn from_context(cx: &Context<'_>) -> Self {
+        match core::current_task_of(cx.waker()) {
+            Some(task) => Waiter::Task(task),
+            None => Waiter::Waker(cx.waker().clone()),
+        }
+    }
+
+    pub(crate) fn wake(self) {
+        match self {
+            Waiter::Task(task) => core::schedule(task),
+            Waiter::Waker(waker) => waker.wake(),
+        }
+    }
+
+    pub(crate) fn is_same(&self, other: &Waiter) -> bool {
+        match (self, other) {
+            (Waiter::Task(one), Waiter::Task(other)) => Rc::ptr_eq(one, other),
+            (Waiter::Waker(one), Waiter::Waker(other)) => one.will_wake(other),
+            _ => false,
+        }
+    }
+}

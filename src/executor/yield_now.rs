@@ -1,0 +1,41 @@
+//! Letting the others have a turn.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::waker::Waiter;
+
+/// Goes to the end of the ready queue once.
+///
+/// ```
+/// use miniagents::executor::{Executor, spawn, yield_now};
+///
+/// Executor::new().block_on(async {
+///     let other = spawn(async {});
+///     assert!(!other.is_finished());
+///     yield_now().await;
+///     assert!(other.is_finished());
+/// }).unwrap();
+/// ```
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// Goes to the end of the ready queue, made by [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing until they are awaited"]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.yielded, true) {
+            return Poll::Ready(());
+        }
+        Waiter::from_context(cx).wake();
+        Poll::Pending
+    }
+}
