@@ -20,7 +20,7 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What most functions of this crate return.
@@ -37,8 +37,10 @@ struct Inner {
     kind: Kind,
     /// The aliases of the agents that it came out of, innermost first; empty while no agent has failed with it.
     agent_trace: OnceLock<Vec<String>>,
-    /// Whether it was reported already, so that every failure is reported once.
-    logged: AtomicBool,
+    /// At which [`log::LevelFilter`] it is to be reported if nobody reads it.
+    report: AtomicUsize,
+    /// Whether somebody read it since it was last captured.
+    read: AtomicBool,
 }
 
 enum Kind {
@@ -102,7 +104,8 @@ impl Error {
         Error(Arc::new(Inner {
             kind,
             agent_trace: OnceLock::new(),
-            logged: AtomicBool::new(false),
+            report: AtomicUsize::new(0),
+            read: AtomicBool::new(false),
         }))
     }
 
@@ -171,10 +174,7 @@ impl Error {
     /// struct or enum for yours, and the name of the failure (`CancelledError`, `AppenderClosedError`, …) for one of this crate.
     /// Error messages begin with it.
     pub fn type_name(&self) -> &str {
-        match &self.0.kind {
-            Kind::Wrapped { type_name, .. } => short_type_name(type_name),
-            Kind::Own { what, .. } => what.type_name(),
-        }
+        self.0.kind.type_name()
     }
 
     /// What caused this error, when it was made with [`context`](Error::context) or by this crate on top of another one.
@@ -265,15 +265,72 @@ impl Error {
         self.0.agent_trace.get_or_init(trace);
     }
 
-    /// Marks it as reported; true for the first who asks.
-    #[allow(dead_code, reason = "used by the promise layer")]
-    pub(crate) fn mark_logged(&self) -> bool {
-        !self.0.logged.swap(true, Ordering::Relaxed)
+    /// Notes that a promise keeps it for whoever reads: if nobody does, it is reported when its last
+    /// clone goes.
+    pub(crate) fn capture(&self, level: log::LevelFilter) {
+        self.0.report.store(level as usize, Ordering::Relaxed);
+        self.0.read.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that somebody has got it.
+    pub(crate) fn mark_read(&self) {
+        self.0.read.store(true, Ordering::Relaxed);
     }
 
     /// Whether both are clones of one failure.
     pub fn ptr_eq(&self, other: &Error) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A captured error that nobody has read is reported once, here: through the `log` facade, or on the
+/// standard error stream if the program has not installed a logger.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let report = *self.report.get_mut();
+        let level = log::Level::iter().find(|level| *level as usize == report);
+        let Some(level) = level.filter(|_| !*self.read.get_mut()) else {
+            return;
+        };
+        let trace = self
+            .agent_trace
+            .get()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let place = if trace.is_empty() {
+            "a promise".into()
+        } else {
+            trace.join(" <- ")
+        };
+        let (name, kind) = (self.kind.type_name(), &self.kind);
+        if log::max_level() == log::LevelFilter::Off {
+            eprintln!("miniagents: an error in {place} was never read: {name}: {kind}");
+        } else {
+            log::log!(level, "an error in {place} was never read: {name}: {kind}");
+        }
+    }
+}
+
+impl Kind {
+    fn type_name(&self) -> &str {
+        match self {
+            Kind::Wrapped { type_name, .. } => short_type_name(type_name),
+            Kind::Own {
+                what: What::Message,
+                source: Some(source),
+                ..
+            } => source.type_name(),
+            Kind::Own { what, .. } => what.type_name(),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Wrapped { error, .. } => fmt::Display::fmt(error, f),
+            Kind::Own { message, .. } => f.write_str(message),
+        }
     }
 }
 
@@ -288,10 +345,7 @@ pub(crate) fn short_type_name(full: &str) -> &str {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.kind {
-            Kind::Wrapped { error, .. } => fmt::Display::fmt(error, f),
-            Kind::Own { message, .. } => f.write_str(message),
-        }
+        fmt::Display::fmt(&self.0.kind, f)
     }
 }
 
@@ -343,12 +397,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clones_are_one_failure_and_are_logged_once() {
+    fn clones_are_one_failure() {
         let error = Error::msg("boom");
-        let clone = error.clone();
-        assert!(error.ptr_eq(&clone));
-        assert!(error.mark_logged());
-        assert!(!clone.mark_logged());
+        assert!(error.ptr_eq(&error.clone()));
+        assert!(!error.ptr_eq(&Error::msg("boom")));
     }
 
     #[test]

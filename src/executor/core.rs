@@ -246,6 +246,11 @@ pub(crate) fn current() -> Option<Rc<Core>> {
     })
 }
 
+/// Whether an executor polls just now.
+pub(crate) fn is_polling() -> bool {
+    CURRENT.with(|current| current.core.borrow().is_some())
+}
+
 /// Appoints the executor for what is done on this thread outside of any of ours.
 pub(crate) fn appoint(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
     CURRENT.with(|current| current.appointed.replace(core))

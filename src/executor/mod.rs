@@ -67,7 +67,6 @@ mod yield_now;
 use std::fmt;
 use std::rc::Rc;
 
-use self::core::Core;
 use self::timer::Clock;
 use crate::error::Result;
 
@@ -80,7 +79,7 @@ pub use task_local::{Scope, TaskLocal};
 pub use timer::{Sleep, now, sleep, timeout};
 pub use yield_now::{YieldNow, yield_now};
 
-pub(crate) use self::core::{appoint, current};
+pub(crate) use self::core::{Core, appoint, is_polling};
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::Waiter;
 

@@ -95,7 +95,7 @@ impl<T: 'static> TaskLocal<T> {
         self.replace(Some(Rc::new(value)));
     }
 
-    fn replace(&'static self, value: Option<Rc<T>>) -> Option<Rc<T>> {
+    pub(crate) fn replace(&'static self, value: Option<Rc<T>>) -> Option<Rc<T>> {
         let before = self.find();
         let value = value.map(|value| value as Rc<dyn Any>);
         core::with_locals(|locals| locals.set(self.key(), value));

@@ -4,6 +4,8 @@
 //! - A waiter that is polled again keeps its place; one that goes away is taken out.
 //! - The first waiter is kept inline: most things have one reader, and an empty list owns nothing.
 
+use std::collections::VecDeque;
+
 use super::waker::Waiter;
 
 /// The place of a waiter in a [`WaitList`].
@@ -15,7 +17,7 @@ pub(crate) struct WaitList {
     /// The one who waits longest; empty when nobody waits.
     first: Option<(Ticket, Waiter)>,
     /// Everybody behind the first.
-    others: Vec<(Ticket, Waiter)>,
+    others: VecDeque<(Ticket, Waiter)>,
     next: Ticket,
 }
 
@@ -27,7 +29,7 @@ impl WaitList {
         if self.first.is_none() {
             self.first = Some((ticket, waiter));
         } else {
-            self.others.push((ticket, waiter));
+            self.others.push_back((ticket, waiter));
         }
         ticket
     }
@@ -52,21 +54,20 @@ impl WaitList {
             .map(|(_, waiter)| waiter)
     }
 
-    /// Whether the holder of `ticket` still waits, that is, has not been woken.
-    pub(crate) fn holds(&self, ticket: Ticket) -> bool {
-        self.first
-            .iter()
-            .chain(&self.others)
-            .any(|(held, _)| *held == ticket)
-    }
-
     /// Takes out the one who waits longest.
     pub(crate) fn pop(&mut self) -> Option<Waiter> {
-        let (_, waiter) = self.first.take()?;
-        if !self.others.is_empty() {
-            self.first = Some(self.others.remove(0));
-        }
-        Some(waiter)
+        self.pop_with_ticket().map(|(_, waiter)| waiter)
+    }
+
+    /// Takes out the one who waits longest, and tells which it was.
+    pub(crate) fn pop_with_ticket(&mut self) -> Option<(Ticket, Waiter)> {
+        let popped = self.first.take();
+        self.first = self.others.pop_front();
+        popped
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 
     /// Takes out the holder of `ticket`; false if it was woken already.
@@ -91,7 +92,7 @@ impl WaitList {
             self,
             WaitList {
                 first: None,
-                others: Vec::new(),
+                others: VecDeque::new(),
                 next,
             },
         )

@@ -1,0 +1,288 @@
+//! The writing end of a stream of pieces.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::Stream;
+
+use super::context::PromisingContext;
+use super::queue::Queue;
+use crate::error::{Error, Result, What};
+use crate::executor::Ticket;
+
+/// A handle through which pieces enter a streamed promise.
+///
+/// ```text
+/// new ──open──▶ open ──close, cancel──▶ closed
+///  └───────────dropped──────┴─────────▶ closed, with an error as the last piece
+/// ```
+///
+/// - It is opened once, appended to while it is open, and closed once. Closing again does nothing.
+/// - Appending before or after is an error that says so; nothing is lost silently.
+/// - With *capture*, the error that ends [`fill`](Self::fill) becomes the last piece and stops there.
+/// - If the last handle is dropped before it is closed, its readers get an error and the end.
+/// - Clones are handles of one appender. What it [streams](Self::stream) is not replayed: a promise
+///   made of it is.
+///
+/// ```
+/// use futures_lite::StreamExt;
+/// use miniagents::{Error, PromisingContext, Result, StreamAppender, StreamedPromise};
+///
+/// PromisingContext::new().run(async {
+///     let appender = StreamAppender::new().with_capture_errors(true);
+///     let promise = StreamedPromise::<_, Vec<i32>>::collected(appender.stream());
+///     appender.fill(async {
+///         appender.append(1)?;
+///         Err(Error::msg("the second is missing"))
+///     }).await?; // captured
+///     let mut pieces = promise.stream();
+///     assert_eq!(pieces.next().await.unwrap()?, 1);
+///     assert!(pieces.next().await.unwrap().is_err());
+///     assert!(pieces.next().await.is_none());
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+pub struct StreamAppender<P> {
+    end: Rc<WritingEnd<P>>,
+    capture: bool,
+}
+
+/// Closes the pipe when the last handle goes.
+struct WritingEnd<P> {
+    pipe: Rc<Pipe<P>>,
+}
+
+/// What both ends share.
+struct Pipe<P> {
+    queue: Queue<Result<P>>,
+    was_open: Cell<bool>,
+    /// Why it was cancelled; empty if it was not.
+    cancelled: RefCell<Option<Error>>,
+}
+
+impl<P> StreamAppender<P> {
+    /// An appender that captures errors if the context says so; where there is none, it does not.
+    #[allow(
+        clippy::new_without_default,
+        reason = "a default would hide that it asks the context"
+    )]
+    pub fn new() -> Self {
+        let context = PromisingContext::try_current();
+        let pipe = Pipe {
+            queue: Queue::default(),
+            was_open: Cell::new(false),
+            cancelled: RefCell::new(None),
+        };
+        StreamAppender {
+            end: Rc::new(WritingEnd {
+                pipe: Rc::new(pipe),
+            }),
+            capture: context.is_ok_and(|context| context.appenders_capture_errors()),
+        }
+    }
+
+    /// Whether the error that ends it becomes its last piece instead of going on to the caller.
+    #[must_use]
+    pub fn with_capture_errors(mut self, capture: bool) -> Self {
+        self.capture = capture;
+        self
+    }
+
+    /// Opens it; opening it again while it is open does nothing.
+    ///
+    /// # Errors
+    ///
+    /// It was closed ([`Error::is_closed`]): an appender is not opened twice.
+    pub fn open(&self) -> Result<&Self> {
+        if self.pipe().queue.is_closed() {
+            return Err(Error::own(
+                What::AppenderClosed,
+                "this appender was closed; a closed appender cannot be opened again, make another",
+            ));
+        }
+        self.pipe().was_open.set(true);
+        Ok(self)
+    }
+
+    /// Appends a piece.
+    ///
+    /// # Errors
+    ///
+    /// It has not been opened ([`Error::is_not_open`]), has been closed ([`Error::is_closed`]), or
+    /// was cancelled ([`Error::is_cancelled`]).
+    pub fn append(&self, piece: P) -> Result<&Self> {
+        self.append_result(Ok(piece))
+    }
+
+    /// Appends an error as a piece; readers may read on behind it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`append`](Self::append).
+    pub fn append_error(&self, error: impl Into<Error>) -> Result<&Self> {
+        self.append_result(Err(error.into()))
+    }
+
+    pub(crate) fn append_result(&self, piece: Result<P>) -> Result<&Self> {
+        self.check()?;
+        self.pipe().queue.put(piece);
+        Ok(self)
+    }
+
+    /// Whether a piece could be appended now.
+    fn check(&self) -> Result<()> {
+        let pipe = self.pipe();
+        if !pipe.was_open.get() {
+            return Err(Error::own(
+                What::AppenderNotOpen,
+                "this appender is not open: call `open` before you append, or append inside of \
+                 `fill`",
+            ));
+        }
+        if pipe.queue.is_closed() {
+            return Err(pipe.cancelled.borrow().clone().unwrap_or_else(|| {
+                Error::own(
+                    What::AppenderClosed,
+                    "this appender was closed: nothing can be appended after the end",
+                )
+            }));
+        }
+        Ok(())
+    }
+
+    /// Says that no more pieces will come. Closing it again does nothing.
+    pub fn close(&self) {
+        if !self.pipe().queue.is_closed() {
+            self.pipe().queue.close();
+        }
+    }
+
+    /// Closes it because of `error`.
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back if it is not captured: capture is off, or it says that an appender was
+    /// closed.
+    pub fn close_with(&self, error: Error) -> Result<()> {
+        let captured = self.capture && !error.is_closed();
+        if captured && self.pipe().was_open.get() && !self.pipe().queue.is_closed() {
+            self.pipe().queue.put(Err(error.clone()));
+        }
+        self.close();
+        if captured { Ok(()) } else { Err(error) }
+    }
+
+    /// Opens it, lets `body` append, and closes it.
+    ///
+    /// # Errors
+    ///
+    /// What `body` fails with, unless it is captured; or the appender was closed already.
+    ///
+    /// When it is dropped halfway, the appender stays open; as long as another handle of it lives,
+    /// pieces can still be appended.
+    pub async fn fill(&self, body: impl Future<Output = Result<()>>) -> Result<()> {
+        self.open()?;
+        match body.await {
+            Ok(()) => {
+                self.close();
+                Ok(())
+            }
+            Err(error) => self.close_with(error),
+        }
+    }
+
+    /// Ends it: the readers get a cancelled error as the last piece, those who append get it too.
+    /// False if it was closed already.
+    pub fn cancel(&self) -> bool {
+        if self.pipe().queue.is_closed() {
+            return false;
+        }
+        let error = Error::own(What::Cancelled, "this stream was cancelled");
+        self.pipe().cancelled.replace(Some(error.clone()));
+        self.pipe().queue.put(Err(error));
+        self.close();
+        true
+    }
+
+    /// Whether it was ever opened.
+    pub fn was_open(&self) -> bool {
+        self.pipe().was_open.get()
+    }
+
+    /// Whether pieces can be appended now.
+    pub fn is_open(&self) -> bool {
+        self.was_open() && !self.pipe().queue.is_closed()
+    }
+
+    /// The pieces that are appended, for one reader: the source of a promise.
+    pub fn stream(&self) -> Appended<P> {
+        Appended {
+            pipe: self.pipe().clone(),
+            ticket: None,
+        }
+    }
+
+    fn pipe(&self) -> &Rc<Pipe<P>> {
+        &self.end.pipe
+    }
+}
+
+impl<P> Drop for WritingEnd<P> {
+    fn drop(&mut self) {
+        if !self.pipe.queue.is_closed() {
+            let text = "the appender was dropped before it was closed";
+            self.pipe.queue.put(Err(Error::own(What::Cancelled, text)));
+            self.pipe.queue.close();
+        }
+    }
+}
+
+impl<P> Clone for StreamAppender<P> {
+    fn clone(&self) -> Self {
+        StreamAppender {
+            end: self.end.clone(),
+            capture: self.capture,
+        }
+    }
+}
+
+impl<P> fmt::Debug for StreamAppender<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamAppender")
+            .field("was_open", &self.was_open())
+            .field("is_open", &self.is_open())
+            .field("capture", &self.capture)
+            .finish()
+    }
+}
+
+/// The pieces that are appended, made by [`StreamAppender::stream`].
+#[must_use = "streams do nothing until they are read"]
+pub struct Appended<P> {
+    pipe: Rc<Pipe<P>>,
+    ticket: Option<Ticket>,
+}
+
+impl<P> Stream for Appended<P> {
+    type Item = Result<P>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+        let this = &mut *self;
+        this.pipe.queue.poll_get(&mut this.ticket, cx)
+    }
+}
+
+impl<P> Drop for Appended<P> {
+    fn drop(&mut self) {
+        self.pipe.queue.leave(self.ticket);
+    }
+}
+
+impl<P> fmt::Debug for Appended<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appended").finish_non_exhaustive()
+    }
+}

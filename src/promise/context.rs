@@ -1,0 +1,480 @@
+//! What promises are made in: their defaults, their tasks, and who hears of them.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use log::LevelFilter;
+
+use super::outcome::Outcome;
+use super::start::Start;
+use crate::error::{Error, Result, What};
+use crate::executor::{self, Executor, JoinHandle, TaskGroup, TaskLocal};
+
+static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
+
+/// The context that promises are made in.
+///
+/// - It holds the defaults: whether promises start soon, whether appenders capture errors.
+/// - What is started in it is its own: [`scope`](Self::scope) ends when all of it has ended.
+/// - It tells its handlers, and those of the contexts around it, of every promise that resolves.
+///
+/// It is ambient: what is spawned inside of it inherits it. Clones are handles of the same context.
+///
+/// ```
+/// use miniagents::{Promise, PromisingContext};
+///
+/// let answer = PromisingContext::new().run(async {
+///     let promise = Promise::new(async { Ok(42) });
+///     promise.await
+/// });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+#[derive(Clone)]
+pub struct PromisingContext {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    start_soon: Cell<bool>,
+    appenders_capture_errors: Cell<bool>,
+    longer_hash_keys: Cell<Option<bool>>,
+    error_level: Cell<LevelFilter>,
+    virtual_clock: Cell<bool>,
+    handlers: RefCell<Vec<Handler>>,
+    /// The context that was current when this one was made.
+    parent: Option<PromisingContext>,
+    tasks: TaskGroup,
+    /// What the layers above keep here, one value of a type.
+    extensions: RefCell<Vec<Rc<dyn Any>>>,
+}
+
+type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+type Handler = Rc<dyn Fn(Resolved) -> LocalFuture<Result<()>>>;
+
+/// What a promise resolved to, as a handler gets it.
+#[derive(Clone)]
+pub struct Resolved {
+    value: Rc<dyn Any>,
+}
+
+impl Resolved {
+    /// The value, if it is a `T`.
+    pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
+        self.value.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolved").finish_non_exhaustive()
+    }
+}
+
+impl Default for PromisingContext {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PromisingContext {
+    /// A context with the defaults: promises start soon, appenders do not capture errors.
+    pub fn new() -> Self {
+        let inner = Inner {
+            start_soon: Cell::new(true),
+            appenders_capture_errors: Cell::new(false),
+            longer_hash_keys: Cell::new(None),
+            error_level: Cell::new(LevelFilter::Error),
+            virtual_clock: Cell::new(false),
+            handlers: RefCell::default(),
+            parent: CURRENT.get(),
+            tasks: TaskGroup::new(),
+            extensions: RefCell::default(),
+        };
+        PromisingContext {
+            inner: Rc::new(inner),
+        }
+    }
+
+    /// Whether what does not say otherwise starts soon (the default) or on demand.
+    ///
+    /// On demand for everything is at your own risk: what nobody asks for never happens, and what
+    /// waits for it waits in vain.
+    #[must_use]
+    pub fn with_start_soon(self, start_soon: bool) -> Self {
+        self.inner.start_soon.set(start_soon);
+        self
+    }
+
+    /// Whether appenders that do not say otherwise capture errors; they do not by default.
+    #[must_use]
+    pub fn with_appenders_capture_errors(self, capture: bool) -> Self {
+        self.inner.appenders_capture_errors.set(capture);
+        self
+    }
+
+    /// Whether hash keys have 64 digits instead of 40. Where the context does not say, the
+    /// environment variable `FROZEN_LONGER_HASH_KEYS` does.
+    #[must_use]
+    pub fn with_longer_hash_keys(self, longer: bool) -> Self {
+        self.inner.longer_hash_keys.set(Some(longer));
+        self
+    }
+
+    /// At which level errors that nobody reads are logged; [`LevelFilter::Off`] keeps silent.
+    #[must_use]
+    pub fn with_error_level(self, level: LevelFilter) -> Self {
+        self.inner.error_level.set(level);
+        self
+    }
+
+    /// Simulates time, where the context runs on an executor of its own.
+    #[must_use]
+    pub fn with_virtual_clock(self) -> Self {
+        self.inner.virtual_clock.set(true);
+        self
+    }
+
+    /// Calls `handler` with the value of every promise that resolves in this context, or in one
+    /// inside of it. What the handler returns is started soon, as a task of this context.
+    ///
+    /// A promise that fails is not told of.
+    pub fn on_promise_resolved<F>(&self, handler: impl Fn(Resolved) -> F + 'static)
+    where
+        F: Future<Output = Result<()>> + 'static,
+    {
+        let handler: Handler = Rc::new(move |resolved| Box::pin(handler(resolved)));
+        self.inner.handlers.borrow_mut().push(handler);
+    }
+
+    /// As [`on_promise_resolved`](Self::on_promise_resolved), but called before all others.
+    pub(crate) fn on_promise_resolved_first<F>(&self, handler: impl Fn(Resolved) -> F + 'static)
+    where
+        F: Future<Output = Result<()>> + 'static,
+    {
+        let handler: Handler = Rc::new(move |resolved| Box::pin(handler(resolved)));
+        self.inner.handlers.borrow_mut().insert(0, handler);
+    }
+
+    /// The current context.
+    ///
+    /// # Panics
+    ///
+    /// If there is none; [`try_current`](Self::try_current) gives an error instead.
+    #[track_caller]
+    pub fn current() -> Self {
+        Self::try_current().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The current context.
+    ///
+    /// # Errors
+    ///
+    /// There is none; [`Error::is_no_context`] tells.
+    pub fn try_current() -> Result<Self> {
+        CURRENT.get().ok_or_else(|| {
+            Error::own(
+                What::NoActiveContext,
+                "no context is active: call this from inside of `MiniAgents::new().run(async { … \
+                 })`, or of `scope` in an executor of yours, or after `activate`",
+            )
+        })
+    }
+
+    /// The context that was current when this one was made.
+    pub fn parent(&self) -> Option<&PromisingContext> {
+        self.inner.parent.as_ref()
+    }
+
+    pub(crate) fn starts_soon(&self, start: Start) -> bool {
+        match start {
+            Start::AsContext => self.inner.start_soon.get(),
+            Start::Soon => true,
+            Start::OnDemand => false,
+        }
+    }
+
+    pub(crate) fn appenders_capture_errors(&self) -> bool {
+        self.inner.appenders_capture_errors.get()
+    }
+
+    pub(crate) fn longer_hash_keys(&self) -> Option<bool> {
+        self.inner.longer_hash_keys.get()
+    }
+
+    pub(crate) fn error_level(&self) -> LevelFilter {
+        self.inner.error_level.get()
+    }
+
+    /// What a layer above keeps here.
+    pub(crate) fn extension<T: 'static>(&self) -> Option<Rc<T>> {
+        let extensions = self.inner.extensions.borrow();
+        extensions
+            .iter()
+            .find_map(|value| value.clone().downcast().ok())
+    }
+
+    pub(crate) fn extend<T: 'static>(&self, value: T) {
+        self.inner.extensions.borrow_mut().push(Rc::new(value));
+    }
+
+    /// Starts `future` soon, as a task that the context waits for.
+    ///
+    /// An error stays inside: it is what awaiting the handle gives, and it is logged if nobody reads
+    /// it.
+    ///
+    /// # Panics
+    ///
+    /// If no executor of this crate is current on this thread.
+    #[track_caller]
+    pub fn start_soon<T: 'static>(
+        &self,
+        future: impl Future<Output = Result<T>> + 'static,
+    ) -> Started<T> {
+        let level = self.error_level();
+        let handle = self
+            .inner
+            .tasks
+            .spawn(async move { future.await.inspect_err(|error| error.capture(level)) });
+        Started { handle }
+    }
+
+    /// Waits until everything that was started in the context has ended.
+    pub async fn flush(&self) {
+        self.inner.tasks.flush().await;
+    }
+
+    /// Runs `future` inside of the context, waits for everything that was started in it, and blocks
+    /// the thread meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// That of the future; or nothing can ever go on ([`Error::is_deadlock`]).
+    pub fn run<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        self.make_executor().block_on(self.inside(future))?
+    }
+
+    /// Runs `future` inside of the context and waits for everything that was started in it.
+    ///
+    /// May be awaited in any executor. Inside of one of this crate the tasks are its tasks; inside of
+    /// any other, this future runs an executor of its own. Dropping it there drops what was started;
+    /// inside of one of this crate what was started runs on.
+    ///
+    /// # Errors
+    ///
+    /// That of the future; or nothing can ever go on ([`Error::is_deadlock`]).
+    pub async fn scope<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        if executor::is_polling() {
+            self.inside(future).await
+        } else {
+            self.make_executor().run(self.inside(future)).await?
+        }
+    }
+
+    async fn inside<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        let body = async {
+            let result = future.await;
+            self.flush().await;
+            result
+        };
+        CURRENT.scope(self.clone(), body).await
+    }
+
+    fn make_executor(&self) -> Executor {
+        if self.inner.virtual_clock.get() {
+            Executor::with_virtual_clock()
+        } else {
+            Executor::new()
+        }
+    }
+
+    /// Makes the context the current one of this thread, for a program that has no single future to
+    /// put it around, such as a server.
+    ///
+    /// Nothing runs until the host spawns the [driver](Activation::driver).
+    ///
+    /// ```
+    /// use miniagents::{Promise, PromisingContext};
+    ///
+    /// let host = smol::LocalExecutor::new();
+    /// smol::block_on(host.run(async {
+    ///     let active = PromisingContext::new().activate();
+    ///     host.spawn(active.driver()).detach();
+    ///     // … the program …
+    ///     let promise = Promise::new(async { Ok("done") });
+    ///     assert_eq!(promise.await.unwrap(), "done");
+    ///     active.finalize().await;
+    /// }));
+    /// ```
+    pub fn activate(&self) -> Activation {
+        let executor = match Executor::current() {
+            Some(current) if executor::is_polling() => current,
+            _ => self.make_executor(),
+        };
+        let appointed = executor::appoint(Some(executor.core().clone()));
+        let context = CURRENT.replace(Some(Rc::new(self.clone())));
+        Activation {
+            context: self.clone(),
+            executor,
+            finalized: Rc::new(Outcome::open()),
+            before: Some((appointed, context)),
+        }
+    }
+
+    /// Tells the handlers of this context and of those around it of a value.
+    pub(crate) fn tell_resolved<T: Clone + 'static>(value: &T) {
+        let mut next = CURRENT.get();
+        let mut resolved = None;
+        while let Some(context) = next {
+            let handlers = context.inner.handlers.borrow().clone();
+            for handler in handlers {
+                let value = resolved.get_or_insert_with(|| Rc::new(value.clone()) as Rc<dyn Any>);
+                drop(context.start_soon(handler(Resolved {
+                    value: value.clone(),
+                })));
+            }
+            next = context.parent().cloned();
+        }
+    }
+}
+
+impl fmt::Debug for PromisingContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PromisingContext")
+            .field("start_soon", &self.inner.start_soon.get())
+            .field("tasks", &self.inner.tasks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A task that was [started soon](PromisingContext::start_soon): a future of what it gives.
+///
+/// Dropping it lets the task run on.
+#[must_use = "dropping it lets the task run on; say so with `detach`"]
+#[derive(Debug)]
+pub struct Started<T: 'static> {
+    handle: JoinHandle<Result<T>>,
+}
+
+impl<T: 'static> Started<T> {
+    /// Lets the task run on by itself.
+    pub fn detach(self) {}
+
+    /// Stops the task, see [`JoinHandle::cancel`].
+    pub fn cancel(&self) {
+        self.handle.cancel();
+    }
+
+    /// Whether the task has ended.
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Waits for the end of the task and leaves its value where it is; any number may wait.
+    pub fn finished(&self) -> executor::Finished<Result<T>> {
+        self.handle.finished()
+    }
+}
+
+impl<T: 'static> Future for Started<T> {
+    type Output = Result<T>;
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<T>> {
+        Pin::new(&mut self.handle).poll(cx).map(|outcome| {
+            outcome
+                .and_then(|value| value)
+                .inspect_err(Error::mark_read)
+        })
+    }
+}
+
+/// Waiting for a task together with others leaves its value where it is.
+impl<T: 'static> executor::Awaitable for Started<T> {
+    type Output = ();
+
+    fn start(&self) {}
+
+    fn outcome(&self) -> Option<()> {
+        self.handle.outcome()
+    }
+
+    fn notify(&self, notify: executor::Notify) {
+        self.handle.notify(notify);
+    }
+}
+
+/// A context that is current on this thread, made by [`PromisingContext::activate`].
+///
+/// Dropping it makes the context that was current before the current one again, and waits for
+/// nothing.
+#[must_use = "the context is active until this is finalized or dropped"]
+pub struct Activation {
+    context: PromisingContext,
+    executor: Executor,
+    /// Set at the end, which ends the drivers.
+    finalized: Rc<Outcome<()>>,
+    /// What was current before; empty once it is again.
+    #[allow(clippy::type_complexity, reason = "what `appoint` and `replace` give")]
+    before: Option<(Option<Rc<executor::Core>>, Option<Rc<PromisingContext>>)>,
+}
+
+impl Activation {
+    /// The future that runs what is started in the context: for the host to spawn. It ends when the
+    /// context is finalized.
+    pub fn driver(&self) -> impl Future<Output = ()> + 'static + use<> {
+        let run = {
+            let finalized = self.finalized.clone();
+            self.executor.run(async move {
+                let mut ticket = None;
+                let _ = futures_lite::future::poll_fn(|cx| finalized.poll(&mut ticket, cx)).await;
+            })
+        };
+        async move {
+            let _ = run.await;
+        }
+    }
+
+    /// The executor that runs what is started in the context.
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// Waits for everything that was started in the context, and makes the one before it the current
+    /// one again.
+    pub async fn finalize(mut self) {
+        let flush = self.context.flush();
+        if executor::is_polling() {
+            flush.await;
+        } else {
+            let _ = self.executor.run(flush).await;
+        }
+        self.finalized.set(Ok(()));
+        self.restore();
+    }
+
+    fn restore(&mut self) {
+        if let Some((appointed, context)) = self.before.take() {
+            executor::appoint(appointed);
+            CURRENT.replace(context);
+        }
+    }
+}
+
+impl Drop for Activation {
+    fn drop(&mut self) {
+        self.restore();
+    }
+}
+
+impl fmt::Debug for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Activation")
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}

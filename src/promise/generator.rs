@@ -1,0 +1,151 @@
+//! A stream written as an async block that emits its items.
+//!
+//! The counterpart of an async generator: it runs while somebody asks for the next item and stands
+//! still in between. Emitting does not switch tasks.
+//!
+//! ```
+//! use futures_lite::{StreamExt, future::block_on};
+//! use miniagents::{Error, Result, generate};
+//!
+//! let mut countdown = generate(|out| async move {
+//!     for number in (1..=2).rev() {
+//!         out.emit(number).await;
+//!     }
+//!     Err(Error::msg("lift off failed"))
+//! });
+//! block_on(async {
+//!     assert_eq!(countdown.next().await.unwrap()?, 2);
+//!     assert_eq!(countdown.next().await.unwrap()?, 1);
+//!     assert!(countdown.next().await.unwrap().is_err());
+//!     assert!(countdown.next().await.is_none());
+//!     Result::Ok(())
+//! }).unwrap();
+//! ```
+
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::Stream;
+
+use crate::error::Result;
+
+/// A stream of what `body` emits; the error that it ends with, if it does, is the last item.
+///
+/// The body starts when the first item is asked for.
+pub fn generate<T, F: Future<Output = Result<()>>>(
+    body: impl FnOnce(Emitter<T>) -> F,
+) -> Generator<T, F> {
+    let emitter = Emitter {
+        slot: Rc::new(Cell::new(None)),
+    };
+    let slot = emitter.slot.clone();
+    Generator {
+        body: Some(Box::pin(body(emitter))),
+        slot,
+    }
+}
+
+/// What the body of a [`generate`]d stream emits through.
+pub struct Emitter<T> {
+    slot: Rc<Cell<Option<Result<T>>>>,
+}
+
+impl<T> Emitter<T> {
+    /// Emits an item; the body goes on when the next one is asked for.
+    pub fn emit(&self, item: T) -> Emit<'_, T> {
+        self.emit_result(Ok(item))
+    }
+
+    /// Emits an error and goes on.
+    pub fn emit_error(&self, error: impl Into<crate::Error>) -> Emit<'_, T> {
+        self.emit_result(Err(error.into()))
+    }
+
+    /// Emits an item or an error.
+    pub fn emit_result(&self, item: Result<T>) -> Emit<'_, T> {
+        Emit {
+            emitter: self,
+            item: Some(item),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Emitter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emitter").finish_non_exhaustive()
+    }
+}
+
+/// Hands an item to whoever asked for it, made by [`Emitter::emit`].
+#[must_use = "an item is emitted when this is awaited"]
+pub struct Emit<'a, T> {
+    emitter: &'a Emitter<T>,
+    /// Empty once it was handed over.
+    item: Option<Result<T>>,
+}
+
+impl<T> Unpin for Emit<'_, T> {}
+
+impl<T> Future for Emit<'_, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match self.item.take() {
+            Some(item) => {
+                self.emitter.slot.set(Some(item));
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Emit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emit")
+            .field("emitted", &self.item.is_none())
+            .finish()
+    }
+}
+
+/// A stream made by [`generate`].
+#[must_use = "streams do nothing until they are read"]
+pub struct Generator<T, F> {
+    /// Empty after the end.
+    body: Option<Pin<Box<F>>>,
+    slot: Rc<Cell<Option<Result<T>>>>,
+}
+
+impl<T, F> Unpin for Generator<T, F> {}
+
+impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let end = match body.as_mut().poll(cx) {
+            Poll::Ready(end) => end,
+            Poll::Pending => {
+                return match self.slot.take() {
+                    Some(item) => Poll::Ready(Some(item)),
+                    None => Poll::Pending,
+                };
+            }
+        };
+        self.body = None;
+        Poll::Ready(end.err().map(Err))
+    }
+}
+
+impl<T, F> fmt::Debug for Generator<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generator")
+            .field("ended", &self.body.is_none())
+            .finish()
+    }
+}

@@ -1,0 +1,26 @@
+//! Promises: values that may not be there yet, whole or in pieces, for any number of readers.
+
+mod appender;
+mod context;
+mod flat_sequence;
+mod generator;
+mod outcome;
+mod piece_log;
+#[allow(
+    clippy::module_inception,
+    reason = "the noun of the layer is also a type"
+)]
+mod promise;
+mod queue;
+mod start;
+mod streamed_promise;
+mod wait;
+
+pub use appender::{Appended, StreamAppender};
+pub use context::{Activation, PromisingContext, Resolved, Started};
+pub use flat_sequence::FlatSequence;
+pub use generator::{Emit, Emitter, Generator, generate};
+pub use promise::Promise;
+pub use start::Start;
+pub use streamed_promise::{Replay, StreamedPromise};
+pub use wait::Wait;

@@ -1,0 +1,311 @@
+//! The pieces of a stream, kept for every reader.
+//!
+//! The source is run once and its pieces are kept; each [`Reader`] goes over them from the beginning
+//! at its own pace. What is there is read without a task switch. Where the pieces end, readers stand
+//! in line before a *gate*: one at a time passes and waits for the next piece; when it has it, it
+//! lets the next reader pass, who finds the piece already there. So a new piece reaches the readers
+//! one turn after the other, in the order in which they began to wait.
+//!
+//! ```text
+//!   source ──▶ [ piece piece piece | piece ] ◀── the one past the gate waits here
+//!                read by all ──────┘ └─ produced, not taken yet
+//! ```
+//!
+//! A source that is *started soon* is run by a task of its own and is ahead of its readers. A source
+//! *on demand* is polled by the reader past the gate. In both cases a reader may go away at any
+//! point: whatever it held is passed on to the next.
+//!
+//! An error is a piece, and the end comes after it. A source that panics gives that as its last
+//! piece.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_lite::Stream;
+
+use crate::error::{Error, Result};
+use crate::executor::{Ticket, WaitList, Waiter};
+
+/// Where pieces come from.
+pub(crate) type Source<P> = Pin<Box<dyn Stream<Item = Result<P>>>>;
+
+/// Pieces as they come, kept for every reader.
+pub(crate) struct PieceLog<P> {
+    state: RefCell<State<P>>,
+    /// A source on demand; empty for a source with a task of its own, while it is polled, and after
+    /// the end.
+    source: Cell<Option<Source<P>>>,
+}
+
+struct State<P> {
+    /// Everything that was produced, first what was read by somebody.
+    pieces: Vec<Result<P>>,
+    /// How many of them somebody has read.
+    taken: usize,
+    /// Whether the source has ended.
+    ended: bool,
+    /// Whether somebody has read the end.
+    end_taken: bool,
+    /// Whether a reader is past the gate.
+    occupied: bool,
+    /// Those who wait before the gate.
+    line: WaitList,
+    /// The one who was told to pass and has not come yet.
+    called: Option<Ticket>,
+    /// The one past the gate, when it waits for a task to produce a piece.
+    getter: Option<Waiter>,
+}
+
+impl<P: Clone> PieceLog<P> {
+    /// A log that is filled with [`push`](Self::push) and [`end`](Self::end).
+    pub(crate) fn fed() -> Self {
+        Self::new(Vec::new(), None, false)
+    }
+
+    /// A log that asks `source` for a piece when a reader does.
+    pub(crate) fn on_demand(source: Source<P>) -> Self {
+        Self::new(Vec::new(), Some(source), false)
+    }
+
+    /// A log of pieces that are there already.
+    pub(crate) fn known(pieces: Vec<Result<P>>) -> Self {
+        Self::new(pieces, None, true)
+    }
+
+    fn new(pieces: Vec<Result<P>>, source: Option<Source<P>>, ended: bool) -> Self {
+        let state = State {
+            taken: pieces.len(),
+            pieces,
+            ended,
+            end_taken: ended,
+            occupied: false,
+            line: WaitList::default(),
+            called: None,
+            getter: None,
+        };
+        PieceLog {
+            state: RefCell::new(state),
+            source: Cell::new(source),
+        }
+    }
+
+    /// Adds a piece that a task produced.
+    pub(crate) fn push(&self, piece: Result<P>) {
+        let getter = {
+            let mut state = self.state.borrow_mut();
+            state.pieces.push(piece);
+            state.getter.take()
+        };
+        if let Some(getter) = getter {
+            getter.wake();
+        }
+    }
+
+    /// Says that no more pieces will come.
+    pub(crate) fn end(&self) {
+        let getter = {
+            let mut state = self.state.borrow_mut();
+            state.ended = true;
+            state.getter.take()
+        };
+        if let Some(getter) = getter {
+            getter.wake();
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.borrow().ended
+    }
+
+    /// Goes on reading where `place` says.
+    pub(crate) fn poll_read(
+        &self,
+        place: &mut Place,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<P>>> {
+        {
+            let mut state = self.state.borrow_mut();
+            match place.at {
+                At::Pieces => {
+                    if let Some(read) = state.read(place) {
+                        return Poll::Ready(read);
+                    }
+                    if state.occupied || state.called.is_some() || !state.line.is_empty() {
+                        place.at = At::Line(state.line.push(Waiter::from_context(cx)));
+                        return Poll::Pending;
+                    }
+                    state.occupied = true;
+                    place.at = At::Gate;
+                }
+                At::Line(ticket) => {
+                    if state.called != Some(ticket) {
+                        state.line.wait(&mut Some(ticket), Waiter::from_context(cx));
+                        return Poll::Pending;
+                    }
+                    state.called = None;
+                    state.occupied = true;
+                    place.at = At::Gate;
+                    if let Some(read) = state.read(place) {
+                        drop(state);
+                        self.pass_on(place);
+                        return Poll::Ready(read);
+                    }
+                }
+                At::Gate => {}
+            }
+        }
+        let read = match self.poll_produced(cx) {
+            Poll::Ready(read) => read,
+            Poll::Pending => return Poll::Pending,
+        };
+        if read.is_some() {
+            place.index += 1;
+        }
+        self.pass_on(place);
+        Poll::Ready(read)
+    }
+
+    /// Takes the next piece that nobody has read yet, as the one past the gate.
+    fn poll_produced(&self, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+        let mut source = self.source.take();
+        if source.is_some() {
+            let read = poll_source(&mut source, cx);
+            let ended = source.is_none();
+            self.source.set(source);
+            let Poll::Ready(read) = read else {
+                return Poll::Pending;
+            };
+            let mut state = self.state.borrow_mut();
+            state.pieces.extend(read);
+            state.ended = ended;
+        }
+        let mut state = self.state.borrow_mut();
+        if state.taken < state.pieces.len() {
+            state.taken += 1;
+            Poll::Ready(Some(state.pieces[state.taken - 1].clone()))
+        } else if state.ended {
+            state.end_taken = true;
+            Poll::Ready(None)
+        } else {
+            state.getter = Some(Waiter::from_context(cx));
+            Poll::Pending
+        }
+    }
+
+    /// Lets the next reader pass the gate.
+    fn pass_on(&self, place: &mut Place) {
+        place.at = At::Pieces;
+        let next = {
+            let mut state = self.state.borrow_mut();
+            state.occupied = false;
+            state.getter = None;
+            state.call_next()
+        };
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// Gives up reading: what the reader held is passed on.
+    pub(crate) fn leave(&self, place: &mut Place) {
+        match place.at {
+            At::Pieces => {}
+            At::Gate => self.pass_on(place),
+            At::Line(ticket) => {
+                let next = {
+                    let mut state = self.state.borrow_mut();
+                    if state.called == Some(ticket) {
+                        state.called = None;
+                        state.call_next()
+                    } else {
+                        state.line.remove(ticket);
+                        None
+                    }
+                };
+                if let Some(next) = next {
+                    next.wake();
+                }
+            }
+        }
+    }
+}
+
+impl<P: Clone> State<P> {
+    /// What is there at `place` without waiting: a piece, or the end as `Some(None)`.
+    fn read(&self, place: &mut Place) -> Option<Option<Result<P>>> {
+        if place.index < self.taken {
+            place.index += 1;
+            return Some(Some(self.pieces[place.index - 1].clone()));
+        }
+        self.end_taken.then_some(None)
+    }
+
+    fn call_next(&mut self) -> Option<Waiter> {
+        let (ticket, waiter) = self.line.pop_with_ticket()?;
+        self.called = Some(ticket);
+        Some(waiter)
+    }
+}
+
+/// Polls a source that may panic, and drops it at its end; a panic is its last item.
+fn poll_source<P>(source: &mut Option<Source<P>>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+    let Some(stream) = source else {
+        return Poll::Ready(None);
+    };
+    let read = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
+    let read = read.unwrap_or_else(|panic| {
+        *source = None;
+        Poll::Ready(Some(Err(Error::from_panic("a source of pieces", &*panic))))
+    });
+    if matches!(read, Poll::Ready(None)) {
+        *source = None;
+    }
+    read
+}
+
+/// The items of a source; a panic is its last.
+pub(crate) struct Items<P>(Option<Source<P>>);
+
+impl<P> Items<P> {
+    pub(crate) fn of(source: Source<P>) -> Self {
+        Items(Some(source))
+    }
+}
+
+impl<P> Unpin for Items<P> {}
+
+impl<P> Stream for Items<P> {
+    type Item = Result<P>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+        poll_source(&mut self.0, cx)
+    }
+}
+
+/// How far a reader has come.
+#[derive(Debug)]
+pub(crate) struct Place {
+    index: usize,
+    at: At,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum At {
+    /// Among the pieces that are there.
+    Pieces,
+    /// In the line before the gate.
+    Line(Ticket),
+    /// Past the gate.
+    Gate,
+}
+
+impl Place {
+    pub(crate) fn beginning() -> Self {
+        Place {
+            index: 0,
+            at: At::Pieces,
+        }
+    }
+}

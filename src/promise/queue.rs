@@ -1,0 +1,97 @@
+//! A queue that never fills, with readers that wait their turn.
+//!
+//! - What is put is got in the same order; putting wakes the one who waits longest.
+//! - Getting what is there already does not switch tasks.
+//! - Closing wakes everybody; what is in the queue can still be got, then comes the end.
+//! - A reader that was woken and went away passes its turn on.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use crate::executor::{Ticket, WaitList, Waiter};
+
+/// Items on their way from those who put to those who get.
+pub(crate) struct Queue<T> {
+    state: RefCell<State<T>>,
+}
+
+struct State<T> {
+    items: VecDeque<T>,
+    closed: bool,
+    getters: WaitList,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        let getters = WaitList::default();
+        Queue {
+            state: RefCell::new(State {
+                items: VecDeque::new(),
+                closed: false,
+                getters,
+            }),
+        }
+    }
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn put(&self, item: T) {
+        let getter = {
+            let mut state = self.state.borrow_mut();
+            state.items.push_back(item);
+            state.getters.pop()
+        };
+        if let Some(getter) = getter {
+            getter.wake();
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        let getters = {
+            let mut state = self.state.borrow_mut();
+            state.closed = true;
+            state.getters.take()
+        };
+        getters.wake_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.borrow().closed
+    }
+
+    /// Gets the next item, or nothing after the end; a reader keeps its `ticket` until then and gives it back to
+    /// [`leave`](Self::leave) if it goes away.
+    pub(crate) fn poll_get(
+        &self,
+        ticket: &mut Option<Ticket>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<T>> {
+        let mut state = self.state.borrow_mut();
+        let item = state.items.pop_front();
+        if item.is_some() || state.closed {
+            if let Some(ticket) = ticket.take() {
+                state.getters.remove(ticket);
+            }
+            return Poll::Ready(item);
+        }
+        state.getters.wait(ticket, Waiter::from_context(cx));
+        Poll::Pending
+    }
+
+    pub(crate) fn leave(&self, ticket: Option<Ticket>) {
+        let Some(ticket) = ticket else { return };
+        let next = {
+            let mut state = self.state.borrow_mut();
+            let was_woken = !state.getters.remove(ticket);
+            if was_woken && !state.items.is_empty() {
+                state.getters.pop()
+            } else {
+                None
+            }
+        };
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! A value that comes in pieces, and the whole of it.
+
+use std::cell::Cell;
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::{Stream, StreamExt};
+use log::LevelFilter;
+
+use super::context::PromisingContext;
+use super::outcome::Outcome;
+use super::piece_log::{Items, PieceLog, Place, Source};
+use super::start::Start;
+use super::wait::{Promised, Wait, start_resolving};
+use crate::error::{Error, Result, What};
+use crate::executor::{Awaitable, Notify};
+
+/// A value that comes in pieces `P`, together a whole `W`.
+///
+/// ```text
+/// on demand ──first read──▶ streaming ──end of the source──▶ ended      pieces stay readable
+///    soon ─────────────────────┘  └──source panicked, dropped──▶ an error is the last piece
+/// ```
+///
+/// - [`stream`](Self::stream) gives an independent reader. Every reader, whenever it begins, gets the
+///   same pieces and the same errors in the same order. An error is a piece; the end comes after it.
+/// - Awaiting gives the whole: what the resolver makes of the pieces, once.
+/// - The source is run once, whoever reads. Started soon, it runs by itself; on demand, it runs when
+///   the first reader asks, one piece at a time.
+/// - Clones are handles of one promise. Dropping them all does not stop what was started.
+///
+/// ```
+/// use futures_lite::{StreamExt, stream};
+/// use miniagents::{PromisingContext, Result, StreamedPromise};
+///
+/// PromisingContext::new().run(async {
+///     let letters = stream::iter(["a", "b"]).map(Ok);
+///     let promise = StreamedPromise::new(letters, |pieces| async move {
+///         pieces.stream().try_collect::<&str, _, String>().await
+///     });
+///     assert_eq!((&promise).await?, "ab");
+///     assert_eq!(promise.stream().try_collect::<_, _, Vec<_>>().await?, ["a", "b"]);
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+pub struct StreamedPromise<P: Clone + 'static, W: Clone + 'static> {
+    inner: Rc<Inner<P, W>>,
+}
+
+struct Inner<P: Clone + 'static, W: Clone + 'static> {
+    log: PieceLog<P>,
+    outcome: Outcome<W>,
+    /// Makes the whole; empty when it has begun.
+    resolver: Cell<Option<Resolver<P, W>>>,
+    context: PromisingContext,
+}
+
+type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> LocalFuture<Result<W>>>;
+
+impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
+    /// A promise of the pieces of `source` and of the whole that `resolver` makes of them, started
+    /// as the context says (soon by default).
+    ///
+    /// The resolver gets the promise itself, so as to read its pieces.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn new<F: Future<Output = Result<W>> + 'static>(
+        source: impl Stream<Item = Result<P>> + 'static,
+        resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
+    ) -> Self {
+        Self::with_start(Start::AsContext, source, resolver)
+    }
+
+    /// As [`new`](Self::new), started when `start` says.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn with_start<F: Future<Output = Result<W>> + 'static>(
+        start: impl Into<Start>,
+        source: impl Stream<Item = Result<P>> + 'static,
+        resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
+    ) -> Self {
+        let context = PromisingContext::current();
+        if context.starts_soon(start.into()) {
+            let promise = Self::make(context, PieceLog::fed(), None);
+            start_resolving(promise.inner.clone(), resolver(promise.clone()));
+            promise.feed(Box::pin(source));
+            promise
+        } else {
+            let resolver: Resolver<P, W> = Box::new(|promise| Box::pin(resolver(promise)));
+            Self::make(
+                context,
+                PieceLog::on_demand(Box::pin(source)),
+                Some(resolver),
+            )
+        }
+    }
+
+    /// A promise whose pieces are there already; the whole is made when somebody asks for it.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn of_pieces<F: Future<Output = Result<W>> + 'static>(
+        pieces: impl IntoIterator<Item = Result<P>>,
+        resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
+    ) -> Self {
+        let resolver: Resolver<P, W> = Box::new(|promise| Box::pin(resolver(promise)));
+        let log = PieceLog::known(pieces.into_iter().collect());
+        Self::make(PromisingContext::current(), log, Some(resolver))
+    }
+
+    /// A promise whose pieces and whole are there already.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn ready(pieces: impl IntoIterator<Item = Result<P>>, whole: Result<W>) -> Self {
+        let log = PieceLog::known(pieces.into_iter().collect());
+        let promise = Self::make(PromisingContext::current(), log, None);
+        promise.inner.outcome.settle(whole, &promise.inner.context);
+        promise
+    }
+
+    fn make(context: PromisingContext, log: PieceLog<P>, resolver: Option<Resolver<P, W>>) -> Self {
+        let inner = Inner {
+            log,
+            outcome: Outcome::open(),
+            resolver: Cell::new(resolver),
+            context,
+        };
+        StreamedPromise {
+            inner: Rc::new(inner),
+        }
+    }
+
+    /// Starts the task that runs the source ahead of its readers.
+    fn feed(&self, source: Source<P>) {
+        /// Ends the log with an error if the task goes away before the source has ended.
+        struct Feeding<P: Clone + 'static, W: Clone + 'static>(Rc<Inner<P, W>>);
+        impl<P: Clone + 'static, W: Clone + 'static> Drop for Feeding<P, W> {
+            fn drop(&mut self) {
+                if !self.0.log.has_ended() {
+                    let text = "the source of these pieces was dropped before its end";
+                    self.0.log.push(Err(Error::own(What::Cancelled, text)));
+                    self.0.log.end();
+                }
+            }
+        }
+
+        let feeding = Feeding(self.inner.clone());
+        let task = self.inner.context.start_soon(async move {
+            let Feeding(inner) = &feeding;
+            let mut pieces = Items::of(source);
+            while let Some(piece) = pieces.next().await {
+                keep(&piece, inner.context.error_level());
+                inner.log.push(piece);
+            }
+            inner.log.end();
+            Ok(())
+        });
+        drop(task);
+    }
+
+    /// A reader of its own, from the first piece.
+    ///
+    /// Reading is cancel safe. Dropping the reader stops nothing; what it waited for goes to the
+    /// next reader.
+    pub fn stream(&self) -> Replay<P, W> {
+        Replay {
+            reader: self.reader(),
+        }
+    }
+
+    /// As [`stream`](Self::stream), but an error does not count as read: for what only hands it on.
+    pub(crate) fn reader(&self) -> Reader<P, W> {
+        Reader {
+            promise: self.clone(),
+            place: Place::beginning(),
+        }
+    }
+
+    /// The whole, if it is there.
+    pub fn get(&self) -> Option<Result<W>> {
+        self.inner
+            .outcome
+            .get()
+            .cloned()
+            .map(|value| value.inspect_err(Error::mark_read))
+    }
+
+    /// Whether the whole is there, or has failed.
+    pub fn is_done(&self) -> bool {
+        self.inner.outcome.get().is_some()
+    }
+
+    /// Waits for the whole, as awaiting a reference does.
+    pub fn wait(&self) -> Wait<W> {
+        Wait::new(self.inner.clone())
+    }
+
+    /// Whether both are handles of one promise.
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W>
+where
+    W: FromIterator<P>,
+{
+    /// A promise of the pieces of `source`, whose whole is the collection of them.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use miniagents::{PromisingContext, Result, StreamAppender, StreamedPromise};
+    ///
+    /// PromisingContext::new().run(async {
+    ///     let appender = StreamAppender::new();
+    ///     let promise = StreamedPromise::<i32, Rc<[i32]>>::collected(appender.stream());
+    ///     appender.open()?;
+    ///     appender.append(1)?;
+    ///     appender.append(2)?;
+    ///     appender.close();
+    ///     assert_eq!(*promise.await?, [1, 2]);
+    ///     Result::Ok(())
+    /// }).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
+        Self::new(source, |promise| async move {
+            let mut pieces = promise.reader();
+            let mut collected = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                collected.push(piece?);
+            }
+            Ok(collected.into_iter().collect())
+        })
+    }
+}
+
+/// Notes that an error is kept for whoever reads.
+fn keep<P>(piece: &Result<P>, level: LevelFilter) {
+    if let Err(error) = piece {
+        error.capture(level);
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
+    fn outcome(&self) -> &Outcome<W> {
+        &self.outcome
+    }
+
+    fn context(&self) -> &PromisingContext {
+        &self.context
+    }
+
+    fn start(self: Rc<Self>) {
+        if let Some(resolver) = self.resolver.take() {
+            let work = resolver(StreamedPromise {
+                inner: self.clone(),
+            });
+            start_resolving(self, work);
+        }
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Clone for StreamedPromise<P, W> {
+    fn clone(&self) -> Self {
+        StreamedPromise {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> IntoFuture for StreamedPromise<P, W> {
+    type Output = Result<W>;
+    type IntoFuture = Wait<W>;
+
+    fn into_future(self) -> Wait<W> {
+        self.wait()
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> IntoFuture for &StreamedPromise<P, W> {
+    type Output = Result<W>;
+    type IntoFuture = Wait<W>;
+
+    fn into_future(self) -> Wait<W> {
+        self.wait()
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Awaitable for StreamedPromise<P, W> {
+    type Output = Result<W>;
+
+    fn start(&self) {
+        self.inner.clone().start();
+    }
+
+    fn outcome(&self) -> Option<Result<W>> {
+        self.get()
+    }
+
+    fn notify(&self, notify: Notify) {
+        self.inner.outcome.notify(notify.into_waiter());
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + fmt::Debug + 'static> fmt::Debug for StreamedPromise<P, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamedPromise")
+            .field("ended", &self.inner.log.has_ended())
+            .field("whole", &self.inner.outcome.get())
+            .finish()
+    }
+}
+
+/// Reads pieces without counting errors as read.
+pub(crate) struct Reader<P: Clone + 'static, W: Clone + 'static> {
+    promise: StreamedPromise<P, W>,
+    place: Place,
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
+    type Item = Result<P>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+        let this = &mut *self;
+        this.promise.inner.log.poll_read(&mut this.place, cx)
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Drop for Reader<P, W> {
+    fn drop(&mut self) {
+        self.promise.inner.log.leave(&mut self.place);
+    }
+}
+
+/// An independent reader of the pieces of a promise, made by [`StreamedPromise::stream`].
+#[must_use = "streams do nothing until they are read"]
+pub struct Replay<P: Clone + 'static, W: Clone + 'static> {
+    reader: Reader<P, W>,
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
+    type Item = Result<P>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+        let piece = pin!(&mut self.reader).poll_next(cx);
+        if let Poll::Ready(Some(Err(error))) = &piece {
+            error.mark_read();
+        }
+        piece
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> fmt::Debug for Replay<P, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("place", &self.reader.place)
+            .finish_non_exhaustive()
+    }
+}
