@@ -1,0 +1,123 @@
+//! A text between quotes, as both kinds of JSON here write it.
+//!
+//! - `"` and `\` get a backslash; backspace, form feed, newline, carriage return and tab are `\b`,
+//!   `\f`, `\n`, `\r` and `\t`; the other characters below U+0020 are `\u00xx` in lower-case hex.
+//! - Everything else stays as it is: DEL, U+2028, and all that is not ASCII.
+
+/// Appends `text` with what has to be escaped escaped, without the quotes around it.
+pub(super) fn push_escaped(out: &mut String, text: &str) {
+    let mut written = 0;
+    while let Some(at) = next_special(text.as_bytes(), written) {
+        out.push_str(&text[written..at]);
+        push_special(out, text.as_bytes()[at]);
+        written = at + 1;
+    }
+    out.push_str(&text[written..]);
+}
+
+/// Appends `text` as a JSON string.
+pub(super) fn push_quoted(out: &mut String, text: &str) {
+    out.push('"');
+    push_escaped(out, text);
+    out.push('"');
+}
+
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Where the next character to escape is. Eight bytes are looked at together; such a character is
+/// ASCII, so the place is a boundary between characters.
+fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some((eight, _)) = bytes[at..].split_first_chunk::<8>() {
+        if let Some(offset) = first_special(*eight) {
+            return Some(at + offset);
+        }
+        at += 8;
+    }
+    bytes[at..]
+        .iter()
+        .position(|&byte| is_special(byte))
+        .map(|offset| at + offset)
+}
+
+/// The first of eight bytes that is special.
+///
+/// Taking `n` from each byte sets the high bit of those below `n`, if their own high bit was not
+/// set; and a byte that equals `c` is below one after `^ c`. The borrow of a byte that was found
+/// reaches only those behind it, so the first one found is right.
+fn first_special(eight: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let eight = u64::from_le_bytes(eight);
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let equal = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
+    match (below(eight, 0x20) | equal(b'"') | equal(b'\\')) & HIGH {
+        0 => None,
+        found => Some(found.trailing_zeros() as usize / 8),
+    }
+}
+
+fn push_special(out: &mut String, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let short = match byte {
+        b'"' => "\\\"",
+        b'\\' => "\\\\",
+        b'\n' => "\\n",
+        b'\r' => "\\r",
+        b'\t' => "\\t",
+        0x08 => "\\b",
+        0x0c => "\\f",
+        _ => {
+            out.push_str("\\u00");
+            out.push(HEX[usize::from(byte >> 4)].into());
+            out.push(HEX[usize::from(byte & 0xf)].into());
+            return;
+        }
+    };
+    out.push_str(short);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_special_character_is_found_at_every_place() {
+        for special in (0..0x20).chain([b'"', b'\\']) {
+            for place in 0..20 {
+                let mut bytes = [b'~'; 20];
+                bytes[place] = special;
+                assert_eq!(next_special(&bytes, 0), Some(place), "{special} at {place}");
+                assert_eq!(next_special(&bytes, place + 1), None);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_escaped() {
+        let plain: String = (' '..='\u{3000}')
+            .chain(['\u{d7ff}', '\u{e000}', '\u{10ffff}'])
+            .filter(|c| !matches!(c, '"' | '\\'))
+            .collect();
+        let mut out = String::new();
+        push_escaped(&mut out, &plain);
+        assert_eq!(out, plain);
+    }
+
+    #[test]
+    fn it_is_written_as_python_writes_it() {
+        let text: String = ('\0'..='!').chain("\u{7f}\u{80}\"\\/".chars()).collect();
+        let mut out = String::new();
+        push_quoted(&mut out, &text);
+        assert_eq!(
+            out,
+            concat!(
+                r#""\u0000\u0001\u0002\u0003\u0004\u0005\u0006\u0007\b\t\n\u000b\f\r\u000e\u000f"#,
+                r#"\u0010\u0011\u0012\u0013\u0014\u0015\u0016\u0017\u0018\u0019\u001a\u001b\u001c"#,
+                "\\u001d\\u001e\\u001f !\u{7f}\u{80}\\\"\\\\/\""
+            )
+        );
+    }
+}

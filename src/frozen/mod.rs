@@ -1,0 +1,27 @@
+//! Immutable values and their keys.
+//!
+//! A [`Value`] is what JSON can say; a [`Frozen`] is an object among them; a [`HashKey`] names one
+//! by what it holds, and is the same in the Python package. Nothing here knows of waiting, promises
+//! or messages.
+
+mod canonical_json;
+mod deserialize;
+mod escape;
+mod full_json;
+mod hash_key;
+mod number;
+mod object;
+mod serialize;
+mod value;
+
+pub use hash_key::HashKey;
+#[allow(unused_imports, reason = "called by the context")]
+pub(crate) use hash_key::set_length_source;
+pub use number::Number;
+pub use object::Frozen;
+pub use value::{List, MAX_DEPTH, Value};
+
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,449 @@
+//! An immutable object: the name of a class, and named values in their order.
+//!
+//! - Nothing in a [`Frozen`] changes, at any depth. `with` makes another one; clones share one
+//!   allocation.
+//! - Fields keep the order in which they were given. A key given twice has the last value, at the
+//!   place of the first.
+//! - The class name is no field: it is written as `class_`, and a field of that name is ignored.
+//! - Every object has a [`HashKey`], which depends on what it holds and not on the order. Its key
+//!   and its texts are made when they are first wanted, and once.
+//! - Objects are equal when class and fields are, in whatever order.
+//!
+//! ```
+//! use miniagents::Frozen;
+//! use serde::{Deserialize, Serialize};
+//!
+//! let city = Frozen::new().with("name", "Odesa").with("tags", ["port", "south"]);
+//! assert_eq!(city.full_json(), r#"{"class_":"Frozen","name":"Odesa","tags":["port","south"]}"#);
+//! assert_eq!(city.get("name").and_then(|name| name.as_str()), Some("Odesa"));
+//!
+//! let other = Frozen::new().with("tags", ["port", "south"]).with("name", "Odesa");
+//! assert_eq!(city.hash_key(), other.hash_key());
+//!
+//! #[derive(Serialize, Deserialize, PartialEq, Debug)]
+//! struct City {
+//!     name: String,
+//!     tags: Vec<String>,
+//! }
+//! let typed: City = city.to_typed().unwrap();
+//! assert_eq!(Frozen::from_serialize(&typed).unwrap(), city);
+//! ```
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+
+use super::canonical_json::{self, SubObjects};
+use super::full_json;
+use super::hash_key::HashKey;
+use super::value::{MAX_DEPTH, Value, too_deep};
+use crate::error::Result;
+
+/// The class of objects that say nothing else.
+pub(super) const PLAIN_CLASS: &str = "Frozen";
+/// The key under which the class name is written.
+pub(super) const CLASS_KEY: &str = "class_";
+
+/// An immutable object: a class name and fields in their order. A clone shares what it holds.
+///
+/// ```
+/// use miniagents::Frozen;
+///
+/// let city = Frozen::new().with("name", "Odesa").with("tags", ["port", "south"]);
+/// assert_eq!(city.full_json(), r#"{"class_":"Frozen","name":"Odesa","tags":["port","south"]}"#);
+///
+/// let other = Frozen::new().with("tags", ["port", "south"]).with("name", "Odesa");
+/// assert_eq!(city, other);
+/// assert_eq!(city.hash_key(), other.hash_key());
+/// ```
+#[derive(Clone)]
+pub struct Frozen(Rc<Inner>);
+
+struct Inner {
+    class: Rc<str>,
+    /// In the order given, each key once, none of them `class_`.
+    fields: Vec<(Rc<str>, Value)>,
+    /// Whether, inside another such object, its key stands for it.
+    by_reference: bool,
+    /// The levels of lists and objects, this one included; at most `MAX_DEPTH`.
+    depth: usize,
+    /// Empty until asked for, like the next two.
+    full_json: OnceCell<Box<str>>,
+    serialized: OnceCell<Box<str>>,
+    hash_key: OnceCell<HashKey>,
+}
+
+impl Inner {
+    fn new(
+        class: Rc<str>,
+        fields: Vec<(Rc<str>, Value)>,
+        by_reference: bool,
+        depth: usize,
+    ) -> Self {
+        Inner {
+            class,
+            fields,
+            by_reference,
+            depth,
+            full_json: OnceCell::new(),
+            serialized: OnceCell::new(),
+            hash_key: OnceCell::new(),
+        }
+    }
+}
+
+impl Frozen {
+    /// An object of class `Frozen` without fields.
+    ///
+    /// ```
+    /// assert_eq!(miniagents::Frozen::new().full_json(), r#"{"class_":"Frozen"}"#);
+    /// ```
+    pub fn new() -> Self {
+        Frozen(Rc::new(Inner::new(
+            PLAIN_CLASS.into(),
+            Vec::new(),
+            false,
+            1,
+        )))
+    }
+
+    /// An object of any class. One that is kept by reference appears in the canonical text of
+    /// others by its key.
+    pub(crate) fn object(
+        class: impl Into<Rc<str>>,
+        fields: Vec<(Rc<str>, Value)>,
+        by_reference: bool,
+    ) -> Result<Self> {
+        let fields = each_once(fields);
+        let deepest = fields.iter().map(|(_, value)| value.depth()).max();
+        let depth = 1 + deepest.unwrap_or(0);
+        Self::checked(Inner::new(class.into(), fields, by_reference, depth))
+    }
+
+    fn checked(inner: Inner) -> Result<Self> {
+        if inner.depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        Ok(Frozen(Rc::new(inner)))
+    }
+
+    /// This object with one more field, or with another value in a field that it has.
+    ///
+    /// ```
+    /// use miniagents::Frozen;
+    ///
+    /// let first = Frozen::new().with("a", 1).with("b", "two");
+    /// let second = first.clone().with("a", None::<i32>);
+    /// assert_eq!(second.full_json(), r#"{"class_":"Frozen","a":null,"b":"two"}"#);
+    /// assert_eq!(first.get("a").unwrap().as_i64(), Some(1));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the value is [`MAX_DEPTH`] levels deep already. [`try_with`](Frozen::try_with) refuses it
+    /// with an error.
+    #[must_use = "the object that it is called on stays as it is"]
+    pub fn with(self, key: impl Into<Rc<str>>, value: impl Into<Value>) -> Self {
+        self.with_value(key.into(), value.into())
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// This object with one more field, made of anything that can be serialized.
+    ///
+    /// ```
+    /// use miniagents::Frozen;
+    ///
+    /// let object = Frozen::new().try_with("score", 0.5).unwrap();
+    /// assert_eq!(object.full_json(), r#"{"class_":"Frozen","score":0.5}"#);
+    ///
+    /// let error = object.try_with("scores", [1.0, f64::NAN]).unwrap_err();
+    /// assert!(error.to_string().starts_with("field `scores[1]`: NaN cannot"));
+    /// ```
+    pub fn try_with(self, key: impl Into<Rc<str>>, value: impl serde::Serialize) -> Result<Self> {
+        let key = key.into();
+        let value = super::serialize::field(&key, &value)?;
+        self.with_value(key, value)
+    }
+
+    fn with_value(self, key: Rc<str>, value: Value) -> Result<Self> {
+        if &*key == CLASS_KEY {
+            return Ok(self);
+        }
+        // The last handle gives its fields away; what others hold is copied.
+        let (class, mut fields, by_reference, depth) = match Rc::try_unwrap(self.0) {
+            Ok(own) => (own.class, own.fields, own.by_reference, own.depth),
+            Err(shared) => (
+                shared.class.clone(),
+                shared.fields.clone(),
+                shared.by_reference,
+                shared.depth,
+            ),
+        };
+        match fields.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, replaced)) => {
+                *replaced = value;
+                Self::object(class, fields, by_reference)
+            }
+            None => {
+                let depth = depth.max(1 + value.depth());
+                fields.push((key, value));
+                Self::checked(Inner::new(class, fields, by_reference, depth))
+            }
+        }
+    }
+
+    /// The name of the class: `Frozen`, unless somebody gave it another one.
+    ///
+    /// ```
+    /// assert_eq!(miniagents::Frozen::new().class_name(), "Frozen");
+    /// ```
+    pub fn class_name(&self) -> &str {
+        &self.0.class
+    }
+
+    /// The value of a field.
+    ///
+    /// ```
+    /// let object = miniagents::Frozen::new().with("a", 1);
+    /// assert_eq!(object.get("a").and_then(|a| a.as_i64()), Some(1));
+    /// assert!(object.get("b").is_none());
+    /// ```
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        let mut fields = self.0.fields.iter();
+        fields
+            .find(|(own, _)| **own == *key)
+            .map(|(_, value)| value)
+    }
+
+    /// Whether there is such a field.
+    ///
+    /// ```
+    /// assert!(miniagents::Frozen::new().with("a", 1).contains("a"));
+    /// ```
+    pub fn contains(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// The keys and values of the fields, in their order.
+    ///
+    /// ```
+    /// use miniagents::{Frozen, Value};
+    ///
+    /// let object = Frozen::new().with("b", 1).with("a", 2);
+    /// let fields: Vec<_> = object.fields().collect();
+    /// assert_eq!(fields, [("b", &Value::from(1)), ("a", &Value::from(2))]);
+    /// ```
+    pub fn fields(&self) -> impl DoubleEndedIterator<Item = (&str, &Value)> + ExactSizeIterator {
+        self.0.fields.iter().map(|(key, value)| (&**key, value))
+    }
+
+    /// The keys of the fields, in their order.
+    ///
+    /// ```
+    /// let object = miniagents::Frozen::new().with("b", 1).with("a", 2);
+    /// assert!(object.keys().eq(["b", "a"]));
+    /// ```
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &str> + ExactSizeIterator {
+        self.fields().map(|(key, _)| key)
+    }
+
+    /// How many fields there are.
+    ///
+    /// ```
+    /// assert_eq!(miniagents::Frozen::new().with("a", 1).len(), 1);
+    /// ```
+    pub fn len(&self) -> usize {
+        self.0.fields.len()
+    }
+
+    /// Whether there are no fields.
+    ///
+    /// ```
+    /// assert!(miniagents::Frozen::new().is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.0.fields.is_empty()
+    }
+
+    /// Everything inside, as compact JSON, the class first and the fields in their order.
+    ///
+    /// ```
+    /// use miniagents::Frozen;
+    ///
+    /// let object = Frozen::new().with("b", Frozen::new()).with("a", "é");
+    /// assert_eq!(object.full_json(), r#"{"class_":"Frozen","b":{"class_":"Frozen"},"a":"é"}"#);
+    /// ```
+    pub fn full_json(&self) -> &str {
+        self.0.full_json.get_or_init(|| {
+            let mut out = String::new();
+            full_json::write_object(self, &mut out);
+            out.into()
+        })
+    }
+
+    /// How it reads in a prompt: its full JSON.
+    ///
+    /// ```
+    /// assert_eq!(miniagents::Frozen::new().string(), r#"{"class_":"Frozen"}"#);
+    /// ```
+    pub fn string(&self) -> &str {
+        self.full_json()
+    }
+
+    /// The canonical JSON: keys sorted, exactly the bytes that are hashed. In a message, other
+    /// messages appear by their keys.
+    ///
+    /// ```
+    /// let object = miniagents::Frozen::new().with("n", [1, 2]).with("a", true);
+    /// assert_eq!(object.serialized(), r#"{"a": true, "class_": "Frozen", "n": [1, 2]}"#);
+    /// ```
+    pub fn serialized(&self) -> &str {
+        self.0
+            .serialized
+            .get_or_init(|| canonical_json::text(self).into())
+    }
+
+    /// The sha256 of the canonical JSON.
+    ///
+    /// ```
+    /// use miniagents::Frozen;
+    ///
+    /// let one = Frozen::new().with("a", 1).with("b", 2);
+    /// let other = Frozen::new().with("b", 2).with("a", 1);
+    /// assert_eq!(one.hash_key(), other.hash_key());
+    /// ```
+    pub fn hash_key(&self) -> HashKey {
+        self.hash_key_by(|| match self.0.serialized.get() {
+            Some(serialized) => HashKey::of(serialized),
+            None => canonical_json::hash(self),
+        })
+    }
+
+    /// The key, made by `make` if it is not there yet.
+    pub(super) fn hash_key_by(&self, make: impl FnOnce() -> HashKey) -> HashKey {
+        *self.0.hash_key.get_or_init(make)
+    }
+
+    /// The fields, to be found by their numbers.
+    pub(super) fn field_slice(&self) -> &[(Rc<str>, Value)] {
+        &self.0.fields
+    }
+
+    /// The full JSON if it was asked for already.
+    pub(super) fn written_full_json(&self) -> Option<&str> {
+        self.0.full_json.get().map(|written| &**written)
+    }
+
+    /// The objects whose keys stand for them in [`serialized`](Frozen::serialized), at every depth:
+    /// those inside one before itself, otherwise in the order of the fields, each as often as it
+    /// appears.
+    #[allow(dead_code, reason = "used by the message layer")]
+    pub(crate) fn sub_objects(&self) -> impl Iterator<Item = &Frozen> {
+        SubObjects::of(self)
+    }
+
+    /// Whether its key stands for it inside others of its kind.
+    pub(crate) fn is_by_reference(&self) -> bool {
+        self.0.by_reference
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.0.depth
+    }
+
+    /// Whether both are handles of one allocation.
+    ///
+    /// ```
+    /// use miniagents::Frozen;
+    ///
+    /// let object = Frozen::new();
+    /// assert!(object.ptr_eq(&object.clone()));
+    /// assert!(!object.ptr_eq(&Frozen::new()));
+    /// ```
+    pub fn ptr_eq(&self, other: &Frozen) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// The fields without `class_`, each key once: at the place of its first, with its last value.
+fn each_once(fields: Vec<(Rc<str>, Value)>) -> Vec<(Rc<str>, Value)> {
+    /// Up to here comparing is cheaper than hashing.
+    const FEW: usize = 16;
+
+    let mut once: Vec<(Rc<str>, Value)> = Vec::with_capacity(fields.len());
+    let mut places: HashMap<Rc<str>, usize> = HashMap::new();
+    let many = fields.len() > FEW;
+    for (key, value) in fields {
+        if &*key == CLASS_KEY {
+            continue;
+        }
+        let place = match many {
+            true => places.get(&key).copied(),
+            false => once.iter().position(|(other, _)| *other == key),
+        };
+        match place {
+            Some(place) => once[place].1 = value,
+            None => {
+                if many {
+                    places.insert(key.clone(), once.len());
+                }
+                once.push((key, value));
+            }
+        }
+    }
+    once
+}
+
+impl Default for Frozen {
+    fn default() -> Self {
+        Frozen::new()
+    }
+}
+
+/// Of one class, kept in one way, with equal fields in whatever order.
+impl PartialEq for Frozen {
+    fn eq(&self, other: &Self) -> bool {
+        if self.ptr_eq(other) {
+            return true;
+        }
+        let (one, other) = (&*self.0, &*other.0);
+        if one.class != other.class
+            || one.by_reference != other.by_reference
+            || one.fields.len() != other.fields.len()
+        {
+            return false;
+        }
+        // Mostly the order is the same; sorting is for when it is not.
+        if one
+            .fields
+            .iter()
+            .map(|field| &field.0)
+            .eq(other.fields.iter().map(|field| &field.0))
+        {
+            return one.fields == other.fields;
+        }
+        let sorted = |inner: &Inner| {
+            let mut fields: Vec<_> = inner.fields.to_vec();
+            fields.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+            fields
+        };
+        sorted(one) == sorted(other)
+    }
+}
+
+impl Eq for Frozen {}
+
+/// As [`Frozen::string`].
+impl fmt::Display for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.string())
+    }
+}
+
+/// As compact JSON.
+impl fmt::Debug for Frozen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.full_json())
+    }
+}
