@@ -170,6 +170,12 @@ impl Error {
         })
     }
 
+    /// This error with the name of the place where it happened in front: `place: error`.
+    pub(crate) fn within(self, place: impl fmt::Display) -> Self {
+        let message = format!("{place}: {self}");
+        self.context(message)
+    }
+
     /// The name of the error's type without its path: `ParseIntError` for an error of the standard library, the name of your
     /// struct or enum for yours, and the name of the failure (`CancelledError`, `AppenderClosedError`, …) for one of this crate.
     /// Error messages begin with it.

@@ -3,10 +3,18 @@
 mod error;
 pub mod executor;
 mod frozen;
+mod message;
 mod promise;
 
 pub use error::{Error, Result};
+pub use executor::TaskLocal;
 pub use frozen::{Frozen, HashKey, List, MAX_DEPTH, Number, Value};
+pub use message::{
+    AssistantMessage, ErrorMessage, FieldCollector, IntoMessages, Join, Message, MessageBuilder,
+    MessageClass, MessagePromise, MessagePromiseBuilder, MessageSequence, MessageSequenceAppender,
+    MessageSequencePromise, MessageStream, MessageTokenAppender, MessageWait, Messages,
+    SequenceOptions, SystemMessage, TextMessage, Token, TokenStream, UserMessage, join_messages,
+};
 pub use promise::{
     Activation, Appended, Emit, Emitter, FlatSequence, Generator, Promise, PromisingContext,
     Replay, Resolved, Start, Started, StreamAppender, StreamedPromise, Wait, generate,

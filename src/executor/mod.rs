@@ -54,6 +54,7 @@
 mod blocking;
 mod core;
 mod gather;
+mod lock;
 mod ready_queue;
 mod run;
 mod task;
@@ -80,6 +81,7 @@ pub use timer::{Sleep, now, sleep, timeout};
 pub use yield_now::{YieldNow, yield_now};
 
 pub(crate) use self::core::{Core, appoint, is_polling};
+pub(crate) use lock::{Lock, Locked};
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::Waiter;
 

@@ -29,6 +29,7 @@
 //! assert_eq!(Frozen::from_serialize(&typed).unwrap(), city);
 //! ```
 
+use std::any::Any;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -72,6 +73,10 @@ struct Inner {
     full_json: OnceCell<Box<str>>,
     serialized: OnceCell<Box<str>>,
     hash_key: OnceCell<HashKey>,
+    /// Its text, where that is not its JSON.
+    text: OnceCell<Box<str>>,
+    /// What the layer above notes about it.
+    notes: OnceCell<Rc<dyn Any>>,
 }
 
 impl Inner {
@@ -89,6 +94,8 @@ impl Inner {
             full_json: OnceCell::new(),
             serialized: OnceCell::new(),
             hash_key: OnceCell::new(),
+            text: OnceCell::new(),
+            notes: OnceCell::new(),
         }
     }
 }
@@ -288,7 +295,21 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().string(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn string(&self) -> &str {
-        self.full_json()
+        self.0
+            .text
+            .get()
+            .map_or_else(|| self.full_json(), |text| text)
+    }
+
+    /// As [`string`](Self::string), for a class whose objects have another text than their JSON.
+    pub(crate) fn string_or_else(&self, text: impl FnOnce() -> String) -> &str {
+        self.0.text.get_or_init(|| text().into())
+    }
+
+    /// What the layer above notes about this very object, shared by all handles of it.
+    pub(crate) fn notes<T: Default + 'static>(&self) -> Rc<T> {
+        let notes = self.0.notes.get_or_init(|| Rc::new(T::default()));
+        notes.clone().downcast().unwrap_or_default()
     }
 
     /// The canonical JSON: keys sorted, exactly the bytes that are hashed. In a message, other

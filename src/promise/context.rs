@@ -323,6 +323,18 @@ impl PromisingContext {
         }
     }
 
+    /// Whether somebody would be told of a promise that resolves here.
+    pub(crate) fn has_handlers() -> bool {
+        let mut next = CURRENT.get();
+        while let Some(context) = next {
+            if !context.inner.handlers.borrow().is_empty() {
+                return true;
+            }
+            next = context.parent().cloned();
+        }
+        false
+    }
+
     /// Tells the handlers of this context and of those around it of a value.
     pub(crate) fn tell_resolved<T: Clone + 'static>(value: &T) {
         let mut next = CURRENT.get();

@@ -24,3 +24,7 @@ pub use promise::Promise;
 pub use start::Start;
 pub use streamed_promise::{Replay, StreamedPromise};
 pub use wait::Wait;
+
+pub(crate) use flat_sequence::{Flatten, Flattened, Output};
+pub(crate) use piece_log::{Items, Source};
+pub(crate) use streamed_promise::Reader;

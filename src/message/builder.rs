@@ -1,0 +1,167 @@
+//! Messages in the making.
+
+use std::rc::Rc;
+
+use super::class::{CONTENT, CONTENT_TEMPLATE, MessageClass};
+use super::message::Message;
+use crate::error::{Error, Result};
+use crate::frozen::Value;
+
+/// A message in the making: fields are added, then it is built or sent as it is.
+///
+/// What cannot be in a message is refused by [`build`](Self::build); where the builder itself is
+/// sent, the refusal is an error in the sequence it was sent to.
+///
+/// ```
+/// use miniagents::TextMessage;
+///
+/// let message = TextMessage::from_template("Dear {name}, {count} parcels wait for you.")
+///     .with("name", "Ada")
+///     .with("count", 3)
+///     .build()
+///     .unwrap();
+/// assert_eq!(message.text(), "Dear Ada, 3 parcels wait for you.");
+///
+/// let refused = TextMessage::new("hot").with("temperature", f64::INFINITY).build().unwrap_err();
+/// assert!(refused.is_value());
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a message is made by `build`, or by sending this"]
+pub struct MessageBuilder {
+    class: &'static MessageClass,
+    fields: Vec<(Rc<str>, Value)>,
+    /// The first field that was refused.
+    refused: Option<Error>,
+}
+
+impl MessageBuilder {
+    pub(crate) fn new(class: &'static MessageClass) -> Self {
+        MessageBuilder {
+            class,
+            fields: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// Gives it its text.
+    pub fn content(self, content: impl Into<Rc<str>>) -> Self {
+        self.with(CONTENT, content.into())
+    }
+
+    /// Gives it a template for its text, in which `{field}` stands for the text of a field.
+    pub fn content_template(self, template: impl Into<Rc<str>>) -> Self {
+        self.with(CONTENT_TEMPLATE, template.into())
+    }
+
+    /// Sets a field; a number that JSON cannot hold is refused when the message is built.
+    pub fn with<V: TryInto<Value>>(mut self, key: impl Into<Rc<str>>, value: V) -> Self
+    where
+        Error: From<V::Error>,
+    {
+        let key = key.into();
+        match value.try_into() {
+            Ok(value) => match self.fields.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, known)) => *known = value,
+                None => self.fields.push((key, value)),
+            },
+            Err(error) => {
+                let refused = Error::from(error).within(format_args!("field `{key}`"));
+                self.refused.get_or_insert(refused);
+            }
+        }
+        self
+    }
+
+    /// The message.
+    ///
+    /// # Errors
+    ///
+    /// A field was refused, a template names a field that is not there, or values are nested too
+    /// deeply; [`Error::is_value`] tells.
+    pub fn build(self) -> Result<Message> {
+        match self.refused {
+            Some(error) => Err(error),
+            None => Message::make(self.class.name(), with_declared(self.class, self.fields)),
+        }
+    }
+}
+
+/// The fields of a message of `class`: those declared first, then the others in their order.
+pub(crate) fn with_declared(
+    class: &MessageClass,
+    given: impl IntoIterator<Item = (Rc<str>, Value)>,
+) -> Vec<(Rc<str>, Value)> {
+    let mut fields = class.declared();
+    for (key, value) in given {
+        match fields.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = value,
+            None => fields.push((key, value)),
+        }
+    }
+    fields
+}
+
+/// Messages of text.
+#[derive(Debug)]
+pub struct TextMessage;
+
+impl TextMessage {
+    /// Begins a message with this text.
+    #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
+    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+        Message::of(MessageClass::TEXT).content(content)
+    }
+
+    /// Begins a message whose text is a template filled in with its fields.
+    pub fn from_template(template: impl Into<Rc<str>>) -> MessageBuilder {
+        Message::of(MessageClass::TEXT).content_template(template)
+    }
+}
+
+/// What a user said.
+#[derive(Debug)]
+pub struct UserMessage;
+
+impl UserMessage {
+    /// Begins a message with this text and the role `user`.
+    #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
+    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+        Message::of(MessageClass::USER).content(content)
+    }
+}
+
+/// What a model is told about its task.
+#[derive(Debug)]
+pub struct SystemMessage;
+
+impl SystemMessage {
+    /// Begins a message with this text and the role `system`.
+    #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
+    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+        Message::of(MessageClass::SYSTEM).content(content)
+    }
+}
+
+/// What a model said.
+#[derive(Debug)]
+pub struct AssistantMessage;
+
+impl AssistantMessage {
+    /// Begins a message with this text and the role `assistant`.
+    #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
+    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+        Message::of(MessageClass::ASSISTANT).content(content)
+    }
+}
+
+/// Errors that became messages.
+#[derive(Debug)]
+pub struct ErrorMessage;
+
+impl ErrorMessage {
+    /// Begins a message with this text.
+    #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
+    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+        Message::of(MessageClass::ERROR).content(content)
+    }
+}

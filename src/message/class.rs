@@ -1,0 +1,114 @@
+//! What kind of message a message is.
+
+use std::rc::Rc;
+
+use crate::frozen::Value;
+
+/// A class of messages: its name, and the fields that every message of it has.
+///
+/// The name is recorded in the message and is part of its identity. Declared fields come first and
+/// are there even where nobody gave them.
+///
+/// ```
+/// use miniagents::{Message, MessageClass};
+///
+/// static NOTE: MessageClass = MessageClass::text("NoteMessage", &[("role", Some("user"))]);
+///
+/// let note = Message::of(&NOTE).content("buy milk").build().unwrap();
+/// assert_eq!(note.class_name(), "NoteMessage");
+/// assert_eq!(note.role(), Some("user"));
+/// assert_eq!(note.to_string(), "buy milk");
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub struct MessageClass {
+    name: &'static str,
+    text: bool,
+    fields: &'static [(&'static str, Option<&'static str>)],
+}
+
+/// The declared fields that make a message one of text.
+pub(crate) const CONTENT: &str = "content";
+pub(crate) const CONTENT_TEMPLATE: &str = "content_template";
+pub(crate) const ROLE: &str = "role";
+
+impl MessageClass {
+    /// Messages that are nothing but their fields.
+    pub const PLAIN: &'static MessageClass = &MessageClass::fields("Message", &[]);
+    /// Messages with text.
+    pub const TEXT: &'static MessageClass = &MessageClass::text("TextMessage", &[]);
+    /// Errors that became messages.
+    pub const ERROR: &'static MessageClass = &MessageClass::text("ErrorMessage", &[]);
+    /// What a user said.
+    pub const USER: &'static MessageClass =
+        &MessageClass::text("UserMessage", &[(ROLE, Some("user"))]);
+    /// What a model is told about its task.
+    pub const SYSTEM: &'static MessageClass =
+        &MessageClass::text("SystemMessage", &[(ROLE, Some("system"))]);
+    /// What a model said.
+    pub const ASSISTANT: &'static MessageClass = &MessageClass::text(
+        "AssistantMessage",
+        &[
+            (ROLE, Some("assistant")),
+            ("model", None),
+            ("agent_alias", None),
+        ],
+    );
+
+    /// A class of messages that are nothing but their fields; those listed are always there, with
+    /// the given text or null.
+    pub const fn fields(
+        name: &'static str,
+        fields: &'static [(&'static str, Option<&'static str>)],
+    ) -> Self {
+        MessageClass {
+            name,
+            text: false,
+            fields,
+        }
+    }
+
+    /// A class of messages with text: they have the fields `content` and `content_template`, then
+    /// those listed.
+    pub const fn text(
+        name: &'static str,
+        fields: &'static [(&'static str, Option<&'static str>)],
+    ) -> Self {
+        MessageClass {
+            name,
+            text: true,
+            fields,
+        }
+    }
+
+    /// Its name, as recorded in the messages.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether its messages have text, and so can be streamed token by token.
+    pub fn is_text(&self) -> bool {
+        self.text
+    }
+
+    /// The declared fields with what they are where nobody says.
+    pub(crate) fn declared(&self) -> Vec<(Rc<str>, Value)> {
+        let text: &[_] = if self.text {
+            &[(CONTENT, None), (CONTENT_TEMPLATE, None)]
+        } else {
+            &[]
+        };
+        let fields = text.iter().chain(self.fields);
+        fields
+            .map(|(key, value)| (Rc::from(*key), Value::from(*value)))
+            .collect()
+    }
+
+    /// Whether a field belongs to the text and is no metadata.
+    pub(crate) fn is_content(&self, key: &str) -> bool {
+        self.text && is_content(key)
+    }
+}
+
+pub(crate) fn is_content(key: &str) -> bool {
+    key == CONTENT || key == CONTENT_TEMPLATE
+}

@@ -1,0 +1,345 @@
+//! Everything that can be sent.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use futures_lite::{Stream, StreamExt};
+
+use super::builder::{MessageBuilder, TextMessage};
+use super::message::Message;
+use super::message_promise::MessagePromise;
+use super::sequence_promise::MessageSequencePromise;
+use crate::error::{Error, Result, What};
+use crate::frozen::{Frozen, Value};
+
+/// Zero or more messages, promises of messages, and errors, nested as they come: what is sent,
+/// replied or put into a sequence, and flattened there.
+///
+/// Made of whatever implements [`IntoMessages`], or with [`messages!`](crate::messages) of several
+/// things of different types.
+#[must_use = "messages are sent, replied or put into a sequence"]
+pub struct Messages {
+    pub(crate) item: Item,
+}
+
+pub(crate) enum Item {
+    Message(Message),
+    Promise(MessagePromise),
+    Sequence(MessageSequencePromise),
+    List(Vec<Item>),
+    Stream(Pin<Box<dyn Stream<Item = Result<Item>>>>),
+    Error(Error),
+}
+
+impl Messages {
+    /// No messages at all.
+    pub fn none() -> Self {
+        Messages {
+            item: Item::List(Vec::new()),
+        }
+    }
+
+    /// All of these, in order. [`messages!`](crate::messages) is a shorter way to write it.
+    pub fn list(parts: impl IntoIterator<Item = Messages>) -> Self {
+        Messages {
+            item: Item::List(parts.into_iter().map(|part| part.item).collect()),
+        }
+    }
+
+    /// What a stream gives, as it comes. The stream is read when the sequence that it is put into
+    /// is, and not before.
+    pub fn from_stream<T: IntoMessages>(stream: impl Stream<Item = Result<T>> + 'static) -> Self {
+        let items = stream.map(|item| item.map(|item| item.into_messages().item));
+        Messages {
+            item: Item::Stream(items.boxed_local()),
+        }
+    }
+
+    fn one(message: Result<Message>) -> Self {
+        Messages {
+            item: message.map_or_else(Item::Error, Item::Message),
+        }
+    }
+}
+
+impl fmt::Debug for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn describe(item: &Item, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match item {
+                Item::Message(message) => fmt::Debug::fmt(message, f),
+                Item::Promise(promise) => fmt::Debug::fmt(promise, f),
+                Item::Sequence(sequence) => fmt::Debug::fmt(sequence, f),
+                Item::List(items) => {
+                    f.write_str("[")?;
+                    for item in items {
+                        describe(item, f)?;
+                        f.write_str(", ")?;
+                    }
+                    f.write_str("]")
+                }
+                Item::Stream(_) => f.write_str("a stream"),
+                Item::Error(error) => write!(f, "an error: {error}"),
+            }
+        }
+        describe(&self.item, f)
+    }
+}
+
+/// What can be sent: text, messages, promises of messages and of sequences, errors, JSON values,
+/// nothing, and collections and results of all these.
+///
+/// ```
+/// use miniagents::{Error, MessageSequencePromise, MiniAgents, Result, TextMessage, messages};
+///
+/// MiniAgents::new().run(async {
+///     let later = MessageSequencePromise::of(["three", "four"]);
+///     let all = MessageSequencePromise::of(messages![
+///         "one",
+///         TextMessage::new("two").with("n", 2),
+///         later,
+///         Some(String::from("five")),
+///         None::<&str>,
+///         serde_json::json!({"six": 6}),
+///     ]);
+///     let texts: Vec<_> = all.await?.iter().map(|message| message.to_string()).collect();
+///     assert_eq!(texts[..5], ["one", "two", "three", "four", "five"]);
+///     assert_eq!(texts[5], "```json\n{\"class_\":\"Message\",\"six\":6}\n```");
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+pub trait IntoMessages {
+    /// It as messages to send.
+    fn into_messages(self) -> Messages;
+}
+
+impl IntoMessages for Messages {
+    fn into_messages(self) -> Messages {
+        self
+    }
+}
+
+/// Nothing.
+impl IntoMessages for () {
+    fn into_messages(self) -> Messages {
+        Messages::none()
+    }
+}
+
+/// Text becomes a text message.
+impl IntoMessages for &str {
+    fn into_messages(self) -> Messages {
+        Messages::one(TextMessage::new(self).build())
+    }
+}
+
+/// Text becomes a text message.
+impl IntoMessages for String {
+    fn into_messages(self) -> Messages {
+        Messages::one(TextMessage::new(self).build())
+    }
+}
+
+/// Text becomes a text message.
+impl IntoMessages for &String {
+    fn into_messages(self) -> Messages {
+        self.as_str().into_messages()
+    }
+}
+
+/// Text becomes a text message.
+impl IntoMessages for Rc<str> {
+    fn into_messages(self) -> Messages {
+        Messages::one(TextMessage::new(self).build())
+    }
+}
+
+impl IntoMessages for Message {
+    fn into_messages(self) -> Messages {
+        Messages {
+            item: Item::Message(self),
+        }
+    }
+}
+
+impl IntoMessages for &Message {
+    fn into_messages(self) -> Messages {
+        self.clone().into_messages()
+    }
+}
+
+/// What cannot be built is an error in the sequence.
+impl IntoMessages for MessageBuilder {
+    fn into_messages(self) -> Messages {
+        Messages::one(self.build())
+    }
+}
+
+impl IntoMessages for MessagePromise {
+    fn into_messages(self) -> Messages {
+        Messages {
+            item: Item::Promise(self),
+        }
+    }
+}
+
+impl IntoMessages for &MessagePromise {
+    fn into_messages(self) -> Messages {
+        self.clone().into_messages()
+    }
+}
+
+impl IntoMessages for MessageSequencePromise {
+    fn into_messages(self) -> Messages {
+        Messages {
+            item: Item::Sequence(self),
+        }
+    }
+}
+
+impl IntoMessages for &MessageSequencePromise {
+    fn into_messages(self) -> Messages {
+        self.clone().into_messages()
+    }
+}
+
+/// An error is raised where the sequence is read.
+impl IntoMessages for Error {
+    fn into_messages(self) -> Messages {
+        Messages {
+            item: Item::Error(self),
+        }
+    }
+}
+
+/// Fields become a message of class `Message`.
+impl IntoMessages for Frozen {
+    fn into_messages(self) -> Messages {
+        Messages::one(Message::from_fields(&self))
+    }
+}
+
+/// Objects become messages, texts text messages, lists are flattened, null is nothing; numbers and
+/// booleans are no messages.
+impl IntoMessages for Value {
+    fn into_messages(self) -> Messages {
+        match self {
+            Value::Null => Messages::none(),
+            Value::Text(text) => text.into_messages(),
+            Value::Object(object) => match Message::from_frozen(&object) {
+                Some(message) => message.into_messages(),
+                None => object.into_messages(),
+            },
+            Value::List(list) => {
+                Messages::list(list.iter().cloned().map(IntoMessages::into_messages))
+            }
+            other @ (Value::Bool(_) | Value::Number(_)) => Error::own(
+                What::Value,
+                format_args!("`{other}` is no message: send text, an object or a list of these"),
+            )
+            .into_messages(),
+        }
+    }
+}
+
+/// As for a [`Value`].
+impl IntoMessages for serde_json::Value {
+    fn into_messages(self) -> Messages {
+        Value::from_serialize(&self).into_messages()
+    }
+}
+
+/// An error is raised where the sequence is read.
+impl<T: IntoMessages, E: Into<Error>> IntoMessages for Result<T, E> {
+    fn into_messages(self) -> Messages {
+        match self {
+            Ok(messages) => messages.into_messages(),
+            Err(error) => error.into().into_messages(),
+        }
+    }
+}
+
+/// `None` is nothing.
+impl<T: IntoMessages> IntoMessages for Option<T> {
+    fn into_messages(self) -> Messages {
+        self.map_or_else(Messages::none, IntoMessages::into_messages)
+    }
+}
+
+impl<T: IntoMessages> IntoMessages for Box<T> {
+    fn into_messages(self) -> Messages {
+        (*self).into_messages()
+    }
+}
+
+impl<T: IntoMessages> IntoMessages for Vec<T> {
+    fn into_messages(self) -> Messages {
+        Messages::list(self.into_iter().map(IntoMessages::into_messages))
+    }
+}
+
+impl<T: IntoMessages, const N: usize> IntoMessages for [T; N] {
+    fn into_messages(self) -> Messages {
+        Messages::list(self.into_iter().map(IntoMessages::into_messages))
+    }
+}
+
+impl<T: IntoMessages + Clone> IntoMessages for &[T] {
+    fn into_messages(self) -> Messages {
+        Messages::list(self.iter().cloned().map(IntoMessages::into_messages))
+    }
+}
+
+impl<T: IntoMessages + Clone> IntoMessages for &Vec<T> {
+    fn into_messages(self) -> Messages {
+        self.as_slice().into_messages()
+    }
+}
+
+impl<T: IntoMessages + Clone> IntoMessages for Rc<[T]> {
+    fn into_messages(self) -> Messages {
+        (&*self).into_messages()
+    }
+}
+
+impl<T: IntoMessages + Clone> IntoMessages for &Rc<[T]> {
+    fn into_messages(self) -> Messages {
+        (&**self).into_messages()
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident)+) => {
+        impl<$($name: IntoMessages),+> IntoMessages for ($($name,)+) {
+            fn into_messages(self) -> Messages {
+                #[allow(non_snake_case, reason = "the names of the types name the values")]
+                let ($($name,)+) = self;
+                Messages::list([$($name.into_messages()),+])
+            }
+        }
+    };
+}
+
+tuples!(A);
+tuples!(A B);
+tuples!(A B C);
+tuples!(A B C D);
+tuples!(A B C D E);
+tuples!(A B C D E F);
+tuples!(A B C D E F G);
+tuples!(A B C D E F G H);
+
+/// A list of things of different types that can all be sent.
+///
+/// ```
+/// use miniagents::{Error, messages};
+///
+/// let mixed = messages!["text", String::from("more text"), Error::msg("and an error"), ["nested"]];
+/// # let _ = mixed;
+/// ```
+#[macro_export]
+macro_rules! messages {
+    ($($item:expr),* $(,)?) => {
+        $crate::Messages::list([$($crate::IntoMessages::into_messages($item)),*])
+    };
+}

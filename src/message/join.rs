@@ -1,0 +1,155 @@
+//! Many messages as one that streams.
+
+use futures_lite::StreamExt;
+
+use super::class::MessageClass;
+use super::into_messages::IntoMessages;
+use super::message::Message;
+use super::message_promise::MessagePromise;
+use super::sequence_promise::MessageSequencePromise;
+use super::token::Token;
+use crate::frozen::{Frozen, Value};
+use crate::promise::{Start, generate};
+
+/// How messages are joined.
+///
+/// ```
+/// use miniagents::{Join, MiniAgents, join_messages, messages};
+///
+/// let text = MiniAgents::new().run(async {
+///     let joined = join_messages(["one", "two"], Join::default().with_delimiter(" - "));
+///     Ok(joined.await?.to_string())
+/// });
+/// assert_eq!(text.unwrap(), "one - two");
+/// ```
+#[derive(Clone, Debug)]
+pub struct Join {
+    delimiter: String,
+    strip_leading_newlines: bool,
+    reference_original_messages: bool,
+    start: Start,
+    class: &'static MessageClass,
+    known: Frozen,
+}
+
+impl Default for Join {
+    /// A blank line in between, originals kept, a text message, on demand.
+    fn default() -> Self {
+        Join {
+            delimiter: "\n\n".into(),
+            strip_leading_newlines: false,
+            reference_original_messages: true,
+            start: Start::OnDemand,
+            class: MessageClass::TEXT,
+            known: Frozen::new(),
+        }
+    }
+}
+
+impl Join {
+    /// What stands between two messages; a token of its own.
+    #[must_use]
+    pub fn with_delimiter(mut self, delimiter: impl Into<String>) -> Self {
+        self.delimiter = delimiter.into();
+        self
+    }
+
+    /// Whether line breaks at the beginning of each message are left out, as models like to begin
+    /// with them.
+    #[must_use]
+    pub fn with_strip_leading_newlines(mut self, strip: bool) -> Self {
+        self.strip_leading_newlines = strip;
+        self
+    }
+
+    /// Whether the joined message has the originals in its field `original_messages`.
+    #[must_use]
+    pub fn with_reference_original_messages(mut self, reference: bool) -> Self {
+        self.reference_original_messages = reference;
+        self
+    }
+
+    /// When joining begins.
+    #[must_use]
+    pub fn with_start(mut self, start: impl Into<Start>) -> Self {
+        self.start = start.into();
+        self
+    }
+
+    /// The class of the joined message.
+    #[must_use]
+    pub fn with_class(mut self, class: &'static MessageClass) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// Fields of the joined message that are known before its text is.
+    #[must_use]
+    pub fn with_fields(mut self, known: &Frozen) -> Self {
+        self.known = known.clone();
+        self
+    }
+}
+
+/// All of `messages` as one text message that streams their tokens, with a delimiter in between.
+///
+/// Its fields are those of the messages (of a field that several have, the last), and where asked
+/// for the originals. An error in one of the messages ends it.
+///
+/// # Panics
+///
+/// If no context is active.
+#[track_caller]
+pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
+    const ORIGINALS: &str = "original_messages";
+
+    let messages = messages.into_messages();
+    let builder = MessagePromise::of(how.class)
+        .with_fields(&how.known)
+        .with_start(how.start);
+    let promise = builder.stream_with(|fields| {
+        generate(move |out| async move {
+            let mut originals = Vec::<Value>::new();
+            if how.reference_original_messages {
+                fields.set(ORIGINALS, originals.clone());
+            }
+            let mut promises = MessageSequencePromise::of(messages).reader();
+            let mut first = true;
+            while let Some(promise) = promises.next().await {
+                let promise = promise?;
+                if !first && !how.delimiter.is_empty() {
+                    out.emit(Token::from(how.delimiter.as_str())).await;
+                }
+                let mut strip = how.strip_leading_newlines;
+                let mut tokens = promise.reader();
+                while let Some(token) = tokens.next().await {
+                    let mut token = token?;
+                    if strip && token.is_text() {
+                        token = token.without_leading_newlines();
+                    }
+                    strip &= token.as_str().is_empty();
+                    out.emit(token).await;
+                }
+                let message: Message = promise.quietly().await?;
+                if how.reference_original_messages {
+                    originals.push((&message).into());
+                    fields.set(ORIGINALS, originals.clone());
+                }
+                let is_content = |key: &str| promise.is_text() && super::class::is_content(key);
+                for (key, value) in message
+                    .fields()
+                    .fields()
+                    .filter(|(key, _)| !is_content(key))
+                {
+                    if let (ORIGINALS, Value::List(list)) = (key, value) {
+                        originals = list.iter().cloned().collect();
+                    }
+                    fields.set(key, value.clone());
+                }
+                first = false;
+            }
+            Ok(())
+        })
+    });
+    promise.unwrap_or_else(|_| unreachable!("fields that were frozen before are not refused"))
+}

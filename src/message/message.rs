@@ -1,0 +1,326 @@
+//! What agents say to each other.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::builder::MessageBuilder;
+use super::class::{CONTENT, CONTENT_TEMPLATE, MessageClass, ROLE};
+use super::message_promise::MessagePromise;
+use super::template;
+use super::token::Token;
+use crate::error::{Error, Result, What, short_type_name};
+use crate::executor::Lock;
+use crate::frozen::{Frozen, HashKey, Value};
+use crate::promise::PromisingContext;
+
+/// A message: named fields that never change, with an identity.
+///
+/// - It is immutable at every depth. Clones are handles of the same message.
+/// - Its identity is the [`hash_key`](Self::hash_key): the SHA-256 of its canonical JSON, in which
+///   messages inside of it are represented by their own keys.
+/// - As text it is its content, if its class has one, or else its JSON in a code block.
+///
+/// ```
+/// use miniagents::{Message, TextMessage};
+///
+/// let quoted = TextMessage::new("To be, or not to be").build().unwrap();
+/// let message = TextMessage::new("Who said that?").with("quoted", &quoted).build().unwrap();
+/// assert_eq!(message.to_string(), "Who said that?");
+/// assert_eq!(
+///     message.serialized(),
+///     format!(
+///         r#"{{"class_": "TextMessage", "content": "Who said that?", "content_template": null, "quoted__hash_key": "{}"}}"#,
+///         quoted.hash_key(),
+///     )
+/// );
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    fields: Frozen,
+}
+
+/// What is noted about a message beside its fields.
+#[derive(Default)]
+pub(crate) struct Notes {
+    /// Whether handlers have been told of it as of a promise that resolved.
+    told: Cell<bool>,
+    pub(crate) persistence_not_needed: Cell<bool>,
+    pub(crate) persisting: Lock,
+}
+
+impl AsRef<Lock> for Notes {
+    fn as_ref(&self) -> &Lock {
+        &self.persisting
+    }
+}
+
+impl Message {
+    /// Begins a message of a class.
+    pub fn of(class: &'static MessageClass) -> MessageBuilder {
+        MessageBuilder::new(class)
+    }
+
+    /// A message of class `Message` with these fields.
+    ///
+    /// ```
+    /// use miniagents::{Frozen, Message};
+    ///
+    /// let message = Message::from_fields(&Frozen::new().with("temperature", 21)).unwrap();
+    /// assert_eq!(message.get("temperature").unwrap().as_i64(), Some(21));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The fields are nested too deeply.
+    pub fn from_fields(fields: &Frozen) -> Result<Self> {
+        Self::make(MessageClass::PLAIN.name(), owned_fields(fields))
+    }
+
+    pub(crate) fn make(class: &str, fields: Vec<(Rc<str>, Value)>) -> Result<Self> {
+        let message = Message {
+            fields: Frozen::object(class, fields, true)?,
+        };
+        if let (Some(template), true) = (message.text_field(CONTENT_TEMPLATE), message.is_text()) {
+            // What cannot be filled in is refused now, so that the text is there for good.
+            let text = template::fill(template, &message.fields)?;
+            message.fields.string_or_else(|| text);
+        }
+        Ok(message)
+    }
+
+    pub(crate) fn from_frozen(fields: &Frozen) -> Option<Self> {
+        fields.is_by_reference().then(|| Message {
+            fields: fields.clone(),
+        })
+    }
+
+    /// A message made of a value of yours; its class is the name of the type.
+    ///
+    /// ```
+    /// use miniagents::Message;
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
+    /// struct Question { text: String, attempts: u8 }
+    ///
+    /// let question = Question { text: "why?".into(), attempts: 2 };
+    /// let message = Message::from_typed(&question).unwrap();
+    /// assert_eq!(message.class_name(), "Question");
+    /// assert_eq!(message.to_typed::<Question>().unwrap(), question);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The value is no struct or map, or has a number that JSON cannot hold; the error names the
+    /// field.
+    pub fn from_typed<T: Serialize>(value: &T) -> Result<Self> {
+        let class = short_type_name(std::any::type_name::<T>());
+        let fields = Frozen::from_serialize(value)
+            .map_err(|error| error.within(format_args!("a `{class}` cannot be a message")))?;
+        Self::make(class, owned_fields(&fields))
+    }
+
+    /// The value of yours that this message was made of, or that its fields fit.
+    ///
+    /// A message of class `Message` may become any type that its fields fit; one of another class
+    /// only the type of that name. Whether fields that the type does not have are refused is for the
+    /// type to say (`#[serde(deny_unknown_fields)]`).
+    ///
+    /// # Errors
+    ///
+    /// The message is of another class, or its fields do not fit; [`Error::is_value`] tells.
+    pub fn to_typed<T: DeserializeOwned>(&self) -> Result<T> {
+        let (class, wanted) = (
+            self.class_name(),
+            short_type_name(std::any::type_name::<T>()),
+        );
+        if class != wanted && class != MessageClass::PLAIN.name() {
+            return Err(Error::own(
+                What::Value,
+                format_args!("a message of class `{class}` is not a `{wanted}`"),
+            ));
+        }
+        self.fields.to_typed().map_err(|error| {
+            error.within(format_args!(
+                "a message of class `{class}` is not a `{wanted}`"
+            ))
+        })
+    }
+
+    /// The message that a [`full_json`](Self::full_json) text shows.
+    ///
+    /// Objects inside of it whose class ends in `Message` or `Node` are messages; others are plain
+    /// values.
+    ///
+    /// # Errors
+    ///
+    /// The text is no JSON object with a `class_`, or holds what a message cannot.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let is_message = |class: &str| class.ends_with("Message") || class.ends_with("Node");
+        let value = Value::from_json(text, &is_message)?;
+        let fields = value.as_object().ok_or_else(|| {
+            Error::own(
+                What::Value,
+                "a message is a JSON object; this is something else",
+            )
+        })?;
+        Self::make(fields.class_name(), owned_fields(fields))
+    }
+
+    /// The name of its class.
+    pub fn class_name(&self) -> &str {
+        self.fields.class_name()
+    }
+
+    /// Its fields, without the name of its class.
+    pub fn fields(&self) -> &Frozen {
+        &self.fields
+    }
+
+    /// The value of a field.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.fields.get(key)
+    }
+
+    fn text_field(&self, key: &str) -> Option<&str> {
+        self.get(key).and_then(Value::as_str)
+    }
+
+    /// Whether it is a message of text: it has a content and a template for one, given or not.
+    pub(crate) fn is_text(&self) -> bool {
+        self.class_name() != MessageClass::PLAIN.name()
+            && self.fields.contains(CONTENT)
+            && self.fields.contains(CONTENT_TEMPLATE)
+    }
+
+    /// The content that it was given; the text of one that was made of a template is
+    /// [`text`](Self::text).
+    pub fn content(&self) -> Option<&str> {
+        self.text_field(CONTENT)
+    }
+
+    /// Who speaks: `user`, `system`, `assistant`, or what the message says.
+    pub fn role(&self) -> Option<&str> {
+        self.text_field(ROLE)
+    }
+
+    /// It as text, for people and models: the content, or the filled-in template, or for a message
+    /// without either its JSON in a code block.
+    pub fn text(&self) -> &str {
+        if self.is_text() {
+            if self.text_field(CONTENT_TEMPLATE).is_some() {
+                return self.fields.string();
+            }
+            return self.content().unwrap_or_default();
+        }
+        self.fields
+            .string_or_else(|| format!("```json\n{}\n```", self.full_json()))
+    }
+
+    /// Everything in it as compact JSON, fields in their order.
+    pub fn full_json(&self) -> &str {
+        self.fields.full_json()
+    }
+
+    /// Its canonical JSON: keys sorted, messages inside of it represented by their hash keys. These
+    /// are exactly the bytes that are hashed.
+    pub fn serialized(&self) -> &str {
+        self.fields.serialized()
+    }
+
+    /// Its identity: the SHA-256 of [`serialized`](Self::serialized), computed once.
+    ///
+    /// It has 40 digits, or 64 if the context that is current when it is computed says so, or else
+    /// the environment variable `FROZEN_LONGER_HASH_KEYS`.
+    pub fn hash_key(&self) -> HashKey {
+        self.fields.hash_key()
+    }
+
+    /// The messages inside of it at any depth, each after those inside of it.
+    pub fn sub_messages(&self) -> impl Iterator<Item = Message> {
+        self.fields.sub_objects().filter_map(Message::from_frozen)
+    }
+
+    /// It as the tokens that a reader of its promise gets: one.
+    pub(crate) fn to_token(&self) -> Token {
+        Token::from(self)
+    }
+
+    /// A promise of it that has resolved.
+    ///
+    /// The handlers of the current context are told of it, the first time only.
+    pub fn promise(&self) -> MessagePromise {
+        if PromisingContext::has_handlers() && !self.notes().told.replace(true) {
+            PromisingContext::tell_resolved(self);
+        }
+        MessagePromise::known(self.clone())
+    }
+
+    /// Whether it has been handed to the handlers that persist messages, or need not be.
+    pub fn is_persistence_not_needed(&self) -> bool {
+        self.notes().persistence_not_needed.get()
+    }
+
+    /// Says whether it needs to be handed to the handlers that persist messages. True if that was
+    /// not known.
+    pub fn set_persistence_not_needed(&self, not_needed: bool) -> bool {
+        self.notes().persistence_not_needed.replace(not_needed) != not_needed
+    }
+
+    pub(crate) fn notes(&self) -> Rc<Notes> {
+        self.fields.notes()
+    }
+}
+
+pub(crate) fn owned_fields(fields: &Frozen) -> Vec<(Rc<str>, Value)> {
+    fields
+        .fields()
+        .map(|(key, value)| (key.into(), value.clone()))
+        .collect()
+}
+
+/// Its [`text`](Message::text).
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.text())
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.full_json())
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.fields.serialize(serializer)
+    }
+}
+
+impl From<Message> for Value {
+    fn from(message: Message) -> Self {
+        Value::Object(message.fields)
+    }
+}
+
+impl From<&Message> for Value {
+    fn from(message: &Message) -> Self {
+        Value::Object(message.fields.clone())
+    }
+}
+
+/// The message that a field holds, if it holds one.
+impl TryFrom<&Value> for Message {
+    type Error = Error;
+
+    fn try_from(value: &Value) -> Result<Self> {
+        value
+            .as_object()
+            .and_then(Message::from_frozen)
+            .ok_or_else(|| Error::own(What::Value, format_args!("this is not a message: {value}")))
+    }
+}

@@ -1,0 +1,561 @@
+//! A message that comes token by token.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::{Stream, StreamExt};
+
+use super::builder::{ErrorMessage, with_declared};
+use super::class::{CONTENT, MessageClass};
+use super::defaults::error_text;
+use super::message::{Message, owned_fields};
+use super::token::Token;
+use super::token_appender::MessageTokenAppender;
+use crate::error::{Error, Result, What};
+use crate::executor::{Awaitable, Notify};
+use crate::frozen::{Frozen, Value};
+use crate::promise::{Reader, Start, StreamedPromise, Wait};
+
+/// A promise of a message that can be streamed token by token.
+///
+/// - Awaiting it gives the message; [`stream`](Self::stream) an independent reader of its tokens.
+///   Both, any number of times.
+/// - [`known_beforehand`](Self::known_beforehand) are the fields that are there before its text is.
+/// - Clones are handles of one promise.
+///
+/// ```
+/// use futures_lite::{StreamExt, stream};
+/// use miniagents::{MessageClass, MessagePromise, MiniAgents, Result, Token};
+///
+/// MiniAgents::new().run(async {
+///     let tokens = stream::iter(["Hel", "lo"]).map(|text| Ok(Token::from(text)));
+///     let promise = MessagePromise::of(MessageClass::ASSISTANT).with("model", "m").stream(tokens)?;
+///     assert_eq!(promise.known_beforehand().get("model").unwrap().as_str(), Some("m"));
+///
+///     let mut tokens = promise.stream();
+///     assert_eq!(tokens.next().await.unwrap()?.as_str(), "Hel");
+///     let message = promise.await?;
+///     assert_eq!(message.text(), "Hello");
+///     assert_eq!(message.role(), Some("assistant"));
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct MessagePromise {
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    /// A message that is there.
+    Known(Message),
+    Streamed(Rc<Streamed>),
+    /// Another promise, whose errors become messages.
+    Safe(Rc<Safe>),
+}
+
+struct Streamed {
+    promise: StreamedPromise<Token, Message>,
+    known: Frozen,
+    class: &'static MessageClass,
+}
+
+struct Safe {
+    original: MessagePromise,
+    /// Reads the original on demand.
+    promise: StreamedPromise<Token, Message>,
+}
+
+impl MessagePromise {
+    /// Begins a promise of a message of that class.
+    pub fn of(class: &'static MessageClass) -> MessagePromiseBuilder {
+        MessagePromiseBuilder {
+            class,
+            known: Vec::new(),
+            refused: None,
+            start: Start::AsContext,
+        }
+    }
+
+    /// A promise of a text message with these tokens, started as the context says.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn new(tokens: impl Stream<Item = Result<Token>> + 'static) -> Self {
+        Self::streamed(
+            MessageClass::TEXT,
+            Frozen::new(),
+            Start::AsContext,
+            FieldCollector::default(),
+            tokens,
+        )
+    }
+
+    pub(crate) fn known(message: Message) -> Self {
+        MessagePromise {
+            kind: Kind::Known(message),
+        }
+    }
+
+    #[track_caller]
+    fn streamed(
+        class: &'static MessageClass,
+        known: Frozen,
+        start: Start,
+        fields: FieldCollector,
+        tokens: impl Stream<Item = Result<Token>> + 'static,
+    ) -> Self {
+        let known_fields = known.clone();
+        let promise = StreamedPromise::with_start(start, tokens, move |promise| async move {
+            let mut tokens = promise.reader();
+            let mut text = String::new();
+            while let Some(token) = tokens.next().await {
+                text.push_str(token?.as_str());
+            }
+            let given = fields.take().into_iter().chain(owned_fields(&known_fields));
+            let given = given.filter(|(key, _)| !class.is_content(key));
+            let content = (Rc::from(CONTENT), Value::from(text));
+            Message::make(
+                class.name(),
+                with_declared(class, std::iter::once(content).chain(given)),
+            )
+        });
+        MessagePromise {
+            kind: Kind::Streamed(Rc::new(Streamed {
+                promise,
+                known,
+                class,
+            })),
+        }
+    }
+
+    /// This promise with its errors as messages: the tokens end with one that shows the error, and
+    /// the message is an error message with what came before and the error.
+    pub(crate) fn safe(original: MessagePromise) -> Self {
+        let (for_tokens, for_whole) = (original.clone(), original.clone());
+        let tokens = Lazily::new(move || for_tokens.reader());
+        let promise = StreamedPromise::with_start(Start::OnDemand, tokens, |_| async move {
+            let mut text = String::new();
+            let whole = async {
+                let mut tokens = for_whole.reader();
+                while let Some(token) = tokens.next().await {
+                    text.push_str(token?.as_str());
+                }
+                for_whole.quietly().await
+            };
+            match whole.await {
+                Err(error) if !error.is_cancelled() => {
+                    ErrorMessage::new(format!("{text}\n{}", error_text(&error))).build()
+                }
+                whole => whole,
+            }
+        });
+        MessagePromise {
+            kind: Kind::Safe(Rc::new(Safe { original, promise })),
+        }
+    }
+
+    /// The fields that are known before the text is; for a message that is there, all of it.
+    pub fn known_beforehand(&self) -> &Frozen {
+        match &self.kind {
+            Kind::Known(message) => message.fields(),
+            Kind::Streamed(streamed) => &streamed.known,
+            Kind::Safe(safe) => safe.original.known_beforehand(),
+        }
+    }
+
+    /// The name of the class that the message will have.
+    pub fn class_name(&self) -> &str {
+        match &self.kind {
+            Kind::Known(message) => message.class_name(),
+            Kind::Streamed(streamed) => streamed.class.name(),
+            Kind::Safe(safe) => safe.original.class_name(),
+        }
+    }
+
+    /// Whether the message will be one of text.
+    pub(crate) fn is_text(&self) -> bool {
+        match &self.kind {
+            Kind::Known(message) => message.is_text(),
+            Kind::Streamed(streamed) => streamed.class.is_text(),
+            Kind::Safe(safe) => safe.original.is_text(),
+        }
+    }
+
+    /// A reader of its tokens of its own, from the first.
+    ///
+    /// Reading is cancel safe. Dropping the reader stops nothing.
+    pub fn stream(&self) -> TokenStream {
+        TokenStream {
+            tokens: self.reader(),
+        }
+    }
+
+    /// As [`stream`](Self::stream), but an error does not count as read.
+    pub(crate) fn reader(&self) -> Tokens {
+        match &self.kind {
+            Kind::Known(message) => Tokens::Known(Some(message.clone())),
+            Kind::Streamed(streamed) => Tokens::Streamed(streamed.promise.reader()),
+            Kind::Safe(safe) => Tokens::Safe(Box::new(safe.original.own_pieces())),
+        }
+    }
+
+    /// The pieces as this promise itself keeps them.
+    fn own_pieces(&self) -> Tokens {
+        match &self.kind {
+            Kind::Safe(safe) => Tokens::Streamed(safe.promise.reader()),
+            _ => self.reader(),
+        }
+    }
+
+    /// The message, if it is there.
+    pub fn get(&self) -> Option<Result<Message>> {
+        match &self.kind {
+            Kind::Known(message) => Some(Ok(message.clone())),
+            Kind::Streamed(streamed) => streamed.promise.get(),
+            Kind::Safe(safe) => safe.promise.get(),
+        }
+    }
+
+    /// Waits for the message, as awaiting a reference does.
+    pub fn wait(&self) -> MessageWait {
+        self.waiting(false)
+    }
+
+    /// As [`wait`](Self::wait), but an error does not count as read.
+    pub(crate) fn quietly(&self) -> MessageWait {
+        self.waiting(true)
+    }
+
+    fn waiting(&self, quiet: bool) -> MessageWait {
+        let kind = match &self.kind {
+            Kind::Known(message) => Waiting::Known(message.clone()),
+            Kind::Streamed(streamed) => Waiting::Promise(streamed.promise.wait()),
+            Kind::Safe(safe) => Waiting::Promise(safe.promise.wait()),
+        };
+        MessageWait { kind, quiet }
+    }
+
+    fn promise(&self) -> Option<&StreamedPromise<Token, Message>> {
+        match &self.kind {
+            Kind::Known(_) => None,
+            Kind::Streamed(streamed) => Some(&streamed.promise),
+            Kind::Safe(safe) => Some(&safe.promise),
+        }
+    }
+}
+
+impl IntoFuture for MessagePromise {
+    type Output = Result<Message>;
+    type IntoFuture = MessageWait;
+
+    fn into_future(self) -> MessageWait {
+        self.wait()
+    }
+}
+
+impl IntoFuture for &MessagePromise {
+    type Output = Result<Message>;
+    type IntoFuture = MessageWait;
+
+    fn into_future(self) -> MessageWait {
+        self.wait()
+    }
+}
+
+impl Awaitable for MessagePromise {
+    type Output = Result<Message>;
+
+    fn start(&self) {
+        if let Some(promise) = self.promise() {
+            promise.start();
+        }
+    }
+
+    fn outcome(&self) -> Option<Result<Message>> {
+        self.get()
+    }
+
+    fn notify(&self, notify: Notify) {
+        match self.promise() {
+            Some(promise) => promise.notify(notify),
+            None => notify.wake(),
+        }
+    }
+}
+
+impl fmt::Debug for MessagePromise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessagePromise")
+            .field("class", &self.class_name())
+            .field("known_beforehand", self.known_beforehand())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for a message, made by awaiting its promise. Cancel safe.
+#[derive(Debug)]
+#[must_use = "futures do nothing until they are awaited"]
+pub struct MessageWait {
+    kind: Waiting,
+    quiet: bool,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Known(Message),
+    Promise(Wait<Message>),
+}
+
+impl Future for MessageWait {
+    type Output = Result<Message>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
+        let this = &mut *self;
+        match &mut this.kind {
+            Waiting::Known(message) => Poll::Ready(Ok(message.clone())),
+            Waiting::Promise(wait) if this.quiet => wait.poll_quietly(cx),
+            Waiting::Promise(wait) => Pin::new(wait).poll(cx),
+        }
+    }
+}
+
+/// A stream that is made when the first item is asked for.
+struct Lazily<S, F> {
+    make: Option<F>,
+    stream: Option<S>,
+}
+
+impl<S, F: FnOnce() -> S> Lazily<S, F> {
+    fn new(make: F) -> Self {
+        Lazily {
+            make: Some(make),
+            stream: None,
+        }
+    }
+}
+
+impl<S, F> Unpin for Lazily<S, F> {}
+
+impl<S: Stream + Unpin, F: FnOnce() -> S> Stream for Lazily<S, F> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = &mut *self;
+        if let Some(make) = this.make.take() {
+            this.stream = Some(make());
+        }
+        match &mut this.stream {
+            Some(stream) => Pin::new(stream).poll_next(cx),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+/// Reads tokens without counting errors as read.
+pub(crate) enum Tokens {
+    /// A message that is there is its only token; empty when it was read.
+    Known(Option<Message>),
+    Streamed(Reader<Token, Message>),
+    /// Errors become tokens.
+    Safe(Box<Tokens>),
+}
+
+impl Stream for Tokens {
+    type Item = Result<Token>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
+        match &mut *self {
+            Tokens::Known(message) => Poll::Ready(message.take().map(|known| Ok(known.to_token()))),
+            Tokens::Streamed(reader) => Pin::new(reader).poll_next(cx),
+            Tokens::Safe(tokens) => {
+                Pin::new(&mut **tokens)
+                    .poll_next(cx)
+                    .map(|token| match token {
+                        Some(Err(error)) if !error.is_cancelled() => {
+                            Some(Ok(Token::of_error(&format!("\n{}", error_text(&error)))))
+                        }
+                        token => token,
+                    })
+            }
+        }
+    }
+}
+
+/// An independent reader of the tokens of a message, made by [`MessagePromise::stream`].
+#[must_use = "streams do nothing until they are read"]
+pub struct TokenStream {
+    tokens: Tokens,
+}
+
+impl Stream for TokenStream {
+    type Item = Result<Token>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
+        let token = Pin::new(&mut self.tokens).poll_next(cx);
+        if let Poll::Ready(Some(Err(error))) = &token {
+            error.mark_read();
+        }
+        token
+    }
+}
+
+impl fmt::Debug for TokenStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenStream").finish_non_exhaustive()
+    }
+}
+
+/// Fields of a message that become known while it streams. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct FieldCollector {
+    fields: Rc<RefCell<Vec<(Rc<str>, Value)>>>,
+}
+
+impl FieldCollector {
+    /// Sets a field of the message to come.
+    pub fn set(&self, key: impl Into<Rc<str>>, value: impl Into<Value>) {
+        let (key, value) = (key.into(), value.into());
+        let mut fields = self.fields.borrow_mut();
+        let before = match fields.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => Some(std::mem::replace(known, value)),
+            None => {
+                fields.push((key, value));
+                None
+            }
+        };
+        drop(fields);
+        drop(before);
+    }
+
+    /// A field that was set.
+    pub fn get(&self, key: &str) -> Option<Value> {
+        let fields = self.fields.borrow();
+        fields
+            .iter()
+            .find(|(known, _)| &**known == key)
+            .map(|(_, value)| value.clone())
+    }
+
+    fn take(&self) -> Vec<(Rc<str>, Value)> {
+        self.fields.borrow().clone()
+    }
+}
+
+/// A promise of a message in the making, begun with [`MessagePromise::of`].
+#[derive(Debug)]
+#[must_use = "a promise is made by `stream`, `stream_with` or `append_from`"]
+pub struct MessagePromiseBuilder {
+    class: &'static MessageClass,
+    known: Vec<(Rc<str>, Value)>,
+    refused: Option<Error>,
+    start: Start,
+}
+
+impl MessagePromiseBuilder {
+    /// Sets a field that is known before the text is.
+    pub fn with<V: TryInto<Value>>(mut self, key: impl Into<Rc<str>>, value: V) -> Self
+    where
+        Error: From<V::Error>,
+    {
+        let key = key.into();
+        match value.try_into() {
+            Ok(value) => self.known.push((key, value)),
+            Err(error) => {
+                let refused = Error::from(error).within(format_args!("field `{key}`"));
+                self.refused.get_or_insert(refused);
+            }
+        }
+        self
+    }
+
+    /// Sets all fields of an object.
+    pub fn with_fields(mut self, fields: &Frozen) -> Self {
+        self.known.extend(owned_fields(fields));
+        self
+    }
+
+    /// When the tokens begin to come.
+    pub fn with_start(mut self, start: impl Into<Start>) -> Self {
+        self.start = start.into();
+        self
+    }
+
+    /// The promise of a message with these tokens.
+    ///
+    /// # Errors
+    ///
+    /// A field was refused; [`Error::is_value`] tells.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn stream(
+        self,
+        tokens: impl Stream<Item = Result<Token>> + 'static,
+    ) -> Result<MessagePromise> {
+        self.finish(FieldCollector::default(), tokens)
+    }
+
+    /// As [`stream`](Self::stream), with fields that become known while the tokens come: they are
+    /// those of the message once the stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// A field was refused; [`Error::is_value`] tells.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn stream_with<S: Stream<Item = Result<Token>> + 'static>(
+        self,
+        tokens: impl FnOnce(FieldCollector) -> S,
+    ) -> Result<MessagePromise> {
+        let fields = FieldCollector::default();
+        self.finish(fields.clone(), tokens(fields))
+    }
+
+    /// The promise of a message with the tokens that are appended.
+    ///
+    /// # Errors
+    ///
+    /// A field was refused; or the appender was not opened ([`Error::is_not_open`]): a promise that
+    /// reads from one that nobody opens would wait in vain.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn append_from(self, appender: &MessageTokenAppender) -> Result<MessagePromise> {
+        if !appender.was_open() {
+            return Err(Error::own(
+                What::AppenderNotOpen,
+                "this appender is not open: call `open` before you make a promise of what it \
+                 appends, or do so inside of `fill`",
+            ));
+        }
+        self.finish(appender.fields().clone(), appender.stream())
+    }
+
+    #[track_caller]
+    fn finish(
+        self,
+        fields: FieldCollector,
+        tokens: impl Stream<Item = Result<Token>> + 'static,
+    ) -> Result<MessagePromise> {
+        if let Some(error) = self.refused {
+            return Err(error);
+        }
+        let known = Frozen::object("Frozen", self.known, false)?;
+        Ok(MessagePromise::streamed(
+            self.class, known, self.start, fields, tokens,
+        ))
+    }
+}

@@ -1,0 +1,36 @@
+//! Messages: immutable, identified by their content, promised token by token, sent in sequences.
+
+mod builder;
+mod class;
+mod defaults;
+mod flatten;
+mod into_messages;
+mod join;
+#[allow(
+    clippy::module_inception,
+    reason = "the noun of the layer is also a type"
+)]
+mod message;
+mod message_promise;
+mod sequence;
+mod sequence_promise;
+mod template;
+mod token;
+mod token_appender;
+
+pub use builder::{
+    AssistantMessage, ErrorMessage, MessageBuilder, SystemMessage, TextMessage, UserMessage,
+};
+pub use class::MessageClass;
+pub use into_messages::{IntoMessages, Messages};
+pub use join::{Join, join_messages};
+pub use message::Message;
+pub use message_promise::{
+    FieldCollector, MessagePromise, MessagePromiseBuilder, MessageWait, TokenStream,
+};
+pub use sequence::{MessageSequence, MessageSequenceAppender, SequenceOptions};
+pub use sequence_promise::{MessageSequencePromise, MessageStream};
+pub use token::Token;
+pub use token_appender::MessageTokenAppender;
+
+pub(crate) use defaults::MessageDefaults;

@@ -1,0 +1,227 @@
+//! The writing end of a sequence of messages.
+
+use super::defaults::MessageDefaults;
+use super::into_messages::{IntoMessages, Item};
+use super::message_promise::MessagePromise;
+use super::sequence_promise::MessageSequencePromise;
+use crate::error::{Error, Result};
+use crate::promise::{Flattened, Start, StreamAppender};
+use futures_lite::Stream;
+
+/// A sequence of messages in the making: an appender, and the promise of what is appended,
+/// flattened.
+///
+/// ```
+/// use miniagents::{MessageSequence, MiniAgents, Result};
+///
+/// MiniAgents::new().run(async {
+///     let sequence = MessageSequence::new();
+///     let appender = sequence.appender();
+///     appender.open()?;
+///     appender.append("one")?.append(["two", "three"])?;
+///     appender.close();
+///     assert_eq!(sequence.promise().await?.len(), 3);
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct MessageSequence {
+    appender: MessageSequenceAppender,
+    promise: MessageSequencePromise,
+}
+
+impl MessageSequence {
+    /// A sequence with the defaults of the context.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[allow(
+        clippy::new_without_default,
+        reason = "a default would hide that it asks the context"
+    )]
+    #[track_caller]
+    pub fn new() -> Self {
+        Self::options().make()
+    }
+
+    /// Begins a sequence that differs from the defaults of the context.
+    pub fn options() -> SequenceOptions {
+        SequenceOptions::default()
+    }
+
+    /// What messages are appended through.
+    pub fn appender(&self) -> &MessageSequenceAppender {
+        &self.appender
+    }
+
+    /// The promise of what is appended.
+    pub fn promise(&self) -> &MessageSequencePromise {
+        &self.promise
+    }
+}
+
+/// What a sequence does otherwise than its context says, begun with [`MessageSequence::options`].
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "a sequence is made by `make`"]
+pub struct SequenceOptions {
+    start: Start,
+    capture_errors: Option<bool>,
+    errors_as_messages: Option<bool>,
+}
+
+impl SequenceOptions {
+    /// When flattening begins.
+    pub fn with_start(mut self, start: impl Into<Start>) -> Self {
+        self.start = start.into();
+        self
+    }
+
+    /// Whether the error that ends the appender becomes a part of the sequence.
+    pub fn with_capture_errors(mut self, capture: bool) -> Self {
+        self.capture_errors = Some(capture);
+        self
+    }
+
+    /// Whether errors are read as messages.
+    pub fn with_errors_as_messages(mut self, as_messages: bool) -> Self {
+        self.errors_as_messages = Some(as_messages);
+        self
+    }
+
+    /// The sequence.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn make(self) -> MessageSequence {
+        self.make_with(|flat| flat)
+    }
+
+    pub(crate) fn errors_as_messages(&self) -> bool {
+        self.errors_as_messages
+            .unwrap_or_else(|| MessageDefaults::current().errors_as_messages.get())
+    }
+
+    /// As [`make`](Self::make); `wrap` may add to the flat stream.
+    #[track_caller]
+    pub(crate) fn make_with<S: Stream<Item = Result<MessagePromise>> + 'static>(
+        self,
+        wrap: impl FnOnce(Flattened<Item, MessagePromise>) -> S,
+    ) -> MessageSequence {
+        let appender = MessageSequenceAppender::new(self.capture_errors);
+        let promise = MessageSequencePromise::flat(
+            Box::pin(appender.ordered.stream()),
+            Box::pin(appender.unordered.stream()),
+            self.start,
+            self.errors_as_messages(),
+            wrap,
+        );
+        MessageSequence { appender, promise }
+    }
+}
+
+/// A handle through which messages enter a sequence, in order or out of order.
+///
+/// Its life is that of a [`StreamAppender`]: open, append, close. Clones are handles of one.
+#[derive(Clone, Debug)]
+pub struct MessageSequenceAppender {
+    ordered: StreamAppender<Item>,
+    unordered: StreamAppender<Item>,
+}
+
+impl MessageSequenceAppender {
+    fn new(capture_errors: Option<bool>) -> Self {
+        let appender = || match capture_errors {
+            None => StreamAppender::new(),
+            Some(capture) => StreamAppender::new().with_capture_errors(capture),
+        };
+        MessageSequenceAppender {
+            ordered: appender(),
+            unordered: appender(),
+        }
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// It was closed ([`Error::is_closed`]).
+    pub fn open(&self) -> Result<&Self> {
+        self.ordered.open()?;
+        self.unordered.open()?;
+        Ok(self)
+    }
+
+    /// Appends messages: they come behind those that were appended before.
+    ///
+    /// # Errors
+    ///
+    /// It has not been opened, has been closed, or was cancelled.
+    pub fn append(&self, messages: impl IntoMessages) -> Result<&Self> {
+        Self::put(&self.ordered, messages)?;
+        Ok(self)
+    }
+
+    /// Appends messages that come as soon as they are there, whatever was appended before.
+    ///
+    /// # Errors
+    ///
+    /// It has not been opened, has been closed, or was cancelled.
+    pub fn append_out_of_order(&self, messages: impl IntoMessages) -> Result<&Self> {
+        Self::put(&self.unordered, messages)?;
+        Ok(self)
+    }
+
+    fn put(appender: &StreamAppender<Item>, messages: impl IntoMessages) -> Result<()> {
+        match messages.into_messages().item {
+            Item::Error(error) => appender.append_error(error)?,
+            item => appender.append(item)?,
+        };
+        Ok(())
+    }
+
+    /// Says that no more messages will come. Closing it again does nothing.
+    pub fn close(&self) {
+        self.ordered.close();
+        self.unordered.close();
+    }
+
+    /// Closes it because of `error`.
+    ///
+    /// # Errors
+    ///
+    /// Gives the error back if it is not captured, see [`StreamAppender::close_with`].
+    pub fn close_with(&self, error: Error) -> Result<()> {
+        let result = self.ordered.close_with(error);
+        self.unordered.close();
+        result
+    }
+
+    /// Opens it, lets `body` append, and closes it, see [`StreamAppender::fill`].
+    ///
+    /// # Errors
+    ///
+    /// What `body` fails with, unless it is captured; or the appender was closed already.
+    pub async fn fill(&self, body: impl Future<Output = Result<()>>) -> Result<()> {
+        self.open()?;
+        match body.await {
+            Ok(()) => {
+                self.close();
+                Ok(())
+            }
+            Err(error) => self.close_with(error),
+        }
+    }
+
+    /// Whether it was ever opened.
+    pub fn was_open(&self) -> bool {
+        self.ordered.was_open()
+    }
+
+    /// Whether messages can be appended now.
+    pub fn is_open(&self) -> bool {
+        self.ordered.is_open()
+    }
+}

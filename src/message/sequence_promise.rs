@@ -1,0 +1,241 @@
+//! Messages that come one by one.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use futures_lite::{Stream, StreamExt};
+
+use super::builder::ErrorMessage;
+use super::defaults::error_text;
+use super::flatten::flatten;
+use super::into_messages::{IntoMessages, Item};
+use super::join::{Join, join_messages};
+use super::message::Message;
+use super::message_promise::MessagePromise;
+use super::sequence::MessageSequence;
+use crate::error::{Error, Result};
+use crate::executor::{Awaitable, Notify};
+use crate::promise::{Flattened, Reader, Source, Start, StreamedPromise, Wait};
+
+type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
+
+/// A promise of messages that come one by one, each a promise that streams token by token.
+///
+/// - Awaiting it gives all messages; [`stream`](Self::stream) an independent reader of the promises.
+///   Both, any number of times.
+/// - Where *errors are messages* an error of the sequence, or inside of a message, is read as an
+///   error message; otherwise it is raised where it is read.
+/// - Clones are handles of one sequence.
+///
+/// ```
+/// use futures_lite::StreamExt;
+/// use miniagents::{MessageSequencePromise, MiniAgents, Result};
+///
+/// MiniAgents::new().run(async {
+///     let sequence = MessageSequencePromise::of(["one", "two"]);
+///     let mut promises = sequence.stream();
+///     while let Some(promise) = promises.try_next().await? {
+///         println!("{}", promise.await?);
+///     }
+///     assert_eq!(sequence.await?.len(), 2);
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct MessageSequencePromise {
+    promise: Sequence,
+    /// Whether errors become messages.
+    safe: bool,
+}
+
+impl MessageSequencePromise {
+    /// Anything that can be sent as one flat sequence, flattened on demand.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn of(messages: impl IntoMessages) -> Self {
+        let messages = messages.into_messages();
+        if let Item::Sequence(sequence) = messages.item {
+            return sequence;
+        }
+        let sequence = MessageSequence::options()
+            .with_start(Start::OnDemand)
+            .make();
+        let appender = sequence.appender();
+        let sent = appender
+            .open()
+            .and_then(|appender| appender.append(messages));
+        debug_assert!(sent.is_ok(), "a new appender takes what it is given");
+        appender.close();
+        sequence.promise().clone()
+    }
+
+    /// The sequence of what comes in, flattened; `wrap` may add to the flat stream.
+    pub(crate) fn flat<S: Stream<Item = Result<MessagePromise>> + 'static>(
+        ordered: Source<Item>,
+        unordered: Source<Item>,
+        start: Start,
+        safe: bool,
+        wrap: impl FnOnce(Flattened<Item, MessagePromise>) -> S,
+    ) -> Self {
+        let flat = Flattened::new(ordered, Some(unordered), flatten());
+        let promise = StreamedPromise::with_start(start, wrap(flat), move |promise| async move {
+            let mut reader = MessageSequencePromise { promise, safe }.reader();
+            let mut promises = Vec::new();
+            while let Some(promise) = reader.next().await {
+                promises.push(promise?);
+            }
+            let mut messages = Vec::with_capacity(promises.len());
+            for promise in promises {
+                messages.push(promise.quietly().await?);
+            }
+            Ok(messages.into())
+        });
+        MessageSequencePromise { promise, safe }
+    }
+
+    /// A reader of the promises of its messages of its own, from the first.
+    ///
+    /// Reading is cancel safe. Dropping the reader stops nothing.
+    pub fn stream(&self) -> MessageStream {
+        MessageStream {
+            promises: self.reader(),
+        }
+    }
+
+    /// As [`stream`](Self::stream), but an error does not count as read.
+    pub(crate) fn reader(&self) -> SequenceReader {
+        SequenceReader {
+            reader: self.promise.reader(),
+            safe: self.safe,
+        }
+    }
+
+    /// All messages, if they are there.
+    pub fn get(&self) -> Option<Result<Rc<[Message]>>> {
+        self.promise.get()
+    }
+
+    /// Whether all messages are there, or one has failed.
+    pub fn is_done(&self) -> bool {
+        self.promise.is_done()
+    }
+
+    /// Waits for all messages, as awaiting a reference does.
+    pub fn wait(&self) -> Wait<Rc<[Message]>> {
+        self.promise.wait()
+    }
+
+    /// As [`wait`](Self::wait), but an error does not count as read.
+    pub(crate) async fn quietly(&self) -> Result<Rc<[Message]>> {
+        let mut wait = self.promise.wait();
+        futures_lite::future::poll_fn(|cx| wait.poll_quietly(cx)).await
+    }
+
+    /// All messages as one text message that streams, with a blank line between them and the
+    /// originals in its field `original_messages`; made on demand.
+    ///
+    /// [`join_messages`] has more options.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn as_single_text_promise(&self) -> MessagePromise {
+        join_messages(self, Join::default())
+    }
+}
+
+impl IntoFuture for MessageSequencePromise {
+    type Output = Result<Rc<[Message]>>;
+    type IntoFuture = Wait<Rc<[Message]>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.wait()
+    }
+}
+
+impl IntoFuture for &MessageSequencePromise {
+    type Output = Result<Rc<[Message]>>;
+    type IntoFuture = Wait<Rc<[Message]>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.wait()
+    }
+}
+
+impl Awaitable for MessageSequencePromise {
+    type Output = Result<Rc<[Message]>>;
+
+    fn start(&self) {
+        self.promise.start();
+    }
+
+    fn outcome(&self) -> Option<Result<Rc<[Message]>>> {
+        self.get()
+    }
+
+    fn notify(&self, notify: Notify) {
+        self.promise.notify(notify);
+    }
+}
+
+impl fmt::Debug for MessageSequencePromise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageSequencePromise")
+            .field("errors_as_messages", &self.safe)
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads promises without counting errors as read.
+pub(crate) struct SequenceReader {
+    reader: Reader<MessagePromise, Rc<[Message]>>,
+    safe: bool,
+}
+
+impl Stream for SequenceReader {
+    type Item = Result<MessagePromise>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = Pin::new(&mut self.reader).poll_next(cx);
+        if !self.safe {
+            return next;
+        }
+        next.map(|next| {
+            Some(match next? {
+                Ok(promise) => Ok(MessagePromise::safe(promise)),
+                Err(error) if error.is_cancelled() => Err(error),
+                Err(error) => ErrorMessage::new(error_text(&error))
+                    .build()
+                    .map(|message| message.promise()),
+            })
+        })
+    }
+}
+
+/// An independent reader of a sequence, made by [`MessageSequencePromise::stream`].
+#[must_use = "streams do nothing until they are read"]
+pub struct MessageStream {
+    promises: SequenceReader,
+}
+
+impl Stream for MessageStream {
+    type Item = Result<MessagePromise>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = Pin::new(&mut self.promises).poll_next(cx);
+        next.map(|next| next.map(|next| next.inspect_err(Error::mark_read)))
+    }
+}
+
+impl fmt::Debug for MessageStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageStream").finish_non_exhaustive()
+    }
+}

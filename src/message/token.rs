@@ -1,0 +1,180 @@
+//! The pieces of a message.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::message::Message;
+use crate::frozen::{Frozen, Value};
+
+/// A piece of a message as it streams: usually a few letters of text, seldom with fields of its own.
+///
+/// Cheap to clone. As text ([`as_str`](Self::as_str), `Display`) it is what it adds to the text of
+/// its message.
+///
+/// ```
+/// use miniagents::Token;
+///
+/// let token = Token::from("Hel");
+/// assert_eq!(token.as_str(), "Hel");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    kind: Kind,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Kind {
+    Text(Rc<str>),
+    /// A token with fields; its text is its content.
+    Fields(Frozen),
+    /// A whole message as its only token.
+    Whole(Message),
+}
+
+/// The classes of tokens, as Python names them.
+const TOKEN: &str = "Token";
+const TEXT_TOKEN: &str = "TextToken";
+const ERROR_TOKEN: &str = "ErrorToken";
+
+impl Token {
+    /// A token of text with fields of its own.
+    ///
+    /// # Errors
+    ///
+    /// The fields are nested too deeply.
+    pub fn with_fields(content: &str, fields: &Frozen) -> crate::Result<Self> {
+        Self::of_class(TEXT_TOKEN, content, fields)
+    }
+
+    fn of_class(class: &str, content: &str, fields: &Frozen) -> crate::Result<Self> {
+        let mut all = vec![("content".into(), Value::from(content))];
+        all.extend(super::message::owned_fields(fields));
+        Ok(Token {
+            kind: Kind::Fields(Frozen::object(class, all, false)?),
+        })
+    }
+
+    /// A token without text that is nothing but its fields.
+    ///
+    /// # Errors
+    ///
+    /// The fields are nested too deeply.
+    pub fn from_fields(fields: &Frozen) -> crate::Result<Self> {
+        let fields = super::message::owned_fields(fields);
+        Ok(Token {
+            kind: Kind::Fields(Frozen::object(TOKEN, fields, false)?),
+        })
+    }
+
+    /// The token that an error becomes where errors are messages.
+    pub(crate) fn of_error(text: &str) -> Self {
+        let token = Self::of_class(ERROR_TOKEN, text, &Frozen::new());
+        token.unwrap_or_else(|_| unreachable!("one level is not too deep"))
+    }
+
+    /// What it adds to the text of its message.
+    pub fn as_str(&self) -> &str {
+        match &self.kind {
+            Kind::Text(text) => text,
+            Kind::Fields(fields) if fields.class_name() == TOKEN => fields.string(),
+            Kind::Fields(fields) => fields
+                .get("content")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+            Kind::Whole(message) => message.text(),
+        }
+    }
+
+    /// A field of its own.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        match &self.kind {
+            Kind::Text(_) => None,
+            Kind::Fields(fields) => fields.get(key),
+            Kind::Whole(message) => message.get(key),
+        }
+    }
+
+    /// Whether it is what became of an error.
+    pub fn is_error(&self) -> bool {
+        matches!(&self.kind, Kind::Fields(fields) if fields.class_name() == ERROR_TOKEN)
+    }
+
+    /// It without line breaks at its beginning.
+    pub(crate) fn without_leading_newlines(&self) -> Self {
+        let stripped = self.as_str().trim_start_matches(['\n', '\r']);
+        if stripped.len() == self.as_str().len() {
+            self.clone()
+        } else {
+            Token::from(stripped)
+        }
+    }
+
+    /// Whether it is a token of text, and not one of fields alone.
+    pub(crate) fn is_text(&self) -> bool {
+        match &self.kind {
+            Kind::Text(_) => true,
+            Kind::Fields(fields) => fields.class_name() != TOKEN,
+            Kind::Whole(message) => message.is_text(),
+        }
+    }
+}
+
+impl From<&str> for Token {
+    fn from(text: &str) -> Self {
+        Token {
+            kind: Kind::Text(text.into()),
+        }
+    }
+}
+
+impl From<String> for Token {
+    fn from(text: String) -> Self {
+        Token {
+            kind: Kind::Text(text.into()),
+        }
+    }
+}
+
+impl From<&String> for Token {
+    fn from(text: &String) -> Self {
+        Token::from(text.as_str())
+    }
+}
+
+impl From<Rc<str>> for Token {
+    fn from(text: Rc<str>) -> Self {
+        Token {
+            kind: Kind::Text(text),
+        }
+    }
+}
+
+impl From<&Message> for Token {
+    fn from(message: &Message) -> Self {
+        Token {
+            kind: Kind::Whole(message.clone()),
+        }
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_stays_small() {
+        assert!(size_of::<crate::Result<Token>>() <= 24);
+    }
+}
