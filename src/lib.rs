@@ -1,11 +1,17 @@
 #![doc = include_str!("../README.md")]
 
+mod agent;
+pub mod dialog;
 mod error;
 pub mod executor;
 mod frozen;
 mod message;
 mod promise;
 
+pub use agent::{
+    Agent, AgentCall, CallOptions, InteractionContext, MiniAgent, MiniAgents, PersistOptions,
+    display_agent_trace,
+};
 pub use error::{Error, Result};
 pub use executor::TaskLocal;
 pub use frozen::{Frozen, HashKey, List, MAX_DEPTH, Number, Value};

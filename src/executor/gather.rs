@@ -45,6 +45,22 @@ impl<A: Awaitable + ?Sized> Awaitable for Box<A> {
     }
 }
 
+impl<A: Awaitable + ?Sized> Awaitable for Rc<A> {
+    type Output = A::Output;
+
+    fn start(&self) {
+        (**self).start();
+    }
+
+    fn outcome(&self) -> Option<A::Output> {
+        (**self).outcome()
+    }
+
+    fn notify(&self, notify: Notify) {
+        (**self).notify(notify);
+    }
+}
+
 /// Who is to be told of the end of an [`Awaitable`].
 pub struct Notify(Waiter);
 

@@ -56,6 +56,14 @@ impl Messages {
         }
     }
 
+    /// These messages when they are there; what is not a sequence is handed on as it is.
+    pub(crate) async fn resolved(self) -> Result<Self> {
+        match self.item {
+            Item::Sequence(sequence) => Ok(sequence.quietly().await?.into_messages()),
+            item => Ok(Messages { item }),
+        }
+    }
+
     fn one(message: Result<Message>) -> Self {
         Messages {
             item: message.map_or_else(Item::Error, Item::Message),

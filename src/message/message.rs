@@ -49,13 +49,7 @@ pub(crate) struct Notes {
     /// Whether handlers have been told of it as of a promise that resolved.
     told: Cell<bool>,
     pub(crate) persistence_not_needed: Cell<bool>,
-    pub(crate) persisting: Lock,
-}
-
-impl AsRef<Lock> for Notes {
-    fn as_ref(&self) -> &Lock {
-        &self.persisting
-    }
+    pub(crate) persisting: Rc<Lock>,
 }
 
 impl Message {

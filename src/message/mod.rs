@@ -34,3 +34,4 @@ pub use token::Token;
 pub use token_appender::MessageTokenAppender;
 
 pub(crate) use defaults::MessageDefaults;
+pub(crate) use sequence_promise::WeakSequencePromise;

@@ -17,7 +17,9 @@ use super::message_promise::MessagePromise;
 use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify};
-use crate::promise::{Flattened, Reader, Source, Start, StreamedPromise, Wait};
+use crate::promise::{
+    Flattened, Reader, Source, Start, StreamedPromise, Wait, WeakStreamedPromise,
+};
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
 
@@ -98,6 +100,13 @@ impl MessageSequencePromise {
         MessageSequencePromise { promise, safe }
     }
 
+    pub(crate) fn downgrade(&self) -> WeakSequencePromise {
+        WeakSequencePromise {
+            promise: self.promise.downgrade(),
+            safe: self.safe,
+        }
+    }
+
     /// A reader of the promises of its messages of its own, from the first.
     ///
     /// Reading is cancel safe. Dropping the reader stops nothing.
@@ -147,6 +156,22 @@ impl MessageSequencePromise {
     #[track_caller]
     pub fn as_single_text_promise(&self) -> MessagePromise {
         join_messages(self, Join::default())
+    }
+}
+
+/// A sequence that is not kept alive by this.
+pub(crate) struct WeakSequencePromise {
+    promise: WeakStreamedPromise<MessagePromise, Rc<[Message]>>,
+    safe: bool,
+}
+
+impl WeakSequencePromise {
+    pub(crate) fn upgrade(&self) -> Option<MessageSequencePromise> {
+        let promise = self.promise.upgrade()?;
+        Some(MessageSequencePromise {
+            promise,
+            safe: self.safe,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use log::LevelFilter;
 
@@ -49,6 +49,17 @@ struct Inner {
     tasks: TaskGroup,
     /// What the layers above keep here, one value of a type.
     extensions: RefCell<Vec<Rc<dyn Any>>>,
+    /// What is done before the tasks are waited for at the end.
+    before_leaving: RefCell<Vec<Rc<dyn Fn()>>>,
+}
+
+/// A context that is not kept alive by this.
+pub(crate) struct WeakContext(Weak<Inner>);
+
+impl WeakContext {
+    pub(crate) fn upgrade(&self) -> Option<PromisingContext> {
+        self.0.upgrade().map(|inner| PromisingContext { inner })
+    }
 }
 
 type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -92,6 +103,7 @@ impl PromisingContext {
             parent: CURRENT.get(),
             tasks: TaskGroup::new(),
             extensions: RefCell::default(),
+            before_leaving: RefCell::default(),
         };
         PromisingContext {
             inner: Rc::new(inner),
@@ -216,8 +228,25 @@ impl PromisingContext {
             .find_map(|value| value.clone().downcast().ok())
     }
 
-    pub(crate) fn extend<T: 'static>(&self, value: T) {
-        self.inner.extensions.borrow_mut().push(Rc::new(value));
+    pub(crate) fn extend<T: 'static>(&self, value: Rc<T>) {
+        self.inner.extensions.borrow_mut().push(value);
+    }
+
+    /// Has `action` done when the context is left, before its tasks are waited for.
+    pub(crate) fn before_leaving(&self, action: impl Fn() + 'static) {
+        self.inner.before_leaving.borrow_mut().push(Rc::new(action));
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakContext {
+        WeakContext(Rc::downgrade(&self.inner))
+    }
+
+    async fn leave(&self) {
+        let actions = self.inner.before_leaving.borrow().clone();
+        for action in actions {
+            action();
+        }
+        self.flush().await;
     }
 
     /// Starts `future` soon, as a task that the context waits for.
@@ -276,7 +305,7 @@ impl PromisingContext {
     async fn inside<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         let body = async {
             let result = future.await;
-            self.flush().await;
+            self.leave().await;
             result
         };
         CURRENT.scope(self.clone(), body).await
@@ -459,7 +488,7 @@ impl Activation {
     /// Waits for everything that was started in the context, and makes the one before it the current
     /// one again.
     pub async fn finalize(mut self) {
-        let flush = self.context.flush();
+        let flush = self.context.leave();
         if executor::is_polling() {
             flush.await;
         } else {

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use futures_lite::{StreamExt, future::block_on};
-//! use miniagents::{Error, Result, generate};
+//! use miniagents::{Error, generate};
 //!
 //! let mut countdown = generate(|out| async move {
 //!     for number in (1..=2).rev() {
@@ -18,7 +18,7 @@
 //!     assert_eq!(countdown.next().await.unwrap()?, 1);
 //!     assert!(countdown.next().await.unwrap().is_err());
 //!     assert!(countdown.next().await.is_none());
-//!     Result::Ok(())
+//!     Ok::<_, Error>(())
 //! }).unwrap();
 //! ```
 

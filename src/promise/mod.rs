@@ -27,4 +27,4 @@ pub use wait::Wait;
 
 pub(crate) use flat_sequence::{Flatten, Flattened, Output};
 pub(crate) use piece_log::{Items, Source};
-pub(crate) use streamed_promise::Reader;
+pub(crate) use streamed_promise::{Reader, WeakStreamedPromise};

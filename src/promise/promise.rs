@@ -130,6 +130,12 @@ impl<T: Clone + 'static> Promise<T> {
         self.inner.outcome.get().is_some()
     }
 
+    /// As [`wait`](Self::wait), but an error does not count as read.
+    pub(crate) async fn quietly(&self) -> Result<T> {
+        let mut wait = self.wait();
+        futures_lite::future::poll_fn(|cx| wait.poll_quietly(cx)).await
+    }
+
     /// Waits for it, as awaiting a reference does.
     pub fn wait(&self) -> Wait<T> {
         Wait::new(self.inner.clone())

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use futures_lite::{Stream, StreamExt};
@@ -209,6 +209,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         Wait::new(self.inner.clone())
     }
 
+    pub(crate) fn downgrade(&self) -> WeakStreamedPromise<P, W> {
+        WeakStreamedPromise {
+            inner: Rc::downgrade(&self.inner),
+        }
+    }
+
     /// Whether both are handles of one promise.
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.inner, &other.inner)
@@ -327,6 +333,17 @@ impl<P: Clone + 'static, W: Clone + fmt::Debug + 'static> fmt::Debug for Streame
             .field("ended", &self.inner.log.has_ended())
             .field("whole", &self.inner.outcome.get())
             .finish()
+    }
+}
+
+/// A promise that is not kept alive by this.
+pub(crate) struct WeakStreamedPromise<P: Clone + 'static, W: Clone + 'static> {
+    inner: Weak<Inner<P, W>>,
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> WeakStreamedPromise<P, W> {
+    pub(crate) fn upgrade(&self) -> Option<StreamedPromise<P, W>> {
+        self.inner.upgrade().map(|inner| StreamedPromise { inner })
     }
 }
 

@@ -1,0 +1,272 @@
+//! A call of an agent.
+
+use std::fmt;
+use std::rc::Rc;
+
+use super::interaction_context::InteractionContext;
+use super::mini_agent::MiniAgent;
+use super::mini_agents::MiniAgents;
+use super::reply_sequence;
+use crate::error::{Error, Result};
+use crate::frozen::{Frozen, Value};
+use crate::message::{
+    IntoMessages, MessageSequence, MessageSequenceAppender, MessageSequencePromise,
+};
+use crate::promise::Start;
+
+/// What a call does otherwise than its context says, and the arguments of the agent.
+///
+/// ```
+/// use miniagents::{Agent, CallOptions, InteractionContext, MiniAgents, Result};
+///
+/// async fn faulty(_: InteractionContext) -> Result<()> {
+///     miniagents::Result::Err(miniagents::Error::msg("out of ink"))
+/// }
+///
+/// MiniAgents::new().run(async {
+///     let options = CallOptions::new().with_errors_as_messages(true);
+///     let replies = faulty.trigger_with((), options).await?;
+///     assert_eq!(replies[0].text(), "Error: out of ink");
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct CallOptions {
+    pub(crate) start: Start,
+    pub(crate) errors_as_messages: Option<bool>,
+    pub(crate) arguments: Frozen,
+    /// The first argument that was refused.
+    pub(crate) refused: Option<Error>,
+}
+
+impl CallOptions {
+    /// As the context says, without arguments.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When the agent starts.
+    #[must_use]
+    pub fn with_start(mut self, start: impl Into<Start>) -> Self {
+        self.start = start.into();
+        self
+    }
+
+    /// Whether errors are read as messages.
+    #[must_use]
+    pub fn with_errors_as_messages(mut self, as_messages: bool) -> Self {
+        self.errors_as_messages = Some(as_messages);
+        self
+    }
+
+    /// An argument of the agent; it becomes part of the recorded call.
+    ///
+    /// One that cannot be frozen is an error that is raised where the replies are read.
+    #[must_use]
+    pub fn with<V: TryInto<Value>>(mut self, key: impl Into<Rc<str>>, value: V) -> Self
+    where
+        Error: From<V::Error>,
+    {
+        let key = key.into();
+        match value.try_into() {
+            Ok(value) => self.arguments = self.arguments.with(key, value),
+            Err(error) => {
+                let refused = Error::from(error).within(format_args!("argument `{key}`"));
+                self.refused.get_or_insert(refused);
+            }
+        }
+        self
+    }
+}
+
+/// A call of an agent: messages are sent to it, replies come back, both while it runs.
+///
+/// ```text
+/// initiated ──send_message──▶ … ──finish, reply_sequence, end of the caller──▶ finished
+/// ```
+///
+/// - What is sent is there for the agent at once; the end comes when the call is finished.
+/// - A call that nobody finishes is finished when the agent that made it ends, or when its context
+///   does.
+/// - Clones are handles of one call. Dropping them does not finish it.
+///
+/// ```
+/// use miniagents::{Agent, InteractionContext, MiniAgents, Result};
+///
+/// async fn count(ctx: InteractionContext) -> Result<()> {
+///     ctx.reply(format!("{} messages", ctx.messages().await?.len()));
+///     Ok(())
+/// }
+///
+/// MiniAgents::new().run(async {
+///     let call = count.initiate_call();
+///     call.send_message("one").send_message("two");
+///     assert_eq!(call.reply_sequence().await?[0].text(), "2 messages");
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct AgentCall {
+    parts: Rc<Parts>,
+}
+
+struct Parts {
+    agent: MiniAgent,
+    messages: MessageSequenceAppender,
+    replies: MessageSequencePromise,
+}
+
+impl AgentCall {
+    #[track_caller]
+    pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
+        let miniagents = MiniAgents::current();
+        let input = MessageSequence::options()
+            .with_start(Start::OnDemand)
+            .with_errors_as_messages(false)
+            .make();
+        let replies = reply_sequence::begin(&agent, input.promise().clone(), options);
+        let messages = input.appender().clone();
+        let opened = messages.open();
+        debug_assert!(opened.is_ok(), "a new appender can be opened");
+        let call = AgentCall {
+            parts: Rc::new(Parts {
+                agent,
+                messages,
+                replies,
+            }),
+        };
+        match InteractionContext::try_current() {
+            Ok(caller) => caller.child_calls().add(&call),
+            Err(_) => miniagents.child_calls().add(&call),
+        }
+        call
+    }
+
+    /// The agent that is called.
+    pub fn agent(&self) -> &MiniAgent {
+        &self.parts.agent
+    }
+
+    /// Sends messages: they come behind those that were sent before.
+    ///
+    /// If the call is finished, an error is logged and nothing is sent;
+    /// [`try_send_message`](Self::try_send_message) gives the error instead.
+    pub fn send_message(&self, messages: impl IntoMessages) -> &Self {
+        self.log_refusal(self.try_send_message(messages));
+        self
+    }
+
+    /// Sends messages that come as soon as they are there, whatever was sent before.
+    ///
+    /// If the call is finished, an error is logged and nothing is sent.
+    pub fn send_out_of_order(&self, messages: impl IntoMessages) -> &Self {
+        self.log_refusal(self.try_send_out_of_order(messages));
+        self
+    }
+
+    fn log_refusal(&self, sent: Result<()>) {
+        if let Err(error) = sent {
+            log::error!(
+                "a message to {} was not sent: {error}",
+                self.agent().alias()
+            );
+        }
+    }
+
+    /// As [`send_message`](Self::send_message).
+    ///
+    /// # Errors
+    ///
+    /// The call is finished ([`Error::is_closed`]).
+    pub fn try_send_message(&self, messages: impl IntoMessages) -> Result<()> {
+        self.parts.messages.append(messages).map(|_| ())
+    }
+
+    /// As [`send_out_of_order`](Self::send_out_of_order).
+    ///
+    /// # Errors
+    ///
+    /// The call is finished ([`Error::is_closed`]).
+    pub fn try_send_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
+        self.parts
+            .messages
+            .append_out_of_order(messages)
+            .map(|_| ())
+    }
+
+    /// Finishes the call and gives the promise of the replies.
+    pub fn reply_sequence(&self) -> MessageSequencePromise {
+        self.finish();
+        self.replies().clone()
+    }
+
+    /// The promise of the replies; messages can still be sent.
+    ///
+    /// Whoever waits for all replies of an agent that reads all messages waits until the call is
+    /// finished: do not do so before you finish it.
+    pub fn replies(&self) -> &MessageSequencePromise {
+        &self.parts.replies
+    }
+
+    /// Says that no more messages will be sent. Finishing it again does nothing.
+    pub fn finish(&self) -> &Self {
+        self.parts.messages.close();
+        match InteractionContext::try_current() {
+            Ok(caller) => caller.child_calls().remove(self),
+            Err(_) => {
+                if let Ok(miniagents) = MiniAgents::try_current() {
+                    miniagents.child_calls().remove(self);
+                }
+            }
+        }
+        self
+    }
+
+    /// Whether no more messages can be sent. The agent may still reply.
+    pub fn is_finished(&self) -> bool {
+        !self.parts.messages.is_open()
+    }
+}
+
+impl fmt::Debug for AgentCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentCall")
+            .field("agent", &self.agent().alias())
+            .field("finished", &self.is_finished())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The calls that somebody has made and not finished, in the order in which they were made.
+#[derive(Debug, Default)]
+pub(crate) struct ChildCalls {
+    calls: std::cell::RefCell<Vec<AgentCall>>,
+}
+
+impl ChildCalls {
+    fn add(&self, call: &AgentCall) {
+        self.calls.borrow_mut().push(call.clone());
+    }
+
+    fn remove(&self, call: &AgentCall) {
+        let mut calls = self.calls.borrow_mut();
+        let place = calls
+            .iter()
+            .rposition(|known| Rc::ptr_eq(&known.parts, &call.parts));
+        let removed = place.map(|place| calls.remove(place));
+        drop(calls);
+        drop(removed);
+    }
+
+    pub(crate) fn any_unfinished(&self) -> bool {
+        self.calls.borrow().iter().any(|call| !call.is_finished())
+    }
+
+    /// Finishes those that are left, in order.
+    pub(crate) fn finish_all(&self) {
+        let calls = self.calls.take();
+        for call in calls {
+            call.finish();
+        }
+    }
+}

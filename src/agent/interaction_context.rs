@@ -1,0 +1,299 @@
+//! What an agent has in hand while it acts.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use serde::de::DeserializeOwned;
+
+use super::call::ChildCalls;
+use super::mini_agent::MiniAgent;
+use super::mini_agents::MiniAgents;
+use crate::error::{Error, Result, What};
+use crate::executor::{Awaitable, Notify, TaskLocal, gather};
+use crate::frozen::Frozen;
+use crate::message::{IntoMessages, MessageSequenceAppender, MessageSequencePromise};
+
+static CURRENT: TaskLocal<InteractionContext> = TaskLocal::new();
+
+/// What an agent has in hand while it acts: the messages that were sent to it, and the means to
+/// reply. Clones are handles of the same.
+///
+/// It is ambient: what an agent spawns or calls inherits it.
+#[derive(Clone)]
+pub struct InteractionContext {
+    parts: Rc<Parts>,
+}
+
+struct Parts {
+    agent: MiniAgent,
+    messages: MessageSequencePromise,
+    arguments: Frozen,
+    replies: MessageSequenceAppender,
+    miniagents: MiniAgents,
+    /// The interaction in which this agent was called; empty for one called from outside of any.
+    parent: Option<InteractionContext>,
+    /// What is waited for before the replies end.
+    wait_for: RefCell<Vec<Rc<dyn Awaitable<Output = ()>>>>,
+    child_calls: ChildCalls,
+    /// The first reply that was refused.
+    refused: RefCell<Option<Error>>,
+}
+
+/// Something that is waited for, whatever comes of it.
+struct Whatever<A>(A);
+
+impl<A: Awaitable> Awaitable for Whatever<A> {
+    type Output = ();
+
+    fn start(&self) {
+        self.0.start();
+    }
+
+    fn outcome(&self) -> Option<()> {
+        self.0.outcome().map(drop)
+    }
+
+    fn notify(&self, notify: Notify) {
+        self.0.notify(notify);
+    }
+}
+
+impl InteractionContext {
+    pub(crate) fn new(
+        agent: MiniAgent,
+        messages: MessageSequencePromise,
+        arguments: Frozen,
+        replies: MessageSequenceAppender,
+    ) -> Self {
+        let parts = Parts {
+            agent,
+            messages,
+            arguments,
+            replies,
+            miniagents: MiniAgents::current(),
+            parent: CURRENT.get(),
+            wait_for: RefCell::default(),
+            child_calls: ChildCalls::default(),
+            refused: RefCell::new(None),
+        };
+        InteractionContext {
+            parts: Rc::new(parts),
+        }
+    }
+
+    /// Makes it the current one for the rest of this task.
+    pub(crate) fn activate(&self) {
+        CURRENT.set(self.clone());
+    }
+
+    /// Makes the one around it the current one again.
+    pub(crate) fn deactivate(&self) {
+        CURRENT.replace(self.parts.parent.clone().map(Rc::new));
+    }
+
+    /// The interaction of the agent that acts.
+    ///
+    /// # Panics
+    ///
+    /// If no agent acts here; [`try_current`](Self::try_current) gives an error instead.
+    #[track_caller]
+    pub fn current() -> Self {
+        Self::try_current().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The interaction of the agent that acts.
+    ///
+    /// # Errors
+    ///
+    /// No agent acts here; [`Error::is_no_context`] tells.
+    pub fn try_current() -> Result<Self> {
+        CURRENT.get().ok_or_else(|| {
+            Error::own(
+                What::NoActiveContext,
+                "no agent acts here: call this inside of an agent, or of what an agent started",
+            )
+        })
+    }
+
+    /// The agent that acts.
+    pub fn this_agent(&self) -> &MiniAgent {
+        &self.parts.agent
+    }
+
+    /// The messages that were sent to it.
+    pub fn messages(&self) -> &MessageSequencePromise {
+        &self.parts.messages
+    }
+
+    /// The context that it acts in.
+    pub fn miniagents(&self) -> &MiniAgents {
+        &self.parts.miniagents
+    }
+
+    /// Its arguments: those that are preset and those of this call.
+    pub fn arguments(&self) -> &Frozen {
+        &self.parts.arguments
+    }
+
+    /// One of its arguments.
+    ///
+    /// # Errors
+    ///
+    /// It was not given, or does not fit the type; [`Error::is_value`] tells.
+    pub fn argument<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        let alias = self.this_agent().alias();
+        let value = self.arguments().get(key).ok_or_else(|| {
+            let text = format_args!("agent `{alias}` was not given the argument `{key}`");
+            Error::own(What::Value, text)
+        })?;
+        value.to_typed().map_err(|error| {
+            error.within(format_args!(
+                "agent `{alias}` cannot use its argument `{key}`"
+            ))
+        })
+    }
+
+    /// Replies: the messages come behind those that were replied before.
+    ///
+    /// If the replies have ended, the error becomes that of the agent, unless it fails with another
+    /// one; [`try_reply`](Self::try_reply) gives it instead.
+    pub fn reply(&self, messages: impl IntoMessages) -> &Self {
+        self.note_refusal(self.try_reply(messages));
+        self
+    }
+
+    /// Replies with messages that come as soon as they are there, whatever was replied before.
+    ///
+    /// If the replies have ended, the error becomes that of the agent, as for [`reply`](Self::reply).
+    pub fn reply_out_of_order(&self, messages: impl IntoMessages) -> &Self {
+        self.note_refusal(self.try_reply_out_of_order(messages));
+        self
+    }
+
+    fn note_refusal(&self, replied: Result<()>) {
+        if let Err(error) = replied {
+            self.parts.refused.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    pub(crate) fn take_refusal(&self) -> Option<Error> {
+        self.parts.refused.take()
+    }
+
+    /// As [`reply`](Self::reply).
+    ///
+    /// # Errors
+    ///
+    /// The replies have ended ([`Error::is_closed`]).
+    pub fn try_reply(&self, messages: impl IntoMessages) -> Result<()> {
+        self.parts.replies.append(messages).map(|_| ())
+    }
+
+    /// As [`reply_out_of_order`](Self::reply_out_of_order).
+    ///
+    /// # Errors
+    ///
+    /// The replies have ended ([`Error::is_closed`]).
+    pub fn try_reply_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
+        self.parts.replies.append_out_of_order(messages).map(|_| ())
+    }
+
+    /// Makes sure that the replies do not end before this has ended: a promise, or a task
+    /// [started soon](crate::PromisingContext::start_soon). What comes of it does not matter.
+    pub fn make_sure_to_wait(&self, what: impl Awaitable + 'static) {
+        self.parts
+            .wait_for
+            .borrow_mut()
+            .push(Rc::new(Whatever(what)));
+    }
+
+    /// Waits now for everything that [`make_sure_to_wait`](Self::make_sure_to_wait) was told of.
+    ///
+    /// If this agent has made calls that are not finished, a warning is logged: the agents called
+    /// may wait for more messages, and this one for their replies.
+    pub async fn await_now(&self) {
+        if self.child_calls().any_unfinished() {
+            log::warn!(
+                "agent `{}` waits while calls that it made are not finished; should it wait for \
+                 their replies, neither will ever go on: finish the calls first",
+                self.this_agent().alias()
+            );
+        }
+        self.wait_for_all().await;
+    }
+
+    async fn wait_for_all(&self) {
+        let wait_for = self.parts.wait_for.borrow().clone();
+        gather(wait_for).await;
+    }
+
+    /// Ends the replies before the agent ends, after waiting for everything that
+    /// [`make_sure_to_wait`](Self::make_sure_to_wait) was told of. The agent goes on.
+    pub async fn finish_early(&self) {
+        self.await_now().await;
+        self.parts.replies.close();
+    }
+
+    /// Ends the replies now.
+    pub fn finish_now(&self) {
+        self.parts.replies.close();
+    }
+
+    /// The agents from this one to the outermost that led to it.
+    pub fn agent_trace(&self) -> Vec<MiniAgent> {
+        let mut trace = Vec::new();
+        let mut next = Some(self);
+        while let Some(context) = next {
+            trace.push(context.this_agent().clone());
+            next = context.parts.parent.as_ref();
+        }
+        trace
+    }
+
+    pub(crate) fn child_calls(&self) -> &ChildCalls {
+        &self.parts.child_calls
+    }
+
+    /// What is done when the agent has ended, and before its replies do.
+    pub(crate) async fn finalize(&self) {
+        self.child_calls().finish_all();
+        self.wait_for_all().await;
+        self.deactivate();
+    }
+}
+
+/// The aliases of an agent trace as people read it: `INNER <- OUTER`.
+///
+/// ```
+/// use miniagents::{Agent, InteractionContext, MiniAgents, Result, display_agent_trace};
+///
+/// async fn inner(ctx: InteractionContext) -> Result<()> {
+///     ctx.reply(display_agent_trace(&ctx.agent_trace()));
+///     Ok(())
+/// }
+///
+/// async fn outer(ctx: InteractionContext) -> Result<()> {
+///     ctx.reply(inner.trigger(()));
+///     Ok(())
+/// }
+///
+/// let replies = MiniAgents::new().run(async { outer.trigger(()).await }).unwrap();
+/// assert_eq!(replies[0].text(), "INNER <- OUTER");
+/// ```
+pub fn display_agent_trace(trace: &[MiniAgent]) -> String {
+    trace
+        .iter()
+        .map(MiniAgent::alias)
+        .collect::<Vec<_>>()
+        .join(" <- ")
+}
+
+impl fmt::Debug for InteractionContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InteractionContext")
+            .field("this_agent", &self.this_agent().alias())
+            .field("arguments", self.arguments())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,60 @@
+//! The messages that record what happened: which agent was called with what, and what it replied.
+//!
+//! A *call node* holds the agent, the messages that were sent to it, its interaction metadata and
+//! the arguments of the call; a *reply node* holds the agent, its call node, the replies and the
+//! interaction metadata. They resolve as promises do, so that whoever persists messages is handed
+//! them too, and form a tree of the whole conversation.
+
+use std::rc::Rc;
+
+use super::mini_agent::MiniAgent;
+use crate::error::Result;
+use crate::frozen::{Frozen, Value};
+use crate::message::Message;
+
+const CALL_NODE: &str = "AgentCallNode";
+const REPLY_NODE: &str = "AgentReplyNode";
+
+pub(crate) fn call_node(
+    agent: &MiniAgent,
+    messages: &[Message],
+    arguments: &Frozen,
+) -> Result<Message> {
+    let fields = vec![
+        ("agent".into(), agent.into()),
+        ("messages".into(), list(messages)),
+    ];
+    let extra = [agent.interaction_metadata(), arguments];
+    Message::make(CALL_NODE, with_fields(fields, &extra))
+}
+
+pub(crate) fn reply_node(
+    agent: &MiniAgent,
+    agent_call: Message,
+    replies: &[Message],
+) -> Result<Message> {
+    let fields = vec![
+        ("agent".into(), agent.into()),
+        ("agent_call".into(), agent_call.into()),
+        ("replies".into(), list(replies)),
+    ];
+    Message::make(
+        REPLY_NODE,
+        with_fields(fields, &[agent.interaction_metadata()]),
+    )
+}
+
+fn list(messages: &[Message]) -> Value {
+    messages.iter().map(Value::from).collect()
+}
+
+fn with_fields(mut fields: Vec<(Rc<str>, Value)>, extra: &[&Frozen]) -> Vec<(Rc<str>, Value)> {
+    for object in extra {
+        fields.extend(
+            object
+                .fields()
+                .map(|(key, value)| (key.into(), value.clone())),
+        );
+    }
+    fields
+}

@@ -1,0 +1,140 @@
+//! What happens between a call and its replies.
+//!
+//! When the replies are asked for (or at once, if the agent starts soon) the agent is started as a
+//! task of its own. Whatever it replies is flattened into the sequence. When the agent has ended,
+//! the call is recorded as a node; when its replies have ended, they are recorded too.
+
+use std::cell::OnceCell;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use futures_lite::{FutureExt, StreamExt};
+
+use super::call::CallOptions;
+use super::interaction_context::InteractionContext;
+use super::mini_agent::MiniAgent;
+use super::mini_agents::MiniAgents;
+use super::nodes::{call_node, reply_node};
+use crate::error::{Error, Result};
+use crate::frozen::Frozen;
+use crate::message::{
+    Message, MessageSequence, MessageSequenceAppender, MessageSequencePromise, WeakSequencePromise,
+};
+use crate::promise::{Promise, Start, generate};
+
+/// The replies of a call of `agent` with `input`.
+#[track_caller]
+pub(crate) fn begin(
+    agent: &MiniAgent,
+    input: MessageSequencePromise,
+    options: CallOptions,
+) -> MessageSequencePromise {
+    let sequence = MessageSequence::options()
+        .with_start(options.start)
+        .with_capture_errors(true);
+    let sequence = match options.errors_as_messages {
+        Some(as_messages) => sequence.with_errors_as_messages(as_messages),
+        None => sequence,
+    };
+    // The stream needs the appender and the promise, both of which are made with it.
+    let places = Rc::new(Places::default());
+    let for_stream = places.clone();
+    let agent = agent.clone();
+    let sequence = sequence.make_with(|mut flat| {
+        generate(move |out| async move {
+            let replies = for_stream.appender.get().expect("set below").clone();
+            let arguments = agent
+                .own_arguments()
+                .map(|own| joined(&own, &options.arguments));
+            let arguments = options.refused.map_or(arguments, Err);
+            let work = act(agent.clone(), input, arguments, replies);
+            let call = Promise::with_start(Start::Soon, work);
+
+            let persist = agent
+                .await_reply_persistence()
+                .unwrap_or_else(|| MiniAgents::current().awaits_reply_persistence());
+            let mut promises = Vec::new();
+            while let Some(promise) = flat.next().await {
+                if persist {
+                    promises.extend(promise.clone());
+                }
+                out.emit_result(promise).await;
+            }
+            if persist {
+                let mut messages = Vec::new();
+                for promise in promises {
+                    messages.push(promise.quietly().await?);
+                }
+                MiniAgents::current().persist_messages(messages).await?;
+            }
+            let replies = for_stream
+                .promise
+                .get()
+                .and_then(WeakSequencePromise::upgrade);
+            drop(Promise::with_start(Start::Soon, async move {
+                let Some(replies) = replies else {
+                    return Err(Error::msg("nobody reads"));
+                };
+                let replies = replies.quietly().await?;
+                reply_node(&agent, call.quietly().await?, &replies)
+            }));
+            Ok(())
+        })
+    });
+    let _ = places.appender.set(sequence.appender().clone());
+    let _ = places.promise.set(sequence.promise().downgrade());
+    sequence.promise().clone()
+}
+
+/// What the stream of replies needs of the sequence that it is the stream of.
+#[derive(Default)]
+struct Places {
+    appender: OnceCell<MessageSequenceAppender>,
+    promise: OnceCell<WeakSequencePromise>,
+}
+
+/// Lets the agent act, and records the call.
+async fn act(
+    agent: MiniAgent,
+    input: MessageSequencePromise,
+    arguments: Result<Frozen>,
+    replies: MessageSequenceAppender,
+) -> Result<Message> {
+    let mut recorded = Frozen::new();
+    replies
+        .fill(async {
+            recorded = arguments?;
+            let all = joined(agent.preset_arguments(), &recorded);
+            let ctx = InteractionContext::new(agent.clone(), input.clone(), all, replies.clone());
+            ctx.activate();
+            let body = AssertUnwindSafe(agent.act(ctx.clone()))
+                .catch_unwind()
+                .await;
+            let body = body.unwrap_or_else(|panic| {
+                Err(Error::from_panic(
+                    &format!("agent `{}`", agent.alias()),
+                    &*panic,
+                ))
+            });
+            let result = body.and_then(|()| ctx.take_refusal().map_or(Ok(()), Err));
+            if let Err(error) = &result {
+                let trace = ctx.agent_trace();
+                error.note_agent_trace(|| trace.iter().map(|agent| agent.alias().into()).collect());
+            }
+            ctx.finalize().await;
+            result
+        })
+        .await?;
+    call_node(&agent, &input.quietly().await?, &recorded)
+}
+
+/// The fields of both; where both have one, that of the second.
+fn joined(first: &Frozen, second: &Frozen) -> Frozen {
+    if first.is_empty() {
+        return second.clone();
+    }
+    let fields = second.fields();
+    fields.fold(first.clone(), |joined, (key, value)| {
+        joined.with(key, value.clone())
+    })
+}

@@ -1,0 +1,5 @@
+//! Agents made of agents.
+
+mod chain;
+
+pub use chain::{AgentChain, AgentLoop, Link};
