@@ -5,6 +5,8 @@ pub mod dialog;
 mod error;
 pub mod executor;
 mod frozen;
+#[cfg(any(feature = "_http", feature = "embedded"))]
+pub mod llm;
 mod message;
 mod promise;
 

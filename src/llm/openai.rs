@@ -1,0 +1,761 @@
+//! OpenAI's chat completions, and those of every compatible server: functions between chat turns and
+//! the vendor's JSON. No sockets, no threads, no state between calls.
+//!
+//! - An [`Endpoint`] is where requests go and with which key. Arguments beat the environment
+//!   (`OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`,
+//!   `OPENAI_CUSTOM_HEADERS`), values are trimmed, blank is unset. A server of your own needs no key.
+//! - A [`ChatRequest`] becomes the body; fields that are not modelled here pass through untouched.
+//! - A [`ChatStream`] takes the events of a streamed answer, gives the text piece by piece, and has at
+//!   the end the fields of the whole message. [`whole_answer`] does the same for an answer in one piece.
+//! - [`refusal`] makes an error of an answer whose status is not a success.
+//!
+//! The fields of a message are those of the answer, merged over its chunks as the Python package
+//! MiniAgents merges them (without the text), and beside them, under names that no vendor changes:
+//!
+//! | field | what it holds |
+//! |---|---|
+//! | `role` | `assistant`, or what the server says |
+//! | `stop_reason` | `stop`, `length`, `tool_calls`, `content_filter`, … |
+//! | `token_usage` | `input`, `output`, `cached` and `reasoning` tokens, as far as they are said |
+//! | `tool_calls` | the calls, each whole: `id`, `type`, `function` with `name` and `arguments` |
+//! | `reasoning` | what the model thought aloud; never part of the text |
+//! | `refusal` | what the model said instead of an answer |
+//!
+//! ```
+//! use miniagents::llm::openai::{ChatStream, Decoded};
+//!
+//! let mut stream = ChatStream::new();
+//! let text = stream.event(r#"{"choices": [{"delta": {"content": "Hello"}}]}"#)?;
+//! assert_eq!(text, Decoded::Text("Hello".into()));
+//! stream.event(r#"{"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 5}}"#)?;
+//! assert_eq!(stream.event("[DONE]")?, Decoded::End);
+//!
+//! let fields = stream.finish()?;
+//! assert_eq!(fields["role"], "assistant");
+//! assert_eq!(fields["stop_reason"], "stop");
+//! assert_eq!(fields["token_usage"]["input"], 5);
+//! # miniagents::Result::Ok(())
+//! ```
+//!
+//! The vendor's pages: [chat completions], [streaming], [errors].
+//!
+//! [chat completions]: https://platform.openai.com/docs/api-reference/chat/create
+//! [streaming]: https://platform.openai.com/docs/api-reference/chat-streaming
+//! [errors]: https://platform.openai.com/docs/guides/error-codes
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use super::loose_json;
+use super::transport::{HttpRequest, ResponseHead};
+use crate::error::{Error, Result, What};
+
+/// Where requests go unless told otherwise.
+pub const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
+
+/// Where requests go, and with which credentials.
+///
+/// ```
+/// use miniagents::llm::openai::Endpoint;
+///
+/// let local = Endpoint::new().with_base_url("http://localhost:8080/v1").resolve_with(|_| None)?;
+/// assert_eq!(local.url("/chat/completions"), "http://localhost:8080/v1/chat/completions");
+///
+/// let env = |name: &str| (name == "OPENAI_API_KEY").then(|| " sk-123\n".to_owned());
+/// let request = Endpoint::new().resolve_with(env)?.request(b"{}".to_vec());
+/// assert_eq!(request.url, "https://api.openai.com/v1/chat/completions");
+/// assert!(request.headers.iter().any(|header| header.value == "Bearer sk-123"));
+/// # miniagents::Result::Ok(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    base_url: Option<String>,
+    api_key: Option<String>,
+    organization: Option<String>,
+    project: Option<String>,
+    /// Further headers; their values are treated as secrets.
+    headers: Vec<(String, String)>,
+}
+
+impl Endpoint {
+    /// The default server, with whatever the environment says.
+    pub fn new() -> Self {
+        Endpoint::default()
+    }
+
+    /// The same endpoint at another server. The path usually ends in `/v1`; prefix and query are kept.
+    #[must_use]
+    pub fn with_base_url(mut self, base_url: impl Into<String>) -> Self {
+        self.base_url = Some(base_url.into());
+        self
+    }
+
+    /// The same endpoint with this key.
+    #[must_use]
+    pub fn with_api_key(mut self, api_key: impl Into<String>) -> Self {
+        self.api_key = Some(api_key.into());
+        self
+    }
+
+    /// The same endpoint on the account of this organization.
+    #[must_use]
+    pub fn with_organization(mut self, organization: impl Into<String>) -> Self {
+        self.organization = Some(organization.into());
+        self
+    }
+
+    /// The same endpoint on the account of this project.
+    #[must_use]
+    pub fn with_project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// The same endpoint with a further header, such as the `api-key` of Azure.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Fills from the environment what was not said.
+    ///
+    /// # Errors
+    ///
+    /// There is no key, and the server is OpenAI's own, which needs one.
+    pub fn resolve(self) -> Result<Self> {
+        self.resolve_with(|name| std::env::var(name).ok())
+    }
+
+    /// [`resolve`](Self::resolve) with another environment.
+    ///
+    /// # Errors
+    ///
+    /// There is no key, and the server is OpenAI's own, which needs one.
+    pub fn resolve_with(mut self, env: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let said = |argument: &mut Option<String>, name: &str| {
+            let value = argument.take().and_then(trimmed);
+            *argument = value.or_else(|| env(name).and_then(trimmed));
+        };
+        said(&mut self.base_url, "OPENAI_BASE_URL");
+        said(&mut self.api_key, "OPENAI_API_KEY");
+        said(&mut self.organization, "OPENAI_ORG_ID");
+        said(&mut self.project, "OPENAI_PROJECT_ID");
+        for line in env("OPENAI_CUSTOM_HEADERS").unwrap_or_default().lines() {
+            if let Some((name, value)) = line.split_once(':') {
+                let (name, value) = (name.trim(), value.trim());
+                let said = |(known, _): &(String, String)| known.eq_ignore_ascii_case(name);
+                if !name.is_empty() && !self.headers.iter().any(said) {
+                    self.headers.push((name.to_owned(), value.to_owned()));
+                }
+            }
+        }
+        let own_server = self.base_url().trim_end_matches('/') == DEFAULT_BASE_URL;
+        if own_server && self.api_key.is_none() && !self.has_header("authorization") {
+            return Err(Error::own(
+                What::Value,
+                "there is no key for OpenAI: set the variable OPENAI_API_KEY, \
+                 or pass `api_key`, or pass the `base_url` of a server that needs none",
+            ));
+        }
+        Ok(self)
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.headers
+            .iter()
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+
+    fn base_url(&self) -> &str {
+        self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL)
+    }
+
+    /// The address of `path` at this server. The base keeps its path and its query.
+    pub fn url(&self, path: &str) -> String {
+        let base = self.base_url();
+        let base = &base[..base.find('#').unwrap_or(base.len())];
+        let (base, query) = base.split_at(base.find('?').unwrap_or(base.len()));
+        format!("{}{path}{query}", base.trim_end_matches('/'))
+    }
+
+    /// The request that carries `body`, made by [`ChatRequest::body`].
+    pub fn request(&self, body: Vec<u8>) -> HttpRequest {
+        let mut request = HttpRequest::post(self.url("/chat/completions"), body)
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json");
+        if let (Some(key), false) = (&self.api_key, self.has_header("authorization")) {
+            request = request.credential("Authorization", format!("Bearer {key}"));
+        }
+        if let Some(organization) = &self.organization {
+            request = request.header("OpenAI-Organization", organization);
+        }
+        if let Some(project) = &self.project {
+            request = request.header("OpenAI-Project", project);
+        }
+        for (name, value) in &self.headers {
+            request = request.credential(name, value);
+        }
+        request
+    }
+}
+
+/// Neither the key nor the values of further headers are shown.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Endpoint")
+            .field("place", &HttpRequest::post(self.base_url(), []).place())
+            .field("has_api_key", &self.api_key.is_some())
+            .field("organization", &self.organization)
+            .field("project", &self.project)
+            .field("headers", &headers)
+            .finish()
+    }
+}
+
+fn trimmed(value: String) -> Option<String> {
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// What a model is asked.
+///
+/// ```
+/// use miniagents::llm::openai::ChatRequest;
+/// use serde_json::{Value, json};
+///
+/// let messages = [("user".to_owned(), "Hello".to_owned())];
+/// let extra = json!({"temperature": 0.7}).as_object().unwrap().clone();
+/// let request = ChatRequest {
+///     model: "gpt-4o-mini",
+///     system: Some("Be brief."),
+///     messages: &messages,
+///     stream: true,
+///     extra: &extra,
+/// };
+/// let body: Value = serde_json::from_slice(&request.body()?)?;
+/// assert_eq!(body["messages"][0], json!({"role": "system", "content": "Be brief."}));
+/// assert_eq!(body["temperature"], 0.7);
+/// # miniagents::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ChatRequest<'a> {
+    /// The name of the model.
+    pub model: &'a str,
+    /// The system prompt, which goes first; an empty one is left out.
+    pub system: Option<&'a str>,
+    /// Role and text of each turn, the oldest first.
+    pub messages: &'a [(String, String)],
+    /// Whether the answer is to come in pieces.
+    pub stream: bool,
+    /// Further fields, sent as they are.
+    pub extra: &'a Map<String, Value>,
+}
+
+impl ChatRequest<'_> {
+    /// The bytes to send.
+    ///
+    /// # Errors
+    ///
+    /// A further field is one that the request sets itself, or asks for more than one choice.
+    pub fn body(&self) -> Result<Vec<u8>> {
+        let turn = |role: &str, content: &str| json!({"role": role, "content": content});
+        let system = self.system.filter(|text| !text.is_empty());
+        let system = system.map(|text| turn("system", text));
+        let messages = self.messages.iter().map(|(role, text)| turn(role, text));
+
+        let mut body = Map::new();
+        body.insert(
+            "messages".into(),
+            system.into_iter().chain(messages).collect(),
+        );
+        body.insert("model".into(), self.model.into());
+        body.insert("stream".into(), self.stream.into());
+        if let Some(name) = self.extra.keys().find(|name| body.contains_key(*name)) {
+            let text = format!("the field `{name}` cannot be set beside the request's own");
+            return Err(Error::own(What::Value, text));
+        }
+        body.extend(self.extra.clone());
+        let count = body.entry("n").or_insert_with(|| 1.into());
+        if count.as_f64() != Some(1.0) {
+            return Err(Error::own(
+                What::Value,
+                "only `n: 1` is supported: one answer per request",
+            ));
+        }
+        Ok(serde_json::to_vec(&body)?)
+    }
+}
+
+/// What an event of a streamed answer has for the reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// The next piece of the text; never empty.
+    Text(String),
+    /// Nothing to be read.
+    Nothing,
+    /// The answer is complete; what follows is to be ignored.
+    End,
+}
+
+/// Decodes the events of a streamed answer; see the [module](self).
+#[derive(Clone, Debug, Default)]
+pub struct ChatStream {
+    /// The chunks merged so far.
+    merged: Map<String, Value>,
+    role: Option<String>,
+    /// Whether the terminal event was seen.
+    done: bool,
+    /// Whether any chunk was seen.
+    begun: bool,
+}
+
+impl ChatStream {
+    /// A decoder at the beginning of an answer.
+    pub fn new() -> Self {
+        ChatStream::default()
+    }
+
+    /// Decodes the data of one event.
+    ///
+    /// # Errors
+    ///
+    /// It is not JSON, or it says that the server failed.
+    pub fn event(&mut self, data: &str) -> Result<Decoded> {
+        if self.done {
+            return Ok(Decoded::End);
+        }
+        if data.starts_with("[DONE]") {
+            self.done = true;
+            return Ok(Decoded::End);
+        }
+        let chunk = parse(data)?;
+        if let Some(message) = failure(&chunk) {
+            let text = format!("the model's server failed in the middle of its answer: {message}");
+            return Err(Error::own(What::Http, text));
+        }
+        let Value::Object(mut chunk) = chunk else {
+            let text = format!(
+                "an event of the stream is not an object: {}",
+                beginning(data)
+            );
+            return Err(Error::own(What::Http, text));
+        };
+        self.begun = true;
+
+        let mut text = None;
+        if let Some(choice) = take_first_choice(&mut chunk) {
+            let mut choice = choice;
+            if let Some(Value::Object(delta)) = choice.get_mut("delta") {
+                text = take_text(delta);
+                if let Some(Value::String(role)) = delta.remove("role") {
+                    self.role = Some(role).filter(|role| !role.is_empty());
+                }
+            }
+            chunk.insert("choices".into(), json!([choice]));
+        }
+        merge(&mut self.merged, chunk, Place::Chunk);
+        Ok(match text {
+            Some(text) if !text.is_empty() => Decoded::Text(text),
+            _ => Decoded::Nothing,
+        })
+    }
+
+    /// The fields of the message, when the events have ended.
+    ///
+    /// # Errors
+    ///
+    /// They ended too early: with neither a reason to stop nor the terminal event, or before they began.
+    pub fn finish(self) -> Result<Map<String, Value>> {
+        if !self.begun {
+            return Err(Error::own(
+                What::Http,
+                "the stream of the answer held no event",
+            ));
+        }
+        let stopped = first_choice(&self.merged)
+            .and_then(|choice| choice.get("finish_reason"))
+            .is_some_and(|reason| !reason.is_null());
+        if !self.done && !stopped {
+            let text = "the answer was truncated: its stream ended without a reason to stop";
+            return Err(Error::own(What::Http, text));
+        }
+        Ok(with_common_fields(self.merged, "delta", self.role))
+    }
+}
+
+/// The text and the fields of an answer that came in one piece.
+///
+/// # Errors
+///
+/// It is not JSON, or it says that the server failed, or nothing in it is an answer.
+pub fn whole_answer(body: &str) -> Result<(String, Map<String, Value>)> {
+    let answer = parse(body)?;
+    if let Some(message) = failure(&answer) {
+        let text = format!("the model's server failed, with a status of success: {message}");
+        return Err(Error::own(What::Http, text));
+    }
+    let Value::Object(mut answer) = answer else {
+        let text = format!("the answer is not an object: {}", beginning(body));
+        return Err(Error::own(What::Http, text));
+    };
+    let Some(mut choice) = take_first_choice(&mut answer) else {
+        let said = error_message(body).unwrap_or_else(|| beginning(body));
+        let text = format!("the answer has no choices: {said}");
+        return Err(Error::own(What::Http, text));
+    };
+    let (mut text, mut role) = (None, None);
+    if let Some(Value::Object(message)) = choice.get_mut("message") {
+        text = take_text(message);
+        if let Some(Value::String(said)) = message.remove("role") {
+            role = Some(said).filter(|role| !role.is_empty());
+        }
+    }
+    answer.insert("choices".into(), json!([choice]));
+    let fields = with_common_fields(answer, "message", role);
+    Ok((text.unwrap_or_default(), fields))
+}
+
+/// The error of an answer whose status is not a success; `place` says where it happened.
+///
+/// ```
+/// use miniagents::llm::{openai, transport::ResponseHead};
+///
+/// let body = br#"{"error": {"message": "Invalid API key", "type": "authentication_error"}}"#;
+/// let error = openai::refusal("POST http://localhost/v1", &ResponseHead::new(401), body);
+/// assert_eq!(
+///     error.to_string(),
+///     "status 401 from POST http://localhost/v1: Invalid API key (type authentication_error)",
+/// );
+/// ```
+pub fn refusal(place: &str, head: &ResponseHead, body: &[u8]) -> Error {
+    let body = String::from_utf8_lossy(body);
+    let mut text = format!("status {} from {place}", head.status);
+    if let Some(message) = error_message(&body) {
+        text += &format!(": {message}");
+    }
+    let mut details = Vec::new();
+    let parsed = loose_json::parse(&body).unwrap_or_default();
+    let parsed = parsed.get(0).unwrap_or(&parsed);
+    let error = parsed.get("error").unwrap_or(parsed);
+    for name in ["type", "code"] {
+        match error.get(name) {
+            Some(Value::String(said)) => details.push(format!("{name} {}", beginning(said))),
+            Some(Value::Number(said)) => details.push(format!("{name} {said}")),
+            _ => {}
+        }
+    }
+    let request_id = head.request_id();
+    let request_id = request_id.or_else(|| parsed.get("request_id").and_then(Value::as_str));
+    details.extend(request_id.map(|id| format!("request id {}", beginning(id))));
+    if head.attempts > 1 {
+        details.push(format!("{} attempts", head.attempts));
+    }
+    if !details.is_empty() {
+        text += &format!(" ({})", details.join(", "));
+    }
+    Error::own(What::Http, text)
+}
+
+/// What the body of a refusal says, in any of the shapes that servers use; `None` if it is empty.
+///
+/// ```
+/// use miniagents::llm::openai::error_message;
+///
+/// assert_eq!(error_message(r#"{"error": "no such model"}"#).unwrap(), "no such model");
+/// assert_eq!(error_message(r#"{"detail": "wrong key"}"#).unwrap(), "wrong key");
+/// assert_eq!(error_message("Internal Server Error").unwrap(), "Internal Server Error");
+/// assert_eq!(error_message(" "), None);
+/// ```
+pub fn error_message(body: &str) -> Option<String> {
+    let parsed = loose_json::parse(body).unwrap_or_default();
+    let parsed = parsed.get(0).unwrap_or(&parsed);
+    let error = parsed.get("error");
+    let said = [
+        error.and_then(|error| error.get("message")),
+        error,
+        parsed.get("message"),
+        parsed.get("detail"),
+    ];
+    let said = said.into_iter().flatten().find_map(|said| match said {
+        Value::String(text) => trimmed(text.clone()),
+        Value::Array(_) | Value::Object(_) => Some(said.to_string()),
+        _ => None,
+    });
+    let said = said.or_else(|| trimmed(body.to_owned()))?;
+    Some(shortened(&said, 2000))
+}
+
+/// What an event or an answer with a status of success says went wrong, if anything did.
+fn failure(value: &Value) -> Option<String> {
+    let value = value.get(0).unwrap_or(value);
+    let truthy = match value.get("error")? {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::Bool(true) => true,
+    };
+    truthy.then(|| error_message(&value.to_string()).unwrap_or_default())
+}
+
+fn parse(text: &str) -> Result<Value> {
+    loose_json::parse(text).map_err(|error| {
+        let what = format!(
+            "the model's server sent what is not JSON: {}",
+            beginning(text)
+        );
+        Error::own_because(What::Http, what, error)
+    })
+}
+
+/// So much of `text` that its kind can be seen, on one line.
+pub(crate) fn beginning(text: &str) -> String {
+    shortened(text, 120)
+        .escape_debug()
+        .to_string()
+        .replace("\\\"", "\"")
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// Takes all choices out and gives the one whose index is 0 or not said, without its index.
+fn take_first_choice(answer: &mut Map<String, Value>) -> Option<Map<String, Value>> {
+    let Some(Value::Array(choices)) = answer.get_mut("choices") else {
+        answer.remove("choices");
+        return None;
+    };
+    let first = std::mem::take(choices)
+        .into_iter()
+        .find_map(|choice| match choice {
+            Value::Object(choice) => {
+                let index = choice.get("index").and_then(Value::as_f64).unwrap_or(0.0);
+                (index == 0.0).then_some(choice)
+            }
+            _ => None,
+        });
+    let mut choice = first?;
+    choice.remove("index");
+    Some(choice)
+}
+
+fn first_choice(answer: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    answer.get("choices")?.get(0)?.as_object()
+}
+
+/// Takes the text out of a message or of a piece of one: a string, or a list of parts.
+fn take_text(message: &mut Map<String, Value>) -> Option<String> {
+    match message.remove("content")? {
+        Value::String(text) => Some(text),
+        Value::Array(parts) => {
+            let texts = parts.iter().filter_map(|part| match part {
+                Value::String(text) => Some(text.as_str()),
+                part => part.get("text").and_then(Value::as_str),
+            });
+            Some(texts.collect())
+        }
+        _ => None,
+    }
+}
+
+/// Where in a chunk a field stands, as far as it matters for merging.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Chunk,
+    Choice,
+    Delta,
+    /// A part of a delta that comes in pieces: `audio` and `function_call`.
+    Pieces,
+    Other,
+}
+
+/// Merges `more` into `merged`: objects field by field, lists by appending, anything else by
+/// replacing, `null` not at all. Strings that come in pieces are appended; tool calls are merged call
+/// by call; the counts of `usage` are cumulative and replace each other.
+fn merge(merged: &mut Map<String, Value>, more: Map<String, Value>, place: Place) {
+    for (name, value) in more {
+        if value.is_null() && (place == Place::Chunk || merged.contains_key(&name)) {
+            continue;
+        }
+        let known = merged.entry(name.clone()).or_insert(Value::Null);
+        if known.is_null() {
+            match &value {
+                Value::Object(_) => *known = json!({}),
+                Value::Array(_) => *known = json!([]),
+                _ => {}
+            }
+        }
+        match (known, value) {
+            (known, value) if place == Place::Chunk && name == "usage" => *known = value,
+            (Value::Object(known), Value::Object(value)) => {
+                let place = match (place, name.as_str()) {
+                    (Place::Choice, "delta") => Place::Delta,
+                    (Place::Delta, "audio" | "function_call") => Place::Pieces,
+                    _ => Place::Other,
+                };
+                merge(known, value, place);
+            }
+            (Value::Array(known), Value::Array(value)) => match (place, name.as_str()) {
+                (Place::Chunk, "choices") => merge_choices(known, value),
+                (Place::Delta, "tool_calls") => merge_tool_calls(known, value),
+                _ => known.extend(value),
+            },
+            (Value::String(known), Value::String(value)) if in_pieces(place, &name) => {
+                known.push_str(&value);
+            }
+            (known, value) => *known = value,
+        }
+    }
+}
+
+fn merge_choices(known: &mut Vec<Value>, more: Vec<Value>) {
+    let Some(Value::Object(choice)) = more.into_iter().next() else {
+        return;
+    };
+    if known.is_empty() {
+        known.push(json!({}));
+    }
+    if let Value::Object(known) = &mut known[0] {
+        merge(known, choice, Place::Choice);
+    }
+}
+
+/// Whether a string of that name comes piece by piece.
+fn in_pieces(place: Place, name: &str) -> bool {
+    match place {
+        Place::Delta => matches!(name, "refusal" | "reasoning" | "reasoning_content"),
+        Place::Pieces => matches!(name, "arguments" | "transcript" | "data"),
+        _ => false,
+    }
+}
+
+/// A piece belongs to the call of its index, or to the one before it when it has none. An id that
+/// differs begins another call, since some servers give every call the index 0.
+fn merge_tool_calls(known: &mut Vec<Value>, more: Vec<Value>) {
+    for piece in more {
+        let Value::Object(piece) = piece else {
+            continue;
+        };
+        let id = |call: &Map<String, Value>| match call.get("id") {
+            Some(Value::String(id)) if !id.is_empty() => Some(id.clone()),
+            _ => None,
+        };
+        let index = piece.get("index").filter(|index| !index.is_null());
+        let same = known
+            .iter_mut()
+            .rev()
+            .filter_map(Value::as_object_mut)
+            .find(|call| {
+                let same_index = index.is_none_or(|index| call.get("index") == Some(index));
+                let other_id = matches!((id(call), id(&piece)), (Some(a), Some(b)) if a != b);
+                same_index && !other_id
+            });
+        match same {
+            None => known.push(piece.into()),
+            Some(call) => {
+                let mut piece = piece;
+                if let Some(Value::Object(function)) = piece.remove("function") {
+                    match call.get_mut("function") {
+                        Some(Value::Object(known)) => merge(known, function, Place::Pieces),
+                        _ => {
+                            call.insert("function".into(), function.into());
+                        }
+                    }
+                }
+                piece.retain(|name, value| name != "id" || *value != "");
+                merge(call, piece, Place::Other);
+            }
+        }
+    }
+}
+
+/// Adds the fields whose names no vendor changes. `message` is where the choice has its message.
+fn with_common_fields(
+    mut fields: Map<String, Value>,
+    message: &str,
+    role: Option<String>,
+) -> Map<String, Value> {
+    let mut common = Map::new();
+    let role = role.unwrap_or_else(|| "assistant".to_owned());
+    common.insert("role".into(), role.into());
+    let choice = first_choice(&fields);
+    if let Some(reason) = choice.and_then(|choice| choice.get("finish_reason")) {
+        common.insert("stop_reason".into(), reason.clone());
+    }
+    let usage = fields.get("usage").and_then(Value::as_object);
+    if let Some(usage) = usage.map(token_usage) {
+        common.insert("token_usage".into(), usage.into());
+    }
+    if let Some(Value::Object(message)) = choice.and_then(|choice| choice.get(message)) {
+        if let Some(Value::Array(calls)) = message.get("tool_calls") {
+            let calls = calls.iter().cloned().map(|mut call| {
+                call.as_object_mut().map(|call| call.remove("index"));
+                call
+            });
+            common.insert("tool_calls".into(), calls.collect());
+        }
+        let text = |names: [&str; 2]| {
+            let found = names.iter().filter_map(|name| message.get(*name)?.as_str());
+            found
+                .filter(|text| !text.is_empty())
+                .collect::<Vec<_>>()
+                .concat()
+        };
+        for (name, text) in [
+            ("reasoning", text(["reasoning_content", "reasoning"])),
+            ("refusal", text(["refusal", ""])),
+        ] {
+            if !text.is_empty() {
+                common.insert(name.into(), text.into());
+            }
+        }
+    }
+    fields.extend(common.into_iter().filter(|(_, value)| !value.is_null()));
+    fields
+}
+
+/// The counts that are said, under names that no vendor changes.
+fn token_usage(usage: &Map<String, Value>) -> Map<String, Value> {
+    let count = |paths: &[&str]| {
+        paths.iter().find_map(|path| {
+            let (outer, inner) = path.split_once('.').unwrap_or((path, ""));
+            let outer = usage.get(outer)?;
+            let found = if inner.is_empty() {
+                outer
+            } else {
+                outer.get(inner)?
+            };
+            found.is_number().then(|| found.clone())
+        })
+    };
+    let counts = [
+        ("input", count(&["prompt_tokens", "input_tokens"])),
+        ("output", count(&["completion_tokens", "output_tokens"])),
+        (
+            "cached",
+            count(&[
+                "prompt_tokens_details.cached_tokens",
+                "prompt_cache_hit_tokens",
+            ]),
+        ),
+        (
+            "reasoning",
+            count(&[
+                "completion_tokens_details.reasoning_tokens",
+                "reasoning_tokens",
+            ]),
+        ),
+    ];
+    let said = counts
+        .into_iter()
+        .filter_map(|(name, count)| Some((name.to_owned(), count?)));
+    said.collect()
+}
