@@ -1,6 +1,8 @@
 //! Language models: what is between this crate and the servers that run them.
 #[cfg(feature = "openai")]
 mod chat;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 #[cfg(feature = "openai")]
 mod loose_json;
 #[cfg(feature = "openai")]
