@@ -1,0 +1,164 @@
+//! A server on loopback that says what it is told to say, byte for byte.
+//!
+//! It knows no HTTP beyond the length of a request. An [`Answer`] is a list of pieces, each written on
+//! its own; the answers are given one after the other, one to each request, and the server then stops.
+//! Nothing here waits for a clock.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+/// What is said to one request.
+pub(crate) struct Answer {
+    pub(crate) pieces: Vec<Vec<u8>>,
+    pub(crate) then: Then,
+}
+
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Then {
+    /// It is closed.
+    Close,
+    /// The next request is read from it, if one comes.
+    Keep,
+    /// It stays open and silent until the client closes it, which ends the server.
+    Hold,
+}
+
+impl Answer {
+    /// The bytes in one piece; the connection is closed after them.
+    pub(crate) fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Answer {
+            pieces: vec![bytes.into()],
+            then: Then::Close,
+        }
+    }
+
+    /// A whole answer with this status, further header lines and body.
+    pub(crate) fn with_status(status: u16, headers: &str, body: &str) -> Self {
+        let length = body.len();
+        Answer::new(format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        ))
+    }
+
+    pub(crate) fn then(mut self, then: Then) -> Self {
+        self.then = then;
+        self
+    }
+
+    /// The same bytes in pieces that end at these places.
+    pub(crate) fn cut(self, places: impl IntoIterator<Item = usize>) -> Self {
+        let bytes = self.pieces.concat();
+        let mut pieces = Vec::new();
+        let mut begin = 0;
+        for end in places.into_iter().chain([bytes.len()]) {
+            pieces.push(bytes[begin..end].to_vec());
+            begin = end;
+        }
+        Answer {
+            pieces,
+            then: self.then,
+        }
+    }
+}
+
+/// A request as it arrived.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The request line and the header lines.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+    /// Counts connections from 1.
+    pub(crate) connection: usize,
+}
+
+/// The running server.
+pub(crate) struct Loopback {
+    port: u16,
+    seen: Receiver<Seen>,
+    thread: JoinHandle<()>,
+}
+
+impl Loopback {
+    /// A server that gives these answers.
+    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answers: Vec<Answer> = answers.into_iter().collect();
+        let (sender, seen) = channel();
+        let thread = thread::spawn(move || serve(&listener, answers, &sender));
+        Loopback { port, seen, thread }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The next request, waiting for it.
+    pub(crate) fn next(&self) -> Seen {
+        self.seen.recv().unwrap()
+    }
+
+    /// All requests, when every answer has been given.
+    pub(crate) fn finish(self) -> Vec<Seen> {
+        self.thread.join().unwrap();
+        self.seen.iter().collect()
+    }
+}
+
+fn serve(listener: &TcpListener, answers: Vec<Answer>, sender: &Sender<Seen>) {
+    let mut connections = 0;
+    let mut kept: Option<BufReader<TcpStream>> = None;
+    for answer in answers {
+        let request = kept.as_mut().and_then(read_request);
+        let (head, body) = request.unwrap_or_else(|| {
+            loop {
+                let (stream, _) = listener.accept().unwrap();
+                stream.set_nodelay(true).unwrap();
+                connections += 1;
+                if let Some(request) = read_request(kept.insert(BufReader::new(stream))) {
+                    return request;
+                }
+            }
+        });
+        let _ = sender.send(Seen {
+            head,
+            body,
+            connection: connections,
+        });
+        let stream = kept.as_mut().unwrap().get_mut();
+        for piece in &answer.pieces {
+            // A client that has gone away is no concern of the server.
+            let _ = stream.write_all(piece);
+        }
+        match answer.then {
+            Then::Keep => {}
+            Then::Close => kept = None,
+            Then::Hold => {
+                let _ = stream.read(&mut [0]);
+                kept = None;
+            }
+        }
+    }
+}
+
+/// A request, or `None` if the connection ends before one came.
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        match reader.read_line(&mut head) {
+            Ok(0) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let mut lengths = lines.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = lengths
+        .next()
+        .map_or(0, |(_, value)| value.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
