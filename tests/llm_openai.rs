@@ -1,5 +1,5 @@
-//! The OpenAI client against servers on loopback: answers recorded from real servers, cut anywhere, and
-//! answers that no server should give.
+//! The OpenAI client against servers on loopback: answers recorded from real servers, cut anywhere,
+//! and answers that no server should give.
 #![cfg(feature = "openai")]
 
 mod loopback;

@@ -1,5 +1,5 @@
-//! One question to a model and its answer: request out, tokens as they come, the message's fields at
-//! the end.
+//! One question to a model and its answer: request out, tokens as they come, the message's fields
+//! at the end.
 //!
 //! The kind of the answer is seen from its bytes, not from what its headers or the request say: a
 //! body that begins with `{` or `[` is an answer in one piece (or an error), anything else a stream
@@ -22,8 +22,8 @@ use crate::error::{Error, Result, What};
 ///
 /// # Errors
 ///
-/// The server could not be reached, refused, failed in the middle, or ended too early. The tokens that
-/// came before were given to `on_token`. Secrets of the request are not in the error.
+/// The server could not be reached, refused, failed in the middle, or ended too early. The tokens
+/// that came before were given to `on_token`. Secrets of the request are not in the error.
 pub async fn chat(
     transport: &dyn Transport,
     request: HttpRequest,
@@ -191,5 +191,141 @@ fn first_byte(body: &[u8]) -> Option<u8> {
             .iter()
             .copied()
             .find(|byte| !byte.is_ascii_whitespace()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+    use futures_lite::stream;
+
+    use super::*;
+
+    /// Answers every request with these parts.
+    struct Parts(Vec<Result<ResponsePart>>);
+
+    impl Transport for Parts {
+        fn send(&self, _request: HttpRequest) -> Response {
+            Response::new(stream::iter(self.0.clone()))
+        }
+    }
+
+    fn ask(parts: Vec<Result<ResponsePart>>) -> (String, Result<Map<String, Value>>) {
+        let mut text = String::new();
+        let request = HttpRequest::post("http://localhost/v1", []);
+        let fields = block_on(chat(&Parts(parts), request, |token| text += token));
+        (text, fields)
+    }
+
+    /// What comes of a body that is given byte by byte.
+    fn ask_about(body: &[u8]) -> (String, Result<Map<String, Value>>) {
+        let head = [ResponsePart::Head(ResponseHead::new(200))];
+        let body = body.iter().map(|byte| ResponsePart::Body(vec![*byte]));
+        ask(head.into_iter().chain(body).map(Ok).collect())
+    }
+
+    const CHUNK: &str = r#"data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}"#;
+
+    #[test]
+    fn the_kind_of_an_answer_is_seen_from_its_bytes() {
+        let whole = r#"{"choices":[{"message":{"content":"Hi"}}]}"#;
+        for body in [
+            format!("{CHUNK}\n\n"),
+            format!("\u{feff}\n\n{CHUNK}\n\n"),
+            format!(": comment\n\n{CHUNK}\n\ndata: [DONE]\n\n{{oops"),
+            whole.to_owned(),
+            format!("\u{feff} \r\n{whole}\n"),
+        ] {
+            let (text, fields) = ask_about(body.as_bytes());
+            assert_eq!(text, "Hi", "{body}");
+            assert_eq!(fields.unwrap()["role"], "assistant");
+        }
+    }
+
+    #[test]
+    fn what_is_neither_says_how_it_begins() {
+        for (body, said) in [
+            ("", "POST http://localhost/v1: the answer is empty"),
+            (" \n", "POST http://localhost/v1: the answer is empty"),
+            ("\u{feff}", "POST http://localhost/v1: the answer is empty"),
+        ] {
+            let (text, fields) = ask_about(body.as_bytes());
+            assert_eq!(
+                (text.as_str(), fields.unwrap_err().to_string().as_str()),
+                ("", said)
+            );
+        }
+        let html = ResponsePart::Body(b"<html>\n<b>\"Hi\"</b>".to_vec());
+        let (_, fields) = ask(vec![
+            Ok(ResponsePart::Head(ResponseHead::new(200))),
+            Ok(html),
+        ]);
+        assert_eq!(
+            fields.unwrap_err().to_string(),
+            "POST http://localhost/v1: the answer is neither JSON nor a stream of events: <html>\\n<b>\"Hi\"</b>"
+        );
+    }
+
+    #[test]
+    fn tokens_come_before_the_error() {
+        let head = ResponseHead {
+            headers: vec![("x-request-id".into(), "req-1".into())],
+            ..ResponseHead::new(200)
+        };
+        let (text, fields) = ask(vec![
+            Ok(ResponsePart::Head(head)),
+            Ok(ResponsePart::Body(
+                format!("{CHUNK}\n\ndata: {{oops").into_bytes(),
+            )),
+            Err(Error::own(What::Http, "broke off")),
+        ]);
+
+        assert_eq!(text, "Hi");
+        assert_eq!(
+            fields.unwrap_err().to_string(),
+            "broke off (request id req-1)"
+        );
+    }
+
+    #[test]
+    fn a_refusal_whose_body_breaks_off_is_still_that_refusal() {
+        let (_, fields) = ask(vec![
+            Ok(ResponsePart::Head(ResponseHead::new(503))),
+            Ok(ResponsePart::Body(b"try la".to_vec())),
+            Err(Error::own(What::Http, "broke off")),
+        ]);
+
+        assert_eq!(
+            fields.unwrap_err().to_string(),
+            "status 503 from POST http://localhost/v1: try la"
+        );
+    }
+
+    #[test]
+    fn an_answer_in_one_piece_has_a_limit() {
+        let piece = || Ok(ResponsePart::Body(vec![b'{'; 1 << 20]));
+        let head = Ok(ResponsePart::Head(ResponseHead::new(200)));
+        let answer = Answer {
+            place: "POST x".into(),
+            parts: Response::new(stream::iter([head, piece(), piece(), piece()])),
+            limit: 2 << 20,
+        };
+
+        let error = block_on(answer.read(|_| ())).unwrap_err();
+
+        assert_eq!(
+            error.to_string(),
+            "POST x: the answer is larger than 2097152 bytes"
+        );
+    }
+
+    #[test]
+    fn a_transport_that_gives_nothing_is_an_error() {
+        let (_, fields) = ask(Vec::new());
+
+        assert_eq!(
+            fields.unwrap_err().to_string(),
+            "POST http://localhost/v1: no answer"
+        );
     }
 }

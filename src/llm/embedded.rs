@@ -28,11 +28,11 @@
 //! # Scripts
 //!
 //! [`Eliza::with_script`] takes a script of your own. A line that begins at the margin has keywords
-//! and their rank; below it, indented by two, are the patterns, which are tried in their order; below
-//! each, indented by four, its answers. In a pattern `*` is any number of words, `+` at least one,
-//! `a/b` one of these. In an answer `$1` is what the first of them stands for. An answer that begins
-//! with `~` is for later, when there is nothing else to say. `@greeting`, `@silence` and `@default`
-//! are said when the user has not spoken, said nothing, or said nothing that is known.
+//! and their rank; below it, indented by two, are the patterns, which are tried in their order;
+//! below each, indented by four, its answers. In a pattern `*` is any number of words, `+` at least
+//! one, `a/b` one of these. In an answer `$1` is what the first of them stands for. An answer that
+//! begins with `~` is for later, when there is nothing else to say. `@greeting`, `@silence` and
+//! `@default` are said when the user has not spoken, said nothing, or said nothing that is known.
 //!
 //! ```
 //! use miniagents::llm::embedded::Eliza;
@@ -51,7 +51,7 @@
 //! ",
 //! )?;
 //! assert_eq!(cook.reply(&[("user", "I bake my bread")]), "Who taught you to make your bread?");
-//! # miniagents::Result::Ok(())
+//! # Ok::<(), miniagents::Error>(())
 //! ```
 //!
 //! The idea is that of [J. Weizenbaum, 1966]; the script is another.
@@ -366,8 +366,8 @@ fn written_out(word: &str) -> Vec<Word> {
 }
 
 /// What the wildcards of `pattern` stand for in `clause`, or `None` if it does not fit: `*` is any
-/// number of words, `+` at least one, `a/b` one of these. Each wildcard takes as little as it can, the
-/// last one the rest.
+/// number of words, `+` at least one, `a/b` one of these. Each wildcard takes as little as it can,
+/// the last one the rest.
 fn take_apart<'a>(pattern: &str, clause: &'a [Word]) -> Option<Vec<&'a [Word]>> {
     let mut parts = Vec::new();
     let mut literal: Vec<&str> = Vec::new();

@@ -1,4 +1,5 @@
-//! JSON as servers write it: [`parse`] reads what strict JSON allows, and what Python's `json` adds.
+//! JSON as servers write it: [`parse`] reads what strict JSON allows, and what Python's `json`
+//! adds.
 //!
 //! - `NaN`, `Infinity` and `-Infinity` become `null`: no field that is needed can be one of them.
 //! - An escape of half a surrogate pair (a server cut a character into two tokens) becomes U+FFFD.

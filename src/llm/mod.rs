@@ -1,4 +1,42 @@
-//! Language models: what is between this crate and the servers that run them.
+//! Language models: what is between this crate and the programs that run them.
+//!
+//! | file | what it knows of |
+//! |---|---|
+//! | `sse` | how events are framed in a stream of bytes; no vendor |
+//! | `transport` | requests over HTTP, retries, redirects, cancelling; no vendor |
+//! | `openai` | the JSON of OpenAI and of every compatible server; no sockets |
+//! | `chat` | how these three make one question and its answer |
+//! | `embedded` | a small model of its own that needs none of them |
+//!
+//! Another vendor is another file beside `openai`, and a feature of its own.
+//!
+#![cfg_attr(
+    feature = "openai",
+    doc = r#"
+```no_run
+use miniagents::llm::openai::{ChatRequest, Endpoint};
+use miniagents::llm::{chat, transport::HttpTransport};
+
+# futures_lite::future::block_on(async {
+let transport = HttpTransport::new();
+let endpoint = Endpoint::new().resolve()?; // with OPENAI_API_KEY
+let question = ChatRequest {
+    model: "gpt-4o-mini",
+    system: Some("Be brief."),
+    messages: &[("user".into(), "Hello!".into())],
+    stream: true,
+    extra: &serde_json::Map::new(),
+};
+let request = endpoint.request(question.body()?);
+
+let fields = chat(&transport, request, |token| print!("{token}")).await?;
+println!(" [{}]", fields["stop_reason"]);
+# Ok::<(), miniagents::Error>(())
+# }).unwrap();
+```
+"#
+)]
+
 #[cfg(feature = "openai")]
 mod chat;
 #[cfg(feature = "embedded")]

@@ -1,12 +1,14 @@
-//! OpenAI's chat completions, and those of every compatible server: functions between chat turns and
-//! the vendor's JSON. No sockets, no threads, no state between calls.
+//! OpenAI's chat completions, and those of every compatible server: functions between chat turns
+//! and the vendor's JSON. No sockets, no threads, no state between calls.
 //!
 //! - An [`Endpoint`] is where requests go and with which key. Arguments beat the environment
 //!   (`OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`,
-//!   `OPENAI_CUSTOM_HEADERS`), values are trimmed, blank is unset. A server of your own needs no key.
+//!   `OPENAI_CUSTOM_HEADERS`), values are trimmed, blank is unset. A server of your own needs no
+//!   key.
 //! - A [`ChatRequest`] becomes the body; fields that are not modelled here pass through untouched.
-//! - A [`ChatStream`] takes the events of a streamed answer, gives the text piece by piece, and has at
-//!   the end the fields of the whole message. [`whole_answer`] does the same for an answer in one piece.
+//! - A [`ChatStream`] takes the events of a streamed answer, gives the text piece by piece, and has
+//!   at the end the fields of the whole message. [`whole_answer`] does the same for an answer in
+//!   one piece.
 //! - [`refusal`] makes an error of an answer whose status is not a success.
 //!
 //! The fields of a message are those of the answer, merged over its chunks as the Python package
@@ -27,14 +29,14 @@
 //! let mut stream = ChatStream::new();
 //! let text = stream.event(r#"{"choices": [{"delta": {"content": "Hello"}}]}"#)?;
 //! assert_eq!(text, Decoded::Text("Hello".into()));
-//! stream.event(r#"{"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 5}}"#)?;
+//! stream.event(r#"{"choices": [{"finish_reason": "stop"}], "usage": {"prompt_tokens": 5}}"#)?;
 //! assert_eq!(stream.event("[DONE]")?, Decoded::End);
 //!
 //! let fields = stream.finish()?;
 //! assert_eq!(fields["role"], "assistant");
 //! assert_eq!(fields["stop_reason"], "stop");
 //! assert_eq!(fields["token_usage"]["input"], 5);
-//! # miniagents::Result::Ok(())
+//! # Ok::<(), miniagents::Error>(())
 //! ```
 //!
 //! The vendor's pages: [chat completions], [streaming], [errors].
@@ -66,7 +68,7 @@ pub const DEFAULT_BASE_URL: &str = "https://api.openai.com/v1";
 /// let request = Endpoint::new().resolve_with(env)?.request(b"{}".to_vec());
 /// assert_eq!(request.url, "https://api.openai.com/v1/chat/completions");
 /// assert!(request.headers.iter().any(|header| header.value == "Bearer sk-123"));
-/// # miniagents::Result::Ok(())
+/// # Ok::<(), miniagents::Error>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Endpoint {
@@ -84,7 +86,8 @@ impl Endpoint {
         Endpoint::default()
     }
 
-    /// The same endpoint at another server. The path usually ends in `/v1`; prefix and query are kept.
+    /// The same endpoint at another server. The path usually ends in `/v1`; prefix and query are
+    /// kept.
     #[must_use]
     pub fn with_base_url(mut self, base_url: impl Into<String>) -> Self {
         self.base_url = Some(base_url.into());
@@ -238,7 +241,7 @@ fn trimmed(value: String) -> Option<String> {
 /// let body: Value = serde_json::from_slice(&request.body()?)?;
 /// assert_eq!(body["messages"][0], json!({"role": "system", "content": "Be brief."}));
 /// assert_eq!(body["temperature"], 0.7);
-/// # miniagents::Result::Ok(())
+/// # Ok::<(), miniagents::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ChatRequest<'a> {
@@ -367,7 +370,8 @@ impl ChatStream {
     ///
     /// # Errors
     ///
-    /// They ended too early: with neither a reason to stop nor the terminal event, or before they began.
+    /// They ended too early: with neither a reason to stop nor the terminal event, or before they
+    /// began.
     pub fn finish(self) -> Result<Map<String, Value>> {
         if !self.begun {
             return Err(Error::own(
@@ -491,13 +495,14 @@ pub fn error_message(body: &str) -> Option<String> {
 /// What an event or an answer with a status of success says went wrong, if anything did.
 fn failure(value: &Value) -> Option<String> {
     let value = value.get(0).unwrap_or(value);
-    let truthy = match value.get("error")? {
-        Value::Null | Value::Bool(false) => false,
+    let truthy = match value.get("error").unwrap_or(&Value::Null) {
+        // Some servers have no `error` and say that the whole object is one.
+        Value::Null => value.get("object").is_some_and(|object| object == "error"),
+        Value::Bool(said) => *said,
         Value::String(text) => !text.is_empty(),
         Value::Array(items) => !items.is_empty(),
         Value::Object(fields) => !fields.is_empty(),
         Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::Bool(true) => true,
     };
     truthy.then(|| error_message(&value.to_string()).unwrap_or_default())
 }
@@ -578,8 +583,8 @@ enum Place {
 }
 
 /// Merges `more` into `merged`: objects field by field, lists by appending, anything else by
-/// replacing, `null` not at all. Strings that come in pieces are appended; tool calls are merged call
-/// by call; the counts of `usage` are cumulative and replace each other.
+/// replacing, `null` not at all. Strings that come in pieces are appended; tool calls are merged
+/// call by call; the counts of `usage` are cumulative and replace each other.
 fn merge(merged: &mut Map<String, Value>, more: Map<String, Value>, place: Place) {
     for (name, value) in more {
         if value.is_null() && (place == Place::Chunk || merged.contains_key(&name)) {
@@ -758,4 +763,416 @@ fn token_usage(usage: &Map<String, Value>) -> Map<String, Value> {
         .into_iter()
         .filter_map(|(name, count)| Some((name.to_owned(), count?)));
     said.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text and the fields of a stream of these chunks.
+    fn streamed(chunks: &[Value]) -> Result<(String, Value)> {
+        let mut stream = ChatStream::new();
+        let mut text = String::new();
+        for chunk in chunks {
+            match stream.event(&chunk.to_string())? {
+                Decoded::Text(piece) => text += &piece,
+                Decoded::Nothing => {}
+                Decoded::End => unreachable!("a chunk is no end"),
+            }
+        }
+        assert_eq!(stream.event("[DONE]")?, Decoded::End);
+        Ok((text, stream.finish()?.into()))
+    }
+
+    fn delta(delta: Value) -> Value {
+        json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]})
+    }
+
+    #[test]
+    fn addresses_keep_prefix_and_query() {
+        for (base, url) in [
+            ("http://h/v1", "http://h/v1/chat/completions"),
+            ("http://h/api/v1//", "http://h/api/v1/chat/completions"),
+            ("http://h", "http://h/chat/completions"),
+            (
+                "https://h/openai/deployments/d?api-version=1#x",
+                "https://h/openai/deployments/d/chat/completions?api-version=1",
+            ),
+        ] {
+            let endpoint = Endpoint::new().with_base_url(base);
+            assert_eq!(endpoint.url("/chat/completions"), url);
+        }
+    }
+
+    #[test]
+    fn arguments_beat_the_environment() {
+        let env = |name: &str| {
+            let value = match name {
+                "OPENAI_API_KEY" => " env-key ",
+                "OPENAI_BASE_URL" => "http://env/v1\n",
+                "OPENAI_ORG_ID" => "env-org",
+                "OPENAI_PROJECT_ID" => "  ",
+                "OPENAI_CUSTOM_HEADERS" => "X-A: 1\nx-b : b: 2\nnonsense\n: 3\n",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        let headers = |endpoint: Endpoint| {
+            let request = endpoint.resolve_with(env).unwrap().request(Vec::new());
+            let headers = request.headers.into_iter().skip(2);
+            let lines = headers.map(|header| format!("{}: {}", header.name, header.value));
+            (request.url, lines.collect::<Vec<_>>())
+        };
+
+        let (url, lines) = headers(Endpoint::new());
+        assert_eq!(url, "http://env/v1/chat/completions");
+        assert_eq!(
+            lines,
+            [
+                "Authorization: Bearer env-key",
+                "OpenAI-Organization: env-org",
+                "X-A: 1",
+                "x-b: b: 2"
+            ]
+        );
+
+        let endpoint = Endpoint::new()
+            .with_api_key("key")
+            .with_base_url("http://own/v1")
+            .with_organization("org")
+            .with_project("project")
+            .with_header("x-a", "own");
+        let (url, lines) = headers(endpoint);
+        assert_eq!(url, "http://own/v1/chat/completions");
+        assert_eq!(
+            lines,
+            [
+                "Authorization: Bearer key",
+                "OpenAI-Organization: org",
+                "OpenAI-Project: project",
+                "x-a: own",
+                "x-b: b: 2"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_the_vendors_own_server_needs_a_key() {
+        let none = |_: &str| None;
+        let blank = |_: &str| Some(" ".to_owned());
+
+        for error in [
+            Endpoint::new().resolve_with(none).unwrap_err(),
+            Endpoint::new()
+                .with_api_key(" ")
+                .resolve_with(blank)
+                .unwrap_err(),
+            Endpoint::new()
+                .with_base_url("https://api.openai.com/v1/")
+                .resolve_with(none)
+                .unwrap_err(),
+        ] {
+            assert!(error.is_value());
+            assert!(error.to_string().contains("OPENAI_API_KEY"));
+            assert!(error.to_string().contains("`api_key`"));
+        }
+        let local = Endpoint::new()
+            .with_base_url("http://localhost/v1")
+            .resolve_with(none)
+            .unwrap();
+        let request = local.request(Vec::new());
+        assert!(
+            request
+                .headers
+                .iter()
+                .all(|header| header.name != "Authorization")
+        );
+    }
+
+    #[test]
+    fn further_fields_go_out_as_they_came() {
+        let extra = r#"{"temperature":0.1,"seed":12345678901234567890,"stop":null,"tools":[{"a":{"b":[1,-2.5e-7]}}],"n":1}"#;
+        let extra: Map<String, Value> = serde_json::from_str(extra).unwrap();
+        let request = ChatRequest {
+            model: "m",
+            system: Some(""),
+            messages: &[],
+            stream: false,
+            extra: &extra,
+        };
+
+        assert_eq!(
+            String::from_utf8(request.body().unwrap()).unwrap(),
+            r#"{"messages":[],"model":"m","n":1,"seed":12345678901234567890,"stop":null,"stream":false,"temperature":0.1,"tools":[{"a":{"b":[1,-2.5e-7]}}]}"#
+        );
+        for (name, value) in [
+            ("model", json!("x")),
+            ("stream", json!(null)),
+            ("n", json!(2)),
+            ("n", json!(null)),
+        ] {
+            let extra = Map::from_iter([(name.to_owned(), value)]);
+            let request = ChatRequest {
+                extra: &extra,
+                ..request
+            };
+            assert!(request.body().unwrap_err().is_value(), "{name}");
+        }
+    }
+
+    #[test]
+    fn chunks_without_text_are_no_text() {
+        let azure =
+            json!({"id": "", "choices": [], "prompt_filter_results": [{"prompt_index": 0}]});
+        let (text, fields) = streamed(&[
+            azure.clone(),
+            delta(json!({"role": "assistant", "content": null})),
+            delta(json!({"role": null, "content": "a"})),
+            azure,
+            json!({"choices": [{"index": 0}]}), // without delta
+            json!({"choices": null, "id": "x"}),
+            delta(json!({"role": "", "content": ""})),
+            json!({"choices": [{"index": 0, "delta": {"content": "b"}, "finish_reason": "stop"}]}),
+            json!({"choices": [], "usage": {"prompt_tokens": 1}}),
+            json!({"choices": [], "usage": null}),
+        ])
+        .unwrap();
+
+        assert_eq!(text, "ab");
+        assert_eq!(
+            fields,
+            json!({
+                "id": "x",
+                "role": "assistant",
+                "stop_reason": "stop",
+                "token_usage": {"input": 1},
+                "usage": {"prompt_tokens": 1},
+                "choices": [{"delta": {}, "finish_reason": "stop"}],
+                "prompt_filter_results": [{"prompt_index": 0}, {"prompt_index": 0}],
+            })
+        );
+    }
+
+    #[test]
+    fn other_choices_are_left_out() {
+        let (text, fields) = streamed(&[
+            json!({"choices": [{"index": 1, "delta": {"content": "two"}}, {"index": 0, "delta": {"content": "one"}}]}),
+            json!({"choices": [{"index": 1, "delta": {"content": "two"}, "finish_reason": "length"}]}),
+            json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+        ])
+        .unwrap();
+
+        assert_eq!(text, "one");
+        assert_eq!(
+            fields["choices"],
+            json!([{"delta": {}, "finish_reason": "stop"}])
+        );
+    }
+
+    #[test]
+    fn tool_calls_are_merged_call_by_call() {
+        let call = |call: Value| delta(json!({"tool_calls": [call]}));
+        let (text, fields) = streamed(&[
+            call(json!({"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}})),
+            call(json!({"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": "{"}})),
+            call(json!({"index": 0, "function": {"arguments": "{\"x\""}})),
+            call(json!({"index": 1, "id": "", "function": {"name": null, "arguments": "}"}})),
+            call(json!({"index": 0, "id": "a", "function": {"name": "f", "arguments": ": 1}"}})),
+            call(json!({"index": 0, "id": "c", "function": {"name": "h", "arguments": "{}"}})), // another call
+            call(json!({"id": "d", "function": {"name": "i", "arguments": "["}})),
+            call(json!({"function": {"arguments": "]"}})), // without index: the last one
+        ])
+        .unwrap();
+
+        assert_eq!(text, "");
+        assert_eq!(
+            fields["tool_calls"],
+            json!([
+                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}},
+                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+                {"id": "c", "function": {"name": "h", "arguments": "{}"}},
+                {"id": "d", "function": {"name": "i", "arguments": "[]"}},
+            ])
+        );
+        assert_eq!(fields["choices"][0]["delta"]["tool_calls"][1]["index"], 1);
+    }
+
+    #[test]
+    fn reasoning_and_refusals_are_kept_apart() {
+        let (text, fields) = streamed(&[
+            delta(json!({"role": "assistant", "content": null, "reasoning_content": "h"})),
+            delta(json!({"reasoning_content": "m", "reasoning_details": [{"text": "h"}]})),
+            delta(json!({"content": "a", "reasoning_content": null, "reasoning_details": [{"text": "m"}]})),
+            delta(json!({"refusal": "I "})),
+            delta(json!({"refusal": "won't"})),
+        ])
+        .unwrap();
+
+        assert_eq!(text, "a");
+        assert_eq!(
+            (&fields["reasoning"], &fields["refusal"]),
+            (&json!("hm"), &json!("I won't"))
+        );
+        let details = &fields["choices"][0]["delta"]["reasoning_details"];
+        assert_eq!(*details, json!([{"text": "h"}, {"text": "m"}]));
+    }
+
+    #[test]
+    fn usage_is_the_last_that_was_said() {
+        let usage = |count: u64, details: Value| {
+            json!({
+                "choices": [],
+                "usage": {"prompt_tokens": 5, "completion_tokens": count, "completion_tokens_details": details},
+            })
+        };
+        let (_, fields) = streamed(&[
+            usage(1, json!({"reasoning_tokens": 1})),
+            usage(7, json!({"reasoning_tokens": 2})),
+            json!({"choices": [], "usage": null}),
+        ])
+        .unwrap();
+
+        assert_eq!(
+            fields["token_usage"],
+            json!({"input": 5, "output": 7, "reasoning": 2})
+        );
+        let usage = json!({"prompt_tokens": 1, "prompt_tokens_details": {"cached_tokens": 3}});
+        assert_eq!(token_usage(usage.as_object().unwrap())["cached"], 3);
+    }
+
+    #[test]
+    fn errors_in_a_stream_have_many_shapes() {
+        for (data, said) in [
+            (r#"{"error": {"message": "boom", "code": 502}}"#, "boom"),
+            (r#"{"error": "boom"}"#, "boom"),
+            (
+                r#"{"error": {"code": 502}, "choices": [{"delta": {"content": "x"}}]}"#,
+                r#"{"code":502}"#,
+            ),
+            (r#"[{"error": {"message": "boom"}}]"#, "boom"),
+            (r#"{"error": true, "message": "boom"}"#, "boom"),
+            (
+                r#"{"object": "error", "message": "boom", "code": 40303}"#,
+                "boom",
+            ),
+        ] {
+            let mut stream = ChatStream::new();
+            stream
+                .event(&delta(json!({"content": "a"})).to_string())
+                .unwrap();
+            let error = stream.event(data).unwrap_err();
+            assert!(error.is_http());
+            let expected = format!("the model's server failed in the middle of its answer: {said}");
+            assert_eq!(error.to_string(), expected);
+        }
+        for harmless in [
+            r#"{"error": null}"#,
+            r#"{"error": ""}"#,
+            r#"{"error": {}}"#,
+            r#"{"error": false}"#,
+        ] {
+            assert_eq!(ChatStream::new().event(harmless).unwrap(), Decoded::Nothing);
+        }
+        for data in ["{not json", "[1]", "7", "\"text\"", "plain text"] {
+            assert!(
+                ChatStream::new().event(data).unwrap_err().is_http(),
+                "{data}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_must_come_to_its_end() {
+        assert!(ChatStream::new().finish().is_err());
+
+        let mut cut = ChatStream::new();
+        cut.event(&delta(json!({"content": "a"})).to_string())
+            .unwrap();
+        let error = cut.clone().finish().unwrap_err();
+        assert!(error.to_string().contains("truncated"));
+
+        let mut ended = cut.clone();
+        ended.event("[DONE] ").unwrap();
+        assert_eq!(ended.event("{oops").unwrap(), Decoded::End);
+        assert!(ended.finish().is_ok());
+
+        cut.event(r#"{"choices": [{"delta": {}, "finish_reason": "eos"}]}"#)
+            .unwrap();
+        assert_eq!(cut.finish().unwrap()["stop_reason"], "eos");
+    }
+
+    #[test]
+    fn whole_answers_are_read() {
+        let (text, fields) = whole_answer(
+            r#"{"choices": [
+                {"index": 1, "message": {"content": "two"}},
+                {"index": 0, "message": {"content": [{"type": "text", "text": "o"}, "ne"], "tool_calls": null,
+                    "reasoning": "hm"}, "finish_reason": "stop", "logprobs": NaN}
+            ], "usage": null, "created": 1.5}"#,
+        )
+        .unwrap();
+
+        assert_eq!(text, "one");
+        assert_eq!(
+            Value::Object(fields),
+            json!({
+                "role": "assistant",
+                "stop_reason": "stop",
+                "reasoning": "hm",
+                "choices": [{
+                    "message": {"tool_calls": null, "reasoning": "hm"},
+                    "finish_reason": "stop",
+                    "logprobs": null,
+                }],
+                "usage": null,
+                "created": 1.5,
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_says_why() {
+        for (body, said) in [
+            (
+                r#"{"error": {"message": "boom"}}"#,
+                "the model's server failed, with a status of success: boom",
+            ),
+            (r#"{"detail": "boom"}"#, "the answer has no choices: boom"),
+            (
+                r#"{"choices": []}"#,
+                r#"the answer has no choices: {"choices": []}"#,
+            ),
+            ("[]", "the answer is not an object: []"),
+            ("{oops", "the model's server sent what is not JSON: {oops"),
+        ] {
+            assert_eq!(whole_answer(body).unwrap_err().to_string(), said);
+        }
+    }
+
+    #[test]
+    fn refusals_have_many_shapes() {
+        for (body, said) in [
+            (
+                r#"{"error": {"message": "boom", "type": null}}"#,
+                Some("boom"),
+            ),
+            (r#"{"error": "boom"}"#, Some("boom")),
+            (r#"{"status": "failure", "message": "boom"}"#, Some("boom")),
+            (r#"{"object": "error", "message": "boom"}"#, Some("boom")),
+            (r#"[{"error": {"message": "boom"}}]"#, Some("boom")),
+            (
+                r#"{"detail": [{"msg": "boom"}]}"#,
+                Some(r#"[{"msg":"boom"}]"#),
+            ),
+            ("<html>502</html>", Some("<html>502</html>")),
+            ("{}", Some("{}")),
+            ("", None),
+        ] {
+            assert_eq!(error_message(body).as_deref(), said, "{body}");
+        }
+        assert_eq!(
+            error_message(&"x".repeat(10_000)).unwrap().chars().count(),
+            2001
+        );
+    }
 }

@@ -6,12 +6,13 @@
 //! - Any split of the bytes gives the same events. One leading byte order mark is skipped.
 //! - Lines end with LF, CR or CRLF, mixed freely, and with nothing else: U+2028 in a value is text.
 //!   A CR ends its line at once; an LF that comes later is swallowed.
-//! - An empty line ends an event. An event without data is no event. Several `data` lines are joined
-//!   with a line feed. Comments and unknown fields are skipped, and cost no memory.
-//! - Bytes that are not UTF-8 become U+FFFD, as the standard says: one bad token does not end a stream.
+//! - An empty line ends an event. An event without data is no event. Several `data` lines are
+//!   joined with a line feed. Comments and unknown fields are skipped, and cost no memory.
+//! - Bytes that are not UTF-8 become U+FFFD, as the standard says: one bad token does not end a
+//!   stream.
 //! - An event that is still open when the bytes end is thrown away.
-//! - One event may have at most [`DEFAULT_LIMIT`] bytes, or what [`with_limit`](SseReader::with_limit)
-//!   says; more is an error. The work is linear in the bytes.
+//! - One event may have at most [`DEFAULT_LIMIT`] bytes, or what
+//!   [`with_limit`](SseReader::with_limit) says; more is an error. The work is linear in the bytes.
 //!
 //! ```
 //! use miniagents::llm::sse::SseReader;
@@ -23,7 +24,7 @@
 //! assert_eq!(reader.next_event().unwrap().data, "Hello\nworld");
 //! assert_eq!(reader.next_event(), None);
 //! assert!(reader.end(), "an unfinished event was thrown away");
-//! # miniagents::Result::Ok(())
+//! # Ok::<(), miniagents::Error>(())
 //! ```
 //!
 //! [HTML standard]: https://html.spec.whatwg.org/multipage/server-sent-events.html

@@ -1,28 +1,28 @@
 //! Requests over HTTP and their answers as they arrive; no vendor is known here.
 //!
 //! A [`Transport`] takes an [`HttpRequest`] and gives a [`Response`]: a stream of the head and then
-//! of the body's bytes. [`HttpTransport`] is the one that talks to servers, with blocking calls on a
-//! thread; a test, a recorder or another HTTP client can stand in for it.
+//! of the body's bytes. [`HttpTransport`] is the one that talks to servers, with blocking calls on
+//! a thread; a test, a recorder or another HTTP client can stand in for it.
 //!
-//! - **Time.** Connecting may take [`connect_timeout`](HttpSettings::connect_timeout), and the server
-//!   may be silent for [`idle_timeout`](HttpSettings::idle_timeout). There is no limit on the whole:
-//!   an answer may drip for hours.
-//! - **Retries.** What fails before an answer, and the statuses 408, 409, 429 and 500 and above, are
-//!   tried again up to [`max_retries`](HttpSettings::max_retries) times. `x-should-retry` overrules
-//!   the status; `retry-after-ms` and `retry-after` set the pause, which otherwise grows from half a
-//!   second to eight. Whoever asks for a pause above
-//!   [`max_retry_delay`](HttpSettings::max_retry_delay) is not asked again: the answer is handed out.
-//!   Nothing is tried again once an answer has begun.
+//! - **Time.** Connecting may take [`connect_timeout`](HttpSettings::connect_timeout), and the
+//!   server may be silent for [`idle_timeout`](HttpSettings::idle_timeout). There is no limit on
+//!   the whole: an answer may drip for hours.
+//! - **Retries.** What fails before an answer, and the statuses 408, 409, 429 and 500 and above,
+//!   are tried again up to [`max_retries`](HttpSettings::max_retries) times. `x-should-retry`
+//!   overrules the status; `retry-after-ms` and `retry-after` set the pause, which otherwise grows
+//!   from half a second to eight. Whoever asks for a pause above
+//!   [`max_retry_delay`](HttpSettings::max_retry_delay) is not asked again: the answer is handed
+//!   out. Nothing is tried again once an answer has begun.
 //! - **Redirects** are followed; 307 and 308 keep method and body. Credentials do not go to another
 //!   origin.
 //! - **Connections** are kept for the next request. One that the server has closed meanwhile is
 //!   replaced at once, and that counts as no retry.
-//! - **Statuses** are not errors here: the body of a refusal has the reason, and only the caller knows
-//!   how to read it.
+//! - **Statuses** are not errors here: the body of a refusal has the reason, and only the caller
+//!   knows how to read it.
 //! - **Dropping the response** ends the work: a pause between retries and a wait for the server are
-//!   cut short and the connection is closed. An answer that is about to end gets a tenth of a second
-//!   to do so, since its connection is then of use. What cannot be cut short are a look-up of the
-//!   host's name and a TCP connect; both end by their timeout.
+//!   cut short and the connection is closed. An answer that is about to end gets a tenth of a
+//!   second to do so, since its connection is then of use. What cannot be cut short are a look-up
+//!   of the host's name and a TCP connect; both end by their timeout.
 //! - **Secrets.** What is set with [`credential`](HttpRequest::credential), the body, and the query
 //!   of an address appear neither in `Debug` nor in errors.
 //!
@@ -40,7 +40,8 @@
 //!     }
 //! }
 //!
-//! let request = HttpRequest::post("http://localhost/echo?key=1", "hello").credential("x-api-key", "s3cret");
+//! let request = HttpRequest::post("http://localhost/echo?key=1", "hello");
+//! let request = request.credential("x-api-key", "s3cret");
 //! assert!(!format!("{request:?}").contains("s3cret"));
 //! assert_eq!(request.place(), "POST http://localhost/echo");
 //!
@@ -64,8 +65,9 @@ use crate::executor::{BlockingStream, ItemSender, unblock, unblock_stream};
 
 /// Something that carries a request to a server and brings the answer back.
 pub trait Transport {
-    /// Begins to send `request`. The answer is a head, then any number of pieces of the body, then the
-    /// end; or an error, which is the last. Dropping the response cancels what is still going on.
+    /// Begins to send `request`. The answer is a head, then any number of pieces of the body, then
+    /// the end; or an error, which is the last. Dropping the response cancels what is still going
+    /// on.
     fn send(&self, request: HttpRequest) -> Response;
 }
 
@@ -145,7 +147,7 @@ impl HttpRequest {
 
     /// `text` with every credential of this request replaced. Some servers repeat in their refusal
     /// what they were sent.
-    pub(crate) fn scrub(&self, text: &str) -> String {
+    pub fn scrub(&self, text: &str) -> String {
         let secrets = self.headers.iter().filter(|header| header.secret);
         secrets.fold(text.to_owned(), |text, header| {
             let secret = header.value.rsplit(' ').next().unwrap_or_default();
@@ -265,7 +267,8 @@ impl fmt::Debug for Response {
 /// How an [`HttpTransport`] waits and how often it tries.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpSettings {
-    /// How long the look-up of the host's name and the connect with its TLS handshake may take, each.
+    /// How long the look-up of the host's name and the connect with its TLS handshake may take,
+    /// each.
     pub connect_timeout: Duration,
     /// How long the server may send nothing; any byte starts it anew.
     pub idle_timeout: Duration,
@@ -280,8 +283,8 @@ pub struct HttpSettings {
 }
 
 impl Default for HttpSettings {
-    /// 5 s to connect, 600 s of silence, 2 retries with pauses up to 120 s, 20 redirects, 256 KiB of a
-    /// refusal.
+    /// 5 s to connect, 600 s of silence, 2 retries with pauses up to 120 s, 20 redirects, 256 KiB
+    /// of a refusal.
     fn default() -> Self {
         HttpSettings {
             connect_timeout: Duration::from_secs(5),
@@ -944,4 +947,210 @@ fn http_date(text: &str) -> Option<f64> {
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
     let since_1970 = days - 719_468;
     Some((((since_1970 * 24 + hours) * 60 + minutes) * 60 + seconds) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn head(status: u16, headers: &[(&str, &str)]) -> ResponseHead {
+        let headers = headers.iter();
+        ResponseHead {
+            status,
+            headers: headers
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            attempts: 1,
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let request = HttpRequest::post("https://me:s3cret@host/a?key=s3cret#s3cret", "s3cret")
+            .header("Authorization", "Bearer s3cret")
+            .header("Accept", "text/plain")
+            .credential("x-mine", "s3cret");
+
+        assert_eq!(
+            format!("{request:?}"),
+            "HttpRequest { place: \"POST https://host/a\", headers: [Authorization: ***, Accept: text/plain, \
+             x-mine: ***], body_bytes: 6 }"
+        );
+        assert_eq!(
+            request.scrub("the key s3cret is wrong"),
+            "the key *** is wrong"
+        );
+    }
+
+    #[test]
+    fn places_have_no_secrets() {
+        for (url, place) in [
+            ("http://host", "http://host"),
+            ("http://host?a@b/c", "http://host"),
+            ("http://a@b@host:80/x@y/z#q", "http://host:80/x@y/z"),
+            ("no address", "no address"),
+            ("", ""),
+        ] {
+            assert_eq!(without_secrets(url), place, "{url}");
+        }
+    }
+
+    #[test]
+    fn origins_are_scheme_host_and_port() {
+        for (url, expected) in [
+            ("HTTP://Host/Path", "http://host:80"),
+            ("https://me:pw@host", "https://host:443"),
+            ("https://host:8443?x", "https://host:8443"),
+            ("http://[::1]/x", "http://[::1]:80"),
+            ("http://[::1]:8080/x", "http://[::1]:8080"),
+        ] {
+            assert_eq!(origin(url), expected, "{url}");
+        }
+        assert_ne!(origin("http://host"), origin("https://host"));
+    }
+
+    #[test]
+    fn locations_are_resolved() {
+        let url = "http://host:1/a/b?q=1/2";
+        for (location, expected) in [
+            ("https://other/x", "https://other/x"),
+            ("//other/x", "http://other/x"),
+            ("/x?y", "http://host:1/x?y"),
+            ("x", "http://host:1/a/x"),
+            ("?y", "http://host:1/a/b?y"),
+        ] {
+            assert_eq!(resolve(url, location), expected, "{location}");
+        }
+        assert_eq!(resolve("http://host", "x"), "http://host/x");
+        assert_eq!(resolve("http://host?q", "/x"), "http://host/x");
+    }
+
+    #[test]
+    fn redirects_keep_what_they_should() {
+        let request = HttpRequest::post("http://a/x", "body")
+            .header("Content-Type", "text/plain")
+            .credential("key", "s3cret");
+
+        let same = redirected(request.clone(), 307, "/y");
+        assert_eq!(
+            (same.method.as_str(), same.body.as_slice()),
+            ("POST", &b"body"[..])
+        );
+        assert_eq!(same.headers.len(), 2);
+
+        let other = redirected(request.clone(), 308, "http://b/y");
+        assert_eq!(
+            (other.method.as_str(), other.body.as_slice()),
+            ("POST", &b"body"[..])
+        );
+        assert!(other.headers.iter().all(|header| !header.secret));
+
+        let downgraded = redirected(other, 307, "http://a/x");
+        assert!(
+            downgraded.headers.iter().all(|header| !header.secret),
+            "gone for good"
+        );
+
+        let got = redirected(request, 302, "/y");
+        assert_eq!(
+            (got.method.as_str(), got.body.len(), got.headers.len()),
+            ("GET", 0, 1)
+        );
+    }
+
+    #[test]
+    fn statuses_and_hints_decide_about_retries() {
+        let settings = HttpSettings::default();
+        let pause = |status, headers: &[_]| {
+            let pause = pause_before_retry(&head(status, headers), 0, &settings)?;
+            Some((pause.as_secs_f64() * 1000.0).round() as u64)
+        };
+
+        for status in [408, 409, 429, 500, 503, 529, 599] {
+            assert!(
+                pause(status, &[]).is_some_and(|ms| (375..=500).contains(&ms)),
+                "{status}"
+            );
+        }
+        for status in [200, 204, 304, 400, 401, 403, 404, 413, 422] {
+            assert_eq!(pause(status, &[]), None, "{status}");
+        }
+        let ms = ("retry-after-ms", "20");
+        assert_eq!(pause(400, &[("x-should-retry", "true"), ms]), Some(20));
+        assert_eq!(pause(500, &[("x-should-retry", "false"), ms]), None);
+        assert_eq!(pause(200, &[("x-should-retry", "true"), ms]), None);
+        assert_eq!(pause(429, &[ms, ("retry-after", "5")]), Some(20));
+        assert_eq!(
+            pause(429, &[("retry-after-ms", "x"), ("retry-after", "1.5")]),
+            Some(1500)
+        );
+        assert_eq!(pause(429, &[("retry-after", "120")]), Some(120_000));
+        for too_long in ["120.5", "3600", "inf", "1e300"] {
+            let headers = [("x-should-retry", "true"), ("retry-after", too_long)];
+            assert_eq!(pause(429, &headers), None, "{too_long}");
+        }
+        for nothing in ["0", "-1", "NaN", "soon", "Fri, 20 Nov 2020 08:29:25 GMT"] {
+            let pause = pause(429, &[("retry-after", nothing)]);
+            assert!(
+                pause.is_some_and(|ms| (375..=500).contains(&ms)),
+                "{nothing}"
+            );
+        }
+    }
+
+    #[test]
+    fn dates_are_counted_from_1970() {
+        for (date, seconds) in [
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0.0)),
+            ("Fri, 20 Nov 2026 08:29:25 GMT", Some(1_795_163_365.0)),
+            ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1_709_251_199.0)),
+            ("29 Feb 2024 23:59:59 +0000", Some(1_709_251_199.0)),
+            ("Thu, 29 Feb 2024 23:59:59 CET", None),
+            ("Thu, 29 anF 2024 23:59:59 GMT", None),
+            ("Thu, 29 Feb 99999999999999999 23:59:59 GMT", None),
+            ("tomorrow", None),
+        ] {
+            assert_eq!(http_date(date), seconds, "{date}");
+        }
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_163_360);
+        let answer = head(429, &[("retry-after", "Fri, 20 Nov 2026 08:29:25 GMT")]);
+        assert_eq!(wished_pause(&answer, now), Some(5.0));
+    }
+
+    #[test]
+    fn pauses_grow_and_are_capped() {
+        for (retries, longest) in [
+            (0, 0.5),
+            (1, 1.0),
+            (2, 2.0),
+            (4, 8.0),
+            (5, 8.0),
+            (u32::MAX, 8.0),
+        ] {
+            let pause = backoff(retries).as_secs_f64();
+            assert!(
+                pause <= longest && pause >= longest * 0.75,
+                "{retries}: {pause}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pause_ends_when_nobody_waits() {
+        let flight = Arc::new(Flight::default());
+        let pausing = thread::spawn({
+            let flight = Arc::clone(&flight);
+            move || flight.pause(Duration::from_secs(3600))
+        });
+
+        Flight::abandon(&flight);
+
+        assert!(!pausing.join().unwrap());
+        assert!(
+            !flight.pause(Duration::from_secs(3600)),
+            "and every later one"
+        );
+    }
 }

@@ -1,8 +1,8 @@
 //! A server on loopback that says what it is told to say, byte for byte.
 //!
-//! It knows no HTTP beyond the length of a request. An [`Answer`] is a list of pieces, each written on
-//! its own; the answers are given one after the other, one to each request, and the server then stops.
-//! Nothing here waits for a clock.
+//! It knows no HTTP beyond the length of a request. An [`Answer`] is a list of pieces, each written
+//! on its own; the answers are given one after the other, one to each request, and the server then
+//! stops. Nothing here waits for a clock.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
