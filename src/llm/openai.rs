@@ -485,11 +485,33 @@ pub fn error_message(body: &str) -> Option<String> {
     ];
     let said = said.into_iter().flatten().find_map(|said| match said {
         Value::String(text) => trimmed(text.clone()),
-        Value::Array(_) | Value::Object(_) => Some(said.to_string()),
+        Value::Array(findings) => Some(complaints(findings).unwrap_or_else(|| said.to_string())),
+        Value::Object(_) => Some(said.to_string()),
         _ => None,
     });
     let said = said.or_else(|| trimmed(body.to_owned()))?;
     Some(shortened(&said, 2000))
+}
+
+/// The findings of a server that checks its input: where and what, without the input, which such
+/// servers repeat and which may be the whole prompt. `None` if these are no findings.
+fn complaints(findings: &[Value]) -> Option<String> {
+    let findings = findings.iter().map(|finding| {
+        let what = finding.get("msg")?.as_str()?;
+        let place = finding.get("loc").and_then(Value::as_array);
+        let place = place.into_iter().flatten().map(|step| match step {
+            Value::String(name) => name.clone(),
+            step => step.to_string(),
+        });
+        let place = place.collect::<Vec<_>>().join(".");
+        Some(if place.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{place}: {what}")
+        })
+    });
+    let findings: Option<Vec<String>> = findings.collect();
+    findings.map(|findings| findings.join("; "))
 }
 
 /// What an event or an answer with a status of success says went wrong, if anything did.
@@ -1160,10 +1182,12 @@ mod tests {
             (r#"{"status": "failure", "message": "boom"}"#, Some("boom")),
             (r#"{"object": "error", "message": "boom"}"#, Some("boom")),
             (r#"[{"error": {"message": "boom"}}]"#, Some("boom")),
+            (r#"{"detail": [{"msg": "boom"}]}"#, Some("boom")),
             (
-                r#"{"detail": [{"msg": "boom"}]}"#,
-                Some(r#"[{"msg":"boom"}]"#),
+                r#"{"detail": [{"loc": ["body", "messages", 0], "msg": "boom", "input": "Hi"}]}"#,
+                Some("body.messages.0: boom"),
             ),
+            (r#"{"detail": [7]}"#, Some("[7]")),
             ("<html>502</html>", Some("<html>502</html>")),
             ("{}", Some("{}")),
             ("", None),

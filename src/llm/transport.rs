@@ -265,7 +265,15 @@ impl fmt::Debug for Response {
 }
 
 /// How an [`HttpTransport`] waits and how often it tries.
+///
+/// ```
+/// use miniagents::llm::transport::{HttpSettings, HttpTransport};
+///
+/// let patient = HttpSettings::default().with_max_retries(5);
+/// assert_eq!(HttpTransport::with_settings(patient).settings().max_retries, 5);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct HttpSettings {
     /// How long the look-up of the host's name and the connect with its TLS handshake may take,
     /// each.
@@ -316,6 +324,27 @@ impl HttpSettings {
     #[must_use]
     pub fn with_max_retries(mut self, retries: u32) -> Self {
         self.max_retries = retries;
+        self
+    }
+
+    /// The same settings with another longest pause that a server may ask for.
+    #[must_use]
+    pub fn with_max_retry_delay(mut self, delay: Duration) -> Self {
+        self.max_retry_delay = delay;
+        self
+    }
+
+    /// The same settings with another number of redirects.
+    #[must_use]
+    pub fn with_max_redirects(mut self, redirects: u32) -> Self {
+        self.max_redirects = redirects;
+        self
+    }
+
+    /// The same settings with another length of a refusal.
+    #[must_use]
+    pub fn with_max_error_bytes(mut self, bytes: usize) -> Self {
+        self.max_error_bytes = bytes;
         self
     }
 }
@@ -560,40 +589,36 @@ impl Exchange {
         let mut retries = 0;
         let mut replaced = false;
         loop {
-            let attempts = retries + 1;
-            match self.attempt(!replaced) {
-                Ok(mut answer) => {
-                    answer.head.attempts = attempts;
-                    if retries < settings.max_retries {
-                        if let Some(pause) = pause_before_retry(&answer.head, retries, settings) {
-                            drop(answer);
-                            self.flight.end();
-                            retries += 1;
-                            if self.flight.pause(pause) {
-                                continue;
-                            }
-                            return;
-                        }
-                    }
-                    return self.hand_out(answer, sender);
+            let attempt = self.attempt(!replaced);
+            if let Err(failure) = &attempt {
+                if !self.flight.end() {
+                    return; // nobody waits any more
                 }
-                Err(failure) => {
-                    if !self.flight.end() {
-                        return; // nobody waits any more
-                    }
-                    if failure.kept && !replaced {
-                        replaced = true;
-                        continue;
-                    }
-                    if failure.passing && retries < settings.max_retries {
-                        retries += 1;
-                        if self.flight.pause(backoff(retries - 1)) {
-                            continue;
-                        }
+                if failure.kept && !replaced {
+                    replaced = true;
+                    continue;
+                }
+            }
+            let pause = match &attempt {
+                Ok(answer) => pause_before_retry(&answer.head, retries, settings),
+                Err(failure) => failure.passing.then(|| backoff(retries)),
+            };
+            match (pause, attempt) {
+                (Some(pause), attempt) if retries < settings.max_retries => {
+                    drop(attempt);
+                    self.flight.end();
+                    retries += 1;
+                    if !self.flight.pause(pause) {
                         return;
                     }
+                }
+                (_, Ok(mut answer)) => {
+                    answer.head.attempts = retries + 1;
+                    return self.hand_out(answer, sender);
+                }
+                (_, Err(failure)) => {
                     let place = self.request.place();
-                    let what = format!("{place} got no answer{}", after(attempts));
+                    let what = format!("{place} got no answer{}", after(retries + 1));
                     let _ = sender.send(Err(broken(&what, failure.error)));
                     return;
                 }
