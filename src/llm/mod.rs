@@ -7,6 +7,9 @@
 //! | `openai` | the JSON of OpenAI and of every compatible server; no sockets |
 //! | `chat` | how these three make one question and its answer |
 //! | `embedded` | a small model of its own that needs none of them |
+//! | `answer` | how a model answers as an agent |
+//!
+//! [`OpenAi`] and [`EmbeddedModel`] are the models as agents.
 //!
 //! Another vendor is another file beside `openai`, and a feature of its own.
 //!
@@ -37,12 +40,17 @@ println!(" [{}]", fields["stop_reason"]);
 "#
 )]
 
+mod answer;
 #[cfg(feature = "openai")]
 mod chat;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg(feature = "embedded")]
+mod embedded_model;
 #[cfg(feature = "openai")]
 mod loose_json;
+#[cfg(feature = "openai")]
+mod open_ai;
 #[cfg(feature = "openai")]
 pub mod openai;
 #[cfg(feature = "_http")]
@@ -52,3 +60,7 @@ pub mod transport;
 
 #[cfg(feature = "openai")]
 pub use chat::chat;
+#[cfg(feature = "embedded")]
+pub use embedded_model::EmbeddedModel;
+#[cfg(feature = "openai")]
+pub use open_ai::OpenAi;

@@ -1,0 +1,52 @@
+//! How a model answers as an agent: one message, promised before its first token.
+
+use crate::agent::InteractionContext;
+use crate::error::Result;
+use crate::message::{
+    Message, MessageClass, MessagePromise, MessagePromiseBuilder, MessageTokenAppender,
+};
+use crate::promise::Start;
+
+/// A conversation as models see it: role and text of each message, the oldest first. Who does not
+/// say is the user.
+pub(crate) async fn conversation(ctx: &InteractionContext) -> Result<Vec<(String, String)>> {
+    let messages = ctx.messages().await?;
+    let turn = |message: &Message| {
+        (
+            message.role().unwrap_or("user").to_owned(),
+            message.text().to_owned(),
+        )
+    };
+    Ok(messages.iter().map(turn).collect())
+}
+
+/// Begins the promise of what `model` answers.
+pub(crate) fn promise(
+    ctx: &InteractionContext,
+    class: &'static MessageClass,
+    model: &str,
+) -> MessagePromiseBuilder {
+    // The agent runs already and appends the tokens by itself.
+    MessagePromise::of(class)
+        .with_start(Start::OnDemand)
+        .with("model", model)
+        .with("agent_alias", ctx.this_agent().alias())
+}
+
+/// Replies with the promised message, ends the replies, and lets `body` append the tokens. What it
+/// fails with is the last piece of the message.
+pub(crate) async fn stream<F: Future<Output = Result<()>>>(
+    ctx: &InteractionContext,
+    promise: MessagePromiseBuilder,
+    body: impl FnOnce(MessageTokenAppender) -> F,
+) -> Result<()> {
+    let appender = MessageTokenAppender::new().with_capture_errors(true);
+    let filled = appender.clone();
+    filled
+        .fill(async {
+            ctx.try_reply(promise.append_from(&appender)?)?;
+            ctx.finish_early().await;
+            body(appender).await
+        })
+        .await
+}
