@@ -13,7 +13,7 @@ use log::LevelFilter;
 use miniagents::dialog::{AgentChain, AgentLoop, Link};
 use miniagents::executor::{Awaitable, Notify, gather, sleep, yield_now};
 use miniagents::{
-    AgentCall, CallOptions, Emitter, Error, Frozen, InteractionContext, IntoMessages, Join,
+    Agent, AgentCall, CallOptions, Emitter, Error, Frozen, InteractionContext, IntoMessages, Join,
     Message, MessageClass, MessagePromise, MessageSequence, MessageSequenceAppender,
     MessageSequencePromise, MessageTokenAppender, Messages, MiniAgent, MiniAgents, Promise, Result,
     Start, Started, StreamAppender, StreamedPromise, Token, Value as FrozenValue,
@@ -33,6 +33,19 @@ pub(crate) enum Host {
     Smol,
 }
 
+/// What is done where the Python package slips in a way that nobody wants mirrored:
+///
+/// - a chain that ends cleared replies with nothing; in Python that is a `TypeError`;
+/// - joining messages of which one is itself joined works; in Python the next message after it is an
+///   `AttributeError`, because the list of originals has become a tuple.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Accidents {
+    /// What the crate does.
+    Mended,
+    /// What Python does, so that the rest of such a program can be compared too.
+    Mirrored,
+}
+
 /// More steps than any sensible program takes.
 const RUNAWAY: usize = 200_000;
 
@@ -44,7 +57,7 @@ pub(crate) struct Done {
 }
 
 /// Runs one program; gives what it did and how it ended.
-pub(crate) fn run(program: &Json, host: Host) -> Done {
+pub(crate) fn run(program: &Json, host: Host, accidents: Accidents) -> Done {
     // Steps are referred to from everywhere and for ever; a test can afford to keep them.
     let program: &'static Json = Box::leak(Box::new(program.clone()));
     let settings = &program["settings"];
@@ -56,6 +69,7 @@ pub(crate) fn run(program: &Json, host: Host) -> Done {
         .with_errors_as_messages(flag("errors_as_messages", false));
     let machine = Rc::new(Machine {
         miniagents: miniagents.clone(),
+        accidents,
         agents: RefCell::default(),
         trace: RefCell::default(),
         counters: RefCell::default(),
@@ -121,6 +135,7 @@ pub(crate) fn run(program: &Json, host: Host) -> Done {
 /// What a program runs on.
 struct Machine {
     miniagents: MiniAgents,
+    accidents: Accidents,
     agents: RefCell<HashMap<String, MiniAgent>>,
     trace: RefCell<Vec<(String, String)>>,
     counters: RefCell<HashMap<String, i64>>,
@@ -341,7 +356,7 @@ macro_rules! python_errors {
     };
 }
 
-python_errors!(ValueError RuntimeError LookupError KeyError);
+python_errors!(ValueError RuntimeError LookupError KeyError TypeError AttributeError);
 
 fn python_error(kind: &str, text: &str) -> Error {
     let text = text.to_string();
@@ -734,9 +749,20 @@ impl Frame {
                 self.log(Frozen::new().with(text(one), argument).serialized());
             }
             "chain" => {
-                let links = self.machine.links(two).into_iter();
-                let chain = links.fold(AgentChain::new(), AgentChain::then_maybe);
-                let chain = MiniAgent::new(chain);
+                let links = self.machine.links(two);
+                let last = links
+                    .iter()
+                    .flatten()
+                    .rfind(|link| !matches!(link, Link::Await));
+                let ends_cleared = matches!(last, Some(Link::Clear));
+                let chain = links
+                    .into_iter()
+                    .fold(AgentChain::new(), AgentChain::then_maybe);
+                let chain = if ends_cleared && self.machine.accidents == Accidents::Mirrored {
+                    MiniAgent::new(FailsInTheEnd(chain)).with_alias("AGENT_CHAIN")
+                } else {
+                    MiniAgent::new(chain)
+                };
                 self.set(one, Var::Seq(chain.trigger(self.item(three)?)));
             }
             "loop" => {
@@ -764,19 +790,25 @@ impl Frame {
                 self.log(format!("{} knows {}", text(one), known.serialized()));
             }
             "single" => {
-                let mut how = Join::default();
-                if let Some(soon) = three["start_soon"].as_bool() {
-                    how = how.with_start(soon);
-                }
-                if let Some(delimiter) = three.get("delimiter") {
-                    how = how.with_delimiter(delimiter.as_str().unwrap_or_default());
-                }
-                // `strip` has no effect in Python: the stripped token keeps the text that was cached
-                // before. Ours strips, so the option is not passed on here.
-                if let Some(originals) = three["originals"].as_bool() {
-                    how = how.with_reference_original_messages(originals);
-                }
-                self.set(one, Var::Msg(join_messages(self.item(two)?, how)));
+                let item = self.item(two)?;
+                let joined = if self.machine.accidents == Accidents::Mirrored {
+                    join_as_python(item, three)?
+                } else {
+                    let mut how = Join::default();
+                    if let Some(soon) = three["start_soon"].as_bool() {
+                        how = how.with_start(soon);
+                    }
+                    if let Some(delimiter) = three.get("delimiter") {
+                        how = how.with_delimiter(delimiter.as_str().unwrap_or_default());
+                    }
+                    if let Some(originals) = three["originals"].as_bool() {
+                        how = how.with_reference_original_messages(originals);
+                    }
+                    // `strip` has no effect in Python: the stripped token keeps the text that was
+                    // cached before. Ours strips, so the option is not passed on.
+                    join_messages(item, how)
+                };
+                self.set(one, Var::Msg(joined));
             }
             "token_promise" => {
                 let appender = MessageTokenAppender::new()
@@ -863,6 +895,66 @@ impl Frame {
             .await
             .map(drop)
     }
+}
+
+/// A chain that ends cleared, as Python has it.
+struct FailsInTheEnd(AgentChain);
+
+impl Agent for FailsInTheEnd {
+    async fn run(&self, ctx: InteractionContext) -> Result<()> {
+        Agent::run(&self.0, ctx).await?;
+        Err(TypeError("Unexpected message type".into()).into())
+    }
+
+    fn arguments(&self) -> Result<Frozen> {
+        self.0.arguments()
+    }
+}
+
+/// Joins messages as Python does, with its slip where one of them is joined itself.
+fn join_as_python(messages: Messages, opts: &Json) -> Result<MessagePromise> {
+    let delimiter = match opts.get("delimiter") {
+        None => "\n\n".to_string(),
+        Some(delimiter) => delimiter.as_str().unwrap_or_default().to_string(),
+    };
+    let reference = opts["originals"].as_bool().unwrap_or(true);
+    let soon = opts["start_soon"].as_bool().unwrap_or(false);
+    let joined = MessagePromise::of(MessageClass::TEXT).with_start(soon);
+    joined.stream_with(|fields| {
+        generate(move |out| async move {
+            if reference {
+                fields.set("original_messages", Vec::<FrozenValue>::new());
+            }
+            let (mut originals, mut became_tuple) = (Vec::<FrozenValue>::new(), false);
+            let mut promises = MessageSequencePromise::of(messages).stream();
+            let mut first = true;
+            while let Some(promise) = promises.next().await {
+                let promise = promise?;
+                if !first && !delimiter.is_empty() {
+                    out.emit(Token::from(delimiter.as_str())).await;
+                }
+                let mut tokens = promise.stream();
+                while let Some(token) = tokens.next().await {
+                    out.emit(token?).await;
+                }
+                let message = promise.await?;
+                if reference {
+                    if became_tuple {
+                        let text = "'tuple' object has no attribute 'append'";
+                        return Err(AttributeError(text.into()).into());
+                    }
+                    originals.push((&message).into());
+                    fields.set("original_messages", originals.clone());
+                }
+                for (key, value) in message.fields().fields() {
+                    became_tuple |= key == "original_messages";
+                    fields.set(key, value.clone());
+                }
+                first = false;
+            }
+            Ok(())
+        })
+    })
 }
 
 fn start(opts: &Json) -> Start {

@@ -9,7 +9,7 @@ mod machine;
 use std::fs;
 
 use json::Json;
-use machine::{Done, Host, run};
+use machine::{Accidents, Done, Host, run};
 
 /// How many differences are shown.
 const SHOWN: usize = 5;
@@ -26,17 +26,28 @@ fn compare(programs: &str, expected: &str, host: Host) {
     let (programs, expected) = (lines(programs), lines(expected));
     assert_eq!(programs.len(), expected.len(), "one trace for each program");
 
-    let mut differences = Vec::new();
+    let (mut differences, mut slips) = (Vec::new(), 0);
     for (program, expected) in programs.iter().zip(&expected) {
         assert_eq!(program["id"], expected["id"]);
-        let done = run(program, host);
-        if let Some(difference) = first_difference(&done, &recorded(expected)) {
+        let expected = recorded(expected);
+        let done = run(program, host, Accidents::Mended);
+        let Some(difference) = first_difference(&done, &expected) else {
+            continue;
+        };
+        // Some programs stumble over a slip of the Python package, see `Accidents`.
+        let mirrored = run(program, host, Accidents::Mirrored);
+        if mirrored == expected {
+            slips += 1;
+        } else {
             differences.push(format!("{}: {difference}", program["id"].as_str().unwrap()));
         }
     }
 
     let equal = programs.len() - differences.len();
     println!("conformance: {equal} of {} programs equal", programs.len());
+    if slips > 0 {
+        println!("  {slips} of them with a slip of the Python package mirrored");
+    }
     for difference in differences.iter().take(SHOWN) {
         println!("  {difference}");
     }
