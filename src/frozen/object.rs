@@ -295,10 +295,10 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().string(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn string(&self) -> &str {
-        self.0
-            .text
-            .get()
-            .map_or_else(|| self.full_json(), |text| text)
+        match self.0.text.get() {
+            Some(text) => text,
+            None => self.full_json(),
+        }
     }
 
     /// As [`string`](Self::string), for a class whose objects have another text than their JSON.

@@ -234,9 +234,9 @@ impl Agent for OpenAi {
             Some(system) => arguments.with("system", &**system),
             None => arguments,
         };
-        let fields = self.fields.iter();
-        fields.fold(Ok(arguments), |all, (name, value)| {
-            all?.try_with(name.as_str(), value)
+        let mut fields = self.fields.iter();
+        fields.try_fold(arguments, |all, (name, value)| {
+            all.try_with(name.as_str(), value)
         })
     }
 }

@@ -29,7 +29,7 @@ use crate::frozen::Value;
 #[must_use = "a message is made by `build`, or by sending this"]
 pub struct MessageBuilder {
     class: &'static MessageClass,
-    fields: Vec<(Rc<str>, Value)>,
+    fields: Fields,
     /// The first field that was refused.
     refused: Option<Error>,
 }
@@ -86,11 +86,14 @@ impl MessageBuilder {
     }
 }
 
+/// Fields in the order in which they came.
+pub(crate) type Fields = Vec<(Rc<str>, Value)>;
+
 /// The fields of a message of `class`: those declared first, then the others in their order.
 pub(crate) fn with_declared(
     class: &MessageClass,
     given: impl IntoIterator<Item = (Rc<str>, Value)>,
-) -> Vec<(Rc<str>, Value)> {
+) -> Fields {
     let mut fields = class.declared();
     for (key, value) in given {
         match fields.iter_mut().find(|(known, _)| *known == key) {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::builder::MessageBuilder;
+use super::builder::{Fields, MessageBuilder};
 use super::class::{CONTENT, CONTENT_TEMPLATE, MessageClass, ROLE};
 use super::message_promise::MessagePromise;
 use super::template;
@@ -74,7 +74,7 @@ impl Message {
         Self::make(MessageClass::PLAIN.name(), owned_fields(fields))
     }
 
-    pub(crate) fn make(class: &str, fields: Vec<(Rc<str>, Value)>) -> Result<Self> {
+    pub(crate) fn make(class: &str, fields: Fields) -> Result<Self> {
         let message = Message {
             fields: Frozen::object(class, fields, true)?,
         };
@@ -269,7 +269,7 @@ impl Message {
     }
 }
 
-pub(crate) fn owned_fields(fields: &Frozen) -> Vec<(Rc<str>, Value)> {
+pub(crate) fn owned_fields(fields: &Frozen) -> Fields {
     fields
         .fields()
         .map(|(key, value)| (key.into(), value.clone()))

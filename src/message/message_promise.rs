@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use futures_lite::{Stream, StreamExt};
 
-use super::builder::{ErrorMessage, with_declared};
+use super::builder::{ErrorMessage, Fields, with_declared};
 use super::class::{CONTENT, MessageClass};
 use super::defaults::error_text;
 use super::message::{Message, owned_fields};
@@ -414,7 +414,7 @@ impl fmt::Debug for TokenStream {
 /// Fields of a message that become known while it streams. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct FieldCollector {
-    fields: Rc<RefCell<Vec<(Rc<str>, Value)>>>,
+    fields: Rc<RefCell<Fields>>,
 }
 
 impl FieldCollector {
@@ -442,7 +442,7 @@ impl FieldCollector {
             .map(|(_, value)| value.clone())
     }
 
-    fn take(&self) -> Vec<(Rc<str>, Value)> {
+    fn take(&self) -> Fields {
         self.fields.borrow().clone()
     }
 }
@@ -452,7 +452,7 @@ impl FieldCollector {
 #[must_use = "a promise is made by `stream`, `stream_with` or `append_from`"]
 pub struct MessagePromiseBuilder {
     class: &'static MessageClass,
-    known: Vec<(Rc<str>, Value)>,
+    known: Fields,
     refused: Option<Error>,
     start: Start,
 }
