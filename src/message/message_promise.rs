@@ -366,6 +366,25 @@ pub(crate) enum Tokens {
     Safe(Box<Tokens>),
 }
 
+impl Tokens {
+    fn index(&self) -> usize {
+        match self {
+            Tokens::Known(message) => usize::from(message.is_none()),
+            Tokens::Streamed(reader) => reader.index(),
+            Tokens::Safe(tokens) => tokens.index(),
+        }
+    }
+
+    fn skip_to(&mut self, index: usize) {
+        match self {
+            Tokens::Known(message) if index > 0 => *message = None,
+            Tokens::Known(_) => {}
+            Tokens::Streamed(reader) => reader.skip_to(index),
+            Tokens::Safe(tokens) => tokens.skip_to(index),
+        }
+    }
+}
+
 impl Stream for Tokens {
     type Item = Result<Token>;
 
@@ -391,6 +410,18 @@ impl Stream for Tokens {
 #[must_use = "streams do nothing until they are read"]
 pub struct TokenStream {
     tokens: Tokens,
+}
+
+impl TokenStream {
+    /// How many tokens lie behind it, those that it skipped included.
+    pub fn index(&self) -> usize {
+        self.tokens.index()
+    }
+
+    /// Goes on from that token, counted from the first; does nothing if it is further already.
+    pub fn skip_to(&mut self, index: usize) {
+        self.tokens.skip_to(index);
+    }
 }
 
 impl Stream for TokenStream {

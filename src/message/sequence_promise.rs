@@ -250,6 +250,18 @@ pub struct MessageStream {
     promises: SequenceReader,
 }
 
+impl MessageStream {
+    /// How many promises lie behind it, those that it skipped included.
+    pub fn index(&self) -> usize {
+        self.promises.reader.index()
+    }
+
+    /// Goes on from that promise, counted from the first; does nothing if it is further already.
+    pub fn skip_to(&mut self, index: usize) {
+        self.promises.reader.skip_to(index);
+    }
+}
+
 impl Stream for MessageStream {
     type Item = Result<MessagePromise>;
 

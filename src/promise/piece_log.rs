@@ -156,19 +156,23 @@ impl<P: Clone> PieceLog<P> {
                 At::Gate => {}
             }
         }
-        let read = match self.poll_produced(cx) {
-            Poll::Ready(read) => read,
-            Poll::Pending => return Poll::Pending,
+        let read = loop {
+            match self.poll_produced(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some((index, _))) if index < place.index => {} // it skips this one
+                Poll::Ready(read) => break read,
+            }
         };
-        if read.is_some() {
-            place.index += 1;
-        }
+        let read = read.map(|(index, piece)| {
+            place.index = index + 1;
+            piece
+        });
         self.pass_on(place);
         Poll::Ready(read)
     }
 
-    /// Takes the next piece that nobody has read yet, as the one past the gate.
-    fn poll_produced(&self, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+    /// Takes the next piece that nobody has read yet, and its index, as the one past the gate.
+    fn poll_produced(&self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<P>)>> {
         let mut source = self.source.take();
         if source.is_some() {
             let read = poll_source(&mut source, cx);
@@ -183,8 +187,9 @@ impl<P: Clone> PieceLog<P> {
         }
         let mut state = self.state.borrow_mut();
         if state.taken < state.pieces.len() {
+            let index = state.taken;
             state.taken += 1;
-            Poll::Ready(Some(state.pieces[state.taken - 1].clone()))
+            Poll::Ready(Some((index, state.pieces[index].clone())))
         } else if state.ended {
             state.end_taken = true;
             Poll::Ready(None)
@@ -307,5 +312,13 @@ impl Place {
             index: 0,
             at: At::Pieces,
         }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(crate) fn skip_to(&mut self, index: usize) {
+        self.index = self.index.max(index);
     }
 }

@@ -353,6 +353,16 @@ pub(crate) struct Reader<P: Clone + 'static, W: Clone + 'static> {
     place: Place,
 }
 
+impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
+    pub(crate) fn index(&self) -> usize {
+        self.place.index()
+    }
+
+    pub(crate) fn skip_to(&mut self, index: usize) {
+        self.place.skip_to(index);
+    }
+}
+
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
     type Item = Result<P>;
 
@@ -372,6 +382,32 @@ impl<P: Clone + 'static, W: Clone + 'static> Drop for Reader<P, W> {
 #[must_use = "streams do nothing until they are read"]
 pub struct Replay<P: Clone + 'static, W: Clone + 'static> {
     reader: Reader<P, W>,
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Replay<P, W> {
+    /// How many pieces lie behind it, those that it skipped included.
+    pub fn index(&self) -> usize {
+        self.reader.index()
+    }
+
+    /// Goes on from that piece, counted from the first; does nothing if it is further already.
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    /// use miniagents::{PromisingContext, Result, StreamedPromise};
+    ///
+    /// PromisingContext::new().run(async {
+    ///     let promise = StreamedPromise::<_, ()>::ready(["a", "b", "c"].map(Ok), Ok(()));
+    ///     let mut rest = promise.stream();
+    ///     rest.skip_to(2);
+    ///     assert_eq!(rest.next().await.unwrap()?, "c");
+    ///     assert_eq!(rest.index(), 3);
+    ///     Result::Ok(())
+    /// }).unwrap();
+    /// ```
+    pub fn skip_to(&mut self, index: usize) {
+        self.reader.skip_to(index);
+    }
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {

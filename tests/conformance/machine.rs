@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::{FutureExt, Stream, StreamExt};
@@ -15,9 +16,9 @@ use miniagents::executor::{Awaitable, Notify, gather, sleep, yield_now};
 use miniagents::{
     Agent, AgentCall, CallOptions, Emitter, Error, Frozen, InteractionContext, IntoMessages, Join,
     Message, MessageClass, MessagePromise, MessageSequence, MessageSequenceAppender,
-    MessageSequencePromise, MessageTokenAppender, Messages, MiniAgent, MiniAgents, Promise, Result,
-    Start, Started, StreamAppender, StreamedPromise, Token, Value as FrozenValue,
-    display_agent_trace, generate, join_messages,
+    MessageSequencePromise, MessageStream, MessageTokenAppender, Messages, MiniAgent, MiniAgents,
+    Promise, Replay, Result, Start, Started, StreamAppender, StreamedPromise, Token, TokenStream,
+    Value as FrozenValue, display_agent_trace, generate, join_messages,
 };
 
 use super::json::Json;
@@ -36,14 +37,17 @@ pub(crate) enum Host {
 /// What is done where the Python package slips in a way that nobody wants mirrored:
 ///
 /// - a chain that ends cleared replies with nothing; in Python that is a `TypeError`;
+/// - calls that nobody finished are finished in the order in which they were made; in Python they
+///   are a set, so that their order is that of memory addresses: any is accepted;
 /// - joining messages of which one is itself joined works; in Python the next message after it is an
 ///   `AttributeError`, because the list of originals has become a tuple.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Accidents {
     /// What the crate does.
     Mended,
-    /// What Python does, so that the rest of such a program can be compared too.
-    Mirrored,
+    /// What Python does, so that the rest of such a program can be compared too; the number chooses
+    /// an order of closing.
+    Mirrored(u64),
 }
 
 /// More steps than any sensible program takes.
@@ -106,10 +110,12 @@ pub(crate) fn run(program: &Json, host: Host, accidents: Accidents) -> Done {
         machine.agents.borrow_mut().insert(name.clone(), agent);
     }
 
-    let body = machine
-        .frame("main".into(), Env::default(), None)
-        .run(steps(&program["main"]));
-    let main = async move { body.await.map(drop) };
+    let frame = machine.frame("main".into(), Env::default(), None);
+    let main = async move {
+        let ended = frame.run(steps(&program["main"])).await.map(drop);
+        frame.finish_calls();
+        ended
+    };
     let ended = match host {
         Host::Own => miniagents.run(main),
         Host::FuturesLite => futures_lite::future::block_on(miniagents.scope(main)),
@@ -157,6 +163,7 @@ impl Machine {
             env,
             ctx,
             token_appender: None,
+            calls: Rc::default(),
         });
         self.kept.borrow_mut().push(frame.clone());
         frame
@@ -181,7 +188,9 @@ impl Machine {
                 env.borrow_mut()
                     .insert("input".into(), Var::Seq(ctx.messages().clone()));
                 let frame = machine.frame(format!("{alias}#{number}"), env, Some(ctx));
-                frame.run(steps(&spec["steps"])).await.map(drop)
+                let ended = frame.run(steps(&spec["steps"])).await.map(drop);
+                frame.finish_calls();
+                ended
             }
         };
         let mut agent = MiniAgent::new(body).with_alias(spec["alias"].as_str().unwrap_or(name));
@@ -227,10 +236,69 @@ enum Var {
     Call(AgentCall),
     Appender(StreamAppender<Var>),
     SeqAppender(MessageSequenceAppender),
-    Iter(Rc<RefCell<Pieces>>),
+    Iter(Rc<Iter>),
 }
 
-type Pieces = Pin<Box<dyn Stream<Item = Result<Var>>>>;
+/// What goes over the pieces of something.
+enum Pieces {
+    Seq(MessageStream),
+    Msg(TokenStream),
+    Streamed(Replay<Var, Var>),
+}
+
+impl Pieces {
+    fn index(&self) -> usize {
+        match self {
+            Pieces::Seq(stream) => stream.index(),
+            Pieces::Msg(stream) => stream.index(),
+            Pieces::Streamed(stream) => stream.index(),
+        }
+    }
+
+    fn skip_to(&mut self, index: usize) {
+        match self {
+            Pieces::Seq(stream) => stream.skip_to(index),
+            Pieces::Msg(stream) => stream.skip_to(index),
+            Pieces::Streamed(stream) => stream.skip_to(index),
+        }
+    }
+}
+
+impl Stream for Pieces {
+    type Item = Result<Var>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Var>>> {
+        match &mut *self {
+            Pieces::Seq(stream) => stream
+                .poll_next(cx)
+                .map(|next| next.map(|piece| piece.map(Var::Msg))),
+            Pieces::Msg(stream) => stream
+                .poll_next(cx)
+                .map(|next| next.map(|piece| piece.map(Var::Token))),
+            Pieces::Streamed(stream) => stream.poll_next(cx),
+        }
+    }
+}
+
+/// An iterator as Python has it: several bodies may wait for its next piece at once, and whoever
+/// gets one moves all of them on.
+struct Iter {
+    source: Var,
+    index: Cell<usize>,
+}
+
+impl Iter {
+    async fn next(&self) -> Option<Result<Var>> {
+        let mut pieces = self.source.pieces();
+        let next = poll_fn(|cx| {
+            pieces.skip_to(self.index.get());
+            pieces.poll_next(cx)
+        })
+        .await;
+        self.index.set(pieces.index());
+        next
+    }
+}
 
 impl Var {
     fn describe(&self) -> String {
@@ -258,15 +326,9 @@ impl Var {
     /// What `async for` goes over.
     fn pieces(&self) -> Pieces {
         match self {
-            Var::Seq(sequence) => sequence
-                .stream()
-                .map(|piece| piece.map(Var::Msg))
-                .boxed_local(),
-            Var::Msg(promise) => promise
-                .stream()
-                .map(|piece| piece.map(Var::Token))
-                .boxed_local(),
-            Var::Streamed(promise) => promise.stream().boxed_local(),
+            Var::Seq(sequence) => Pieces::Seq(sequence.stream()),
+            Var::Msg(promise) => Pieces::Msg(promise.stream()),
+            Var::Streamed(promise) => Pieces::Streamed(promise.stream()),
             _ => panic!("nothing can go over this"),
         }
     }
@@ -411,6 +473,8 @@ struct Frame {
     env: Env,
     ctx: Option<InteractionContext>,
     token_appender: Option<MessageTokenAppender>,
+    /// The calls that the agent, or the main body, has made.
+    calls: Rc<RefCell<Vec<AgentCall>>>,
 }
 
 impl Frame {
@@ -422,6 +486,7 @@ impl Frame {
             env: self.env.clone(),
             ctx: self.ctx.clone(),
             token_appender,
+            calls: self.calls.clone(),
         });
         self.machine.kept.borrow_mut().push(frame.clone());
         frame
@@ -443,6 +508,20 @@ impl Frame {
 
     fn ctx(&self) -> &InteractionContext {
         self.ctx.as_ref().expect("only agents do this")
+    }
+
+    /// Finishes the calls that are left in an order that a Python set might have.
+    fn finish_calls(&self) {
+        let Accidents::Mirrored(mut order) = self.machine.accidents else {
+            return;
+        };
+        let mut calls = self.calls.take();
+        calls.retain(|call| !call.is_finished());
+        while !calls.is_empty() {
+            let place = (order % calls.len() as u64) as usize;
+            order /= calls.len() as u64;
+            calls.remove(place).finish();
+        }
     }
 
     fn call(&self, name: &Json) -> Result<AgentCall> {
@@ -631,16 +710,17 @@ impl Frame {
                 }
             }
             "iter" => {
-                let pieces = self.get(text(two))?.pieces();
-                self.set(one, Var::Iter(Rc::new(RefCell::new(pieces))));
+                let iterator = Iter {
+                    source: self.get(text(two))?,
+                    index: Cell::new(0),
+                };
+                self.set(one, Var::Iter(Rc::new(iterator)));
             }
             "next" => {
-                let Var::Iter(pieces) = self.get(text(one))? else {
+                let Var::Iter(iterator) = self.get(text(one))? else {
                     panic!("no iterator")
                 };
-                let next =
-                    futures_lite::future::poll_fn(|cx| pieces.borrow_mut().as_mut().poll_next(cx));
-                match next.await {
+                match iterator.next().await {
                     Some(piece) => self.set(two, piece?),
                     None => self.log(format!("{} ended", text(one))),
                 }
@@ -704,10 +784,9 @@ impl Frame {
             }
             "call" => {
                 let agent = self.machine.agent(two);
-                self.set(
-                    one,
-                    Var::Call(agent.initiate_call_with(call_options(three))),
-                );
+                let call = agent.initiate_call_with(call_options(three));
+                self.calls.borrow_mut().push(call.clone());
+                self.set(one, Var::Call(call));
             }
             "send" => {
                 let call = self.call(one)?;
@@ -758,7 +837,7 @@ impl Frame {
                 let chain = links
                     .into_iter()
                     .fold(AgentChain::new(), AgentChain::then_maybe);
-                let chain = if ends_cleared && self.machine.accidents == Accidents::Mirrored {
+                let chain = if ends_cleared && self.machine.accidents != Accidents::Mended {
                     MiniAgent::new(FailsInTheEnd(chain)).with_alias("AGENT_CHAIN")
                 } else {
                     MiniAgent::new(chain)
@@ -791,7 +870,7 @@ impl Frame {
             }
             "single" => {
                 let item = self.item(two)?;
-                let joined = if self.machine.accidents == Accidents::Mirrored {
+                let joined = if self.machine.accidents != Accidents::Mended {
                     join_as_python(item, three)?
                 } else {
                     let mut how = Join::default();

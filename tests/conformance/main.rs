@@ -21,6 +21,9 @@ fn lines(path: &str) -> Vec<Json> {
         .collect()
 }
 
+/// How many orders of closing are tried: all of four calls.
+const ORDERS: u64 = 24;
+
 /// Runs every program and compares what it did with what is expected.
 fn compare(programs: &str, expected: &str, host: Host) {
     let (programs, expected) = (lines(programs), lines(expected));
@@ -35,8 +38,8 @@ fn compare(programs: &str, expected: &str, host: Host) {
             continue;
         };
         // Some programs stumble over a slip of the Python package, see `Accidents`.
-        let mirrored = run(program, host, Accidents::Mirrored);
-        if mirrored == expected {
+        let mirrored = |order| run(program, host, Accidents::Mirrored(order)) == expected;
+        if (0..ORDERS).any(mirrored) {
             slips += 1;
         } else {
             differences.push(format!("{}: {difference}", program["id"].as_str().unwrap()));
