@@ -39,6 +39,8 @@ pub(crate) enum Host {
 /// - a chain that ends cleared replies with nothing; in Python that is a `TypeError`;
 /// - calls that nobody finished are finished in the order in which they were made; in Python they
 ///   are a set, so that their order is that of memory addresses: any is accepted;
+/// - waiting for a promise on demand together with others starts it; in Python it does not, and
+///   nobody ever goes on;
 /// - joining messages of which one is itself joined works; in Python the next message after it is an
 ///   `AttributeError`, because the list of originals has become a tuple.
 #[derive(Clone, Copy, PartialEq)]
@@ -74,6 +76,11 @@ pub(crate) fn run(program: &Json, host: Host, accidents: Accidents) -> Done {
     let machine = Rc::new(Machine {
         miniagents: miniagents.clone(),
         accidents,
+        order: Cell::new(if let Accidents::Mirrored(order) = accidents {
+            order
+        } else {
+            0
+        }),
         agents: RefCell::default(),
         trace: RefCell::default(),
         counters: RefCell::default(),
@@ -142,6 +149,8 @@ pub(crate) fn run(program: &Json, host: Host, accidents: Accidents) -> Done {
 struct Machine {
     miniagents: MiniAgents,
     accidents: Accidents,
+    /// What is left of the number that chooses orders.
+    order: Cell<u64>,
     agents: RefCell<HashMap<String, MiniAgent>>,
     trace: RefCell<Vec<(String, String)>>,
     counters: RefCell<HashMap<String, i64>>,
@@ -152,6 +161,13 @@ struct Machine {
 }
 
 impl Machine {
+    /// One of so many, as the number of the run says.
+    fn choose(&self, among: usize) -> usize {
+        let (order, among) = (self.order.get(), among as u64);
+        self.order.set(order / among);
+        (order % among) as usize
+    }
+
     fn log(&self, who: &str, what: impl Into<String>) {
         self.trace.borrow_mut().push((who.into(), what.into()));
     }
@@ -363,6 +379,23 @@ impl Var {
     }
 }
 
+/// Something that is waited for without being started.
+struct NotStarted(Var);
+
+impl Awaitable for NotStarted {
+    type Output = Var;
+
+    fn start(&self) {}
+
+    fn outcome(&self) -> Option<Var> {
+        self.0.outcome()
+    }
+
+    fn notify(&self, notify: Notify) {
+        self.0.notify(notify);
+    }
+}
+
 /// Gathering gives errors as values.
 impl Awaitable for Var {
     type Output = Var;
@@ -510,16 +543,23 @@ impl Frame {
         self.ctx.as_ref().expect("only agents do this")
     }
 
+    /// Something to wait for together with others.
+    fn to_wait_for(&self, value: Var) -> Box<dyn Awaitable<Output = Var>> {
+        match self.machine.accidents {
+            Accidents::Mended => Box::new(value),
+            Accidents::Mirrored(_) => Box::new(NotStarted(value)),
+        }
+    }
+
     /// Finishes the calls that are left in an order that a Python set might have.
     fn finish_calls(&self) {
-        let Accidents::Mirrored(mut order) = self.machine.accidents else {
+        if self.machine.accidents == Accidents::Mended {
             return;
-        };
+        }
         let mut calls = self.calls.take();
         calls.retain(|call| !call.is_finished());
         while !calls.is_empty() {
-            let place = (order % calls.len() as u64) as usize;
-            order /= calls.len() as u64;
+            let place = self.machine.choose(calls.len());
             calls.remove(place).finish();
         }
     }
@@ -698,7 +738,8 @@ impl Frame {
             "gather" => {
                 let names = one.items().iter();
                 let values: Result<Vec<_>> = names.map(|name| self.get(text(name))).collect();
-                let values = gather(values?).await;
+                let values = values?.into_iter().map(|value| self.to_wait_for(value));
+                let values = gather(values).await;
                 let values: Vec<_> = values.iter().map(Var::describe).collect();
                 self.log(format!("gathered {}", values.join(" | ")));
             }
@@ -807,7 +848,9 @@ impl Frame {
                 };
                 self.set(one, Var::Seq(replies));
             }
-            "wait_for" => self.ctx().make_sure_to_wait(self.get(text(one))?),
+            "wait_for" => self
+                .ctx()
+                .make_sure_to_wait(self.to_wait_for(self.get(text(one))?)),
             "wait_for_steps" => {
                 let body = self.closure("wait", None).run(steps(one));
                 let task = self
