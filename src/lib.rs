@@ -22,6 +22,7 @@ pub use message::{
     MessageClass, MessagePromise, MessagePromiseBuilder, MessageSequence, MessageSequenceAppender,
     MessageSequencePromise, MessageStream, MessageTokenAppender, MessageWait, Messages,
     SequenceOptions, SystemMessage, TextMessage, Token, TokenStream, UserMessage, join_messages,
+    value_from_json,
 };
 pub use promise::{
     Activation, Appended, Emit, Emitter, FlatSequence, Generator, Promise, PromisingContext,

@@ -15,13 +15,10 @@ mod serialize;
 mod value;
 
 pub use hash_key::HashKey;
-#[allow(unused_imports, reason = "called by the context")]
 pub(crate) use hash_key::set_length_source;
 pub use number::Number;
 pub use object::Frozen;
 pub use value::{List, MAX_DEPTH, Value};
 
-#[cfg(test)]
-mod identity;
 #[cfg(test)]
 mod tests;

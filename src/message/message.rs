@@ -144,21 +144,17 @@ impl Message {
         })
     }
 
-    /// The message that a [`full_json`](Self::full_json) text shows.
-    ///
-    /// Objects inside of it whose class ends in `Message` or `Node` are messages; others are plain
-    /// values.
+    /// The message that a [`full_json`](Self::full_json) text shows, see [`value_from_json`].
     ///
     /// # Errors
     ///
-    /// The text is no JSON object with a `class_`, or holds what a message cannot.
+    /// The text is no JSON object, or holds what a message cannot; [`Error::is_value`] tells.
     pub fn from_json(text: &str) -> Result<Self> {
-        let is_message = |class: &str| class.ends_with("Message") || class.ends_with("Node");
-        let value = Value::from_json(text, &is_message)?;
+        let value = value_from_json(text)?;
         let fields = value.as_object().ok_or_else(|| {
             Error::own(
                 What::Value,
-                "a message is a JSON object; this is something else",
+                "a message is a JSON object, and this is something else",
             )
         })?;
         Self::make(fields.class_name(), owned_fields(fields))
@@ -267,6 +263,25 @@ impl Message {
     pub(crate) fn notes(&self) -> Rc<Notes> {
         self.fields.notes()
     }
+}
+
+/// The value that a `full_json` text shows, messages inside of it included: objects whose `class_`
+/// ends in `Message` or `Node` are messages, others are plain.
+///
+/// ```
+/// use miniagents::{TextMessage, Value, value_from_json};
+///
+/// let message = TextMessage::new("hello").with("n", 1).build().unwrap();
+/// assert_eq!(value_from_json(message.full_json()).unwrap(), Value::from(&message));
+/// ```
+///
+/// # Errors
+///
+/// The text is no JSON, or holds what a value cannot; [`Error::is_value`] tells.
+pub fn value_from_json(text: &str) -> Result<Value> {
+    Value::from_json(text, &|class| {
+        class.ends_with("Message") || class.ends_with("Node")
+    })
 }
 
 pub(crate) fn owned_fields(fields: &Frozen) -> Fields {

@@ -24,7 +24,7 @@ pub use builder::{
 pub use class::MessageClass;
 pub use into_messages::{IntoMessages, Messages};
 pub use join::{Join, join_messages};
-pub use message::Message;
+pub use message::{Message, value_from_json};
 pub use message_promise::{
     FieldCollector, MessagePromise, MessagePromiseBuilder, MessageWait, TokenStream,
 };

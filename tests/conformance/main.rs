@@ -92,12 +92,13 @@ fn compare_own(host: Host) {
         (Some(programs), Some(expected)) => compare(&programs, &expected, host),
         _ => {
             let own = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/");
-            let [programs, expected] = ["handwritten.jsonl", "handwritten.expected.jsonl"];
-            compare(
-                &format!("{own}{programs}"),
-                &format!("{own}{expected}"),
-                host,
-            );
+            for corpus in [
+                ["handwritten", "handwritten.expected"],
+                ["programs", "expected"],
+            ] {
+                let [programs, expected] = corpus.map(|name| format!("{own}{name}.jsonl"));
+                compare(&programs, &expected, host);
+            }
         }
     }
 }
