@@ -93,15 +93,15 @@ impl User {
     }
 }
 
-/// Prints a message as it comes.
+/// Prints a message as it comes, with the name of the speaker before the first token.
 async fn show(answer: &MessagePromise) -> Result<()> {
     let speaker = answer.known_beforehand().get("agent_alias");
-    print!(
-        "\n{}: ",
-        speaker.map_or("ASSISTANT".into(), ToString::to_string)
-    );
+    let mut speaker = Some(speaker.map_or("ASSISTANT".into(), ToString::to_string));
     let mut tokens = answer.stream();
     while let Some(token) = tokens.try_next().await? {
+        if let Some(speaker) = speaker.take() {
+            print!("\n{speaker}: ");
+        }
         print!("{token}");
         stdout().flush()?;
     }

@@ -39,7 +39,7 @@ struct Inner {
     agent_trace: OnceLock<Vec<String>>,
     /// At which [`log::LevelFilter`] it is to be reported if nobody reads it.
     report: AtomicUsize,
-    /// Whether somebody read it since it was last captured.
+    /// Whether somebody read it since it was last raised.
     read: AtomicBool,
 }
 
@@ -275,6 +275,10 @@ impl Error {
     /// clone goes.
     pub(crate) fn capture(&self, level: log::LevelFilter) {
         self.0.report.store(level as usize, Ordering::Relaxed);
+    }
+
+    /// Notes that it is raised anew, after somebody may have read it.
+    pub(crate) fn mark_unread(&self) {
         self.0.read.store(false, Ordering::Relaxed);
     }
 

@@ -118,6 +118,7 @@ async fn act(
             });
             let result = body.and_then(|()| ctx.take_refusal().map_or(Ok(()), Err));
             if let Err(error) = &result {
+                error.mark_unread();
                 let trace = ctx.agent_trace();
                 error.note_agent_trace(|| trace.iter().map(|agent| agent.alias().into()).collect());
             }
