@@ -8,9 +8,10 @@ use std::rc::Rc;
 use log::LevelFilter;
 
 use super::call::ChildCalls;
+use super::interaction_context::{InteractionContext, display_agent_trace};
 use super::mini_agent::MiniAgent;
 use crate::error::{Error, Result, What};
-use crate::executor::{Lock, Locked, gather};
+use crate::executor::{self, Lock, Locked, gather};
 use crate::frozen;
 use crate::message::{IntoMessages, Message, MessageDefaults};
 use crate::promise::{Activation, PromisingContext, Resolved, Started};
@@ -69,6 +70,13 @@ impl MiniAgents {
     /// A context with the defaults: agents start soon, errors are raised where they are read.
     pub fn new() -> Self {
         frozen::set_length_source(|| PromisingContext::try_current().ok()?.longer_hash_keys());
+        executor::set_describer(|| {
+            let interaction = InteractionContext::try_current().ok()?;
+            Some(format!(
+                "agent {}",
+                display_agent_trace(&interaction.agent_trace())
+            ))
+        });
         let context = PromisingContext::new();
         let settings = Rc::new(Settings::default());
         let messages = Rc::new(MessageDefaults::default());

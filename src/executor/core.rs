@@ -130,6 +130,7 @@ impl Core {
     ) -> R {
         let header = task.header();
         header.queued.set(false);
+        header.waits_for.set(None);
         if let Some(own) = header.waker.get() {
             return as_current(task, own.waker(), body);
         }
@@ -223,6 +224,8 @@ struct Current {
     waker: Cell<*const ()>,
     /// The values of the task, or of the thread outside of tasks.
     locals: RefCell<Locals>,
+    /// Tells what the current task belongs to; empty if nobody knows.
+    describer: Cell<Option<fn() -> Option<String>>>,
 }
 
 thread_local! {
@@ -233,6 +236,7 @@ thread_local! {
             task: RefCell::new(None),
             waker: Cell::new(ptr::null()),
             locals: RefCell::new(Locals::empty()),
+            describer: Cell::new(None),
         }
     };
     static CORES: RefCell<Vec<Weak<Core>>> = const { RefCell::new(Vec::new()) };
@@ -285,6 +289,26 @@ pub(crate) fn current_task_of(waker: &Waker) -> Option<Rc<dyn Runnable>> {
             None
         }
     })
+}
+
+/// Notes what the current task waits for.
+pub(crate) fn note_wait(what: &'static str) {
+    CURRENT.with(|current| {
+        if let Some(task) = &*current.task.borrow() {
+            task.header().waits_for.set(Some(what));
+        }
+    });
+}
+
+/// Has `describe` asked what a task belongs to, with the values of that task current.
+pub(crate) fn set_describer(describe: fn() -> Option<String>) {
+    CURRENT.with(|current| current.describer.set(Some(describe)));
+}
+
+/// What a task belongs to, as far as anybody can say.
+pub(crate) fn describe(task: &Rc<dyn Runnable>) -> Option<String> {
+    let describer = CURRENT.with(|current| current.describer.get())?;
+    as_current(task, Waker::noop(), |_| describer())
 }
 
 fn as_current<R>(

@@ -167,7 +167,9 @@ impl<A: Awaitable> Future for Gather<A> {
             countdown
         });
         if countdown.left.get() > 0 {
-            countdown.waiter.replace(Some(Waiter::from_context(cx)));
+            countdown
+                .waiter
+                .replace(Some(Waiter::waiting_for("several things at once", cx)));
             return Poll::Pending;
         }
         let outcomes = this.items.iter().map(|item| {

@@ -76,10 +76,12 @@ impl<L: AsRef<Lock>> Future for Locking<L> {
             let mut state = holder.as_ref().state.borrow_mut();
             match this.ticket {
                 None if state.locked || state.called.is_some() || !state.line.is_empty() => {
-                    this.ticket = Some(state.line.push(Waiter::from_context(cx)));
+                    this.ticket = Some(state.line.push(Waiter::waiting_for("a lock", cx)));
                 }
                 Some(ticket) if state.called != Some(ticket) => {
-                    state.line.wait(&mut this.ticket, Waiter::from_context(cx));
+                    state
+                        .line
+                        .wait(&mut this.ticket, Waiter::waiting_for("a lock", cx));
                 }
                 _ => {
                     state.called = None;

@@ -80,7 +80,7 @@ pub use task_local::{Scope, TaskLocal};
 pub use timer::{Sleep, now, sleep, timeout};
 pub use yield_now::{YieldNow, yield_now};
 
-pub(crate) use self::core::{Core, appoint, is_polling};
+pub(crate) use self::core::{Core, appoint, is_polling, set_describer};
 pub(crate) use lock::{Lock, Locked};
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::Waiter;
@@ -126,6 +126,7 @@ impl Executor {
     }
 
     /// Spawns a task, see [`spawn`].
+    #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         task::spawn_on(&self.core, None, future)
     }

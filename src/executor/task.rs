@@ -15,7 +15,7 @@
 use std::any::type_name;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -53,12 +53,17 @@ pub(crate) struct Header {
     /// Who waits for its end.
     waiters: RefCell<WaitList>,
     ended: Cell<bool>,
+    /// What it waits for, as far as that is known; empty while it is polled.
+    pub(crate) waits_for: Cell<Option<&'static str>>,
+    /// Where it was spawned.
+    pub(crate) spawned_at: &'static Location<'static>,
     /// The group that counts it; empty for a task outside of any.
     pub(crate) group: Option<Rc<Group>>,
 }
 
 impl Header {
     /// A task of `core` that inherits the values of whoever spawns it.
+    #[track_caller]
     pub(crate) fn new(core: &Rc<Core>, group: Option<Rc<Group>>) -> Self {
         Header {
             core: Rc::downgrade(core),
@@ -68,6 +73,8 @@ impl Header {
             waker: OnceCell::new(),
             waiters: RefCell::default(),
             ended: Cell::new(false),
+            waits_for: Cell::new(None),
+            spawned_at: Location::caller(),
             group,
         }
     }
@@ -105,7 +112,7 @@ impl Header {
         }
         self.waiters
             .borrow_mut()
-            .wait(ticket, Waiter::from_context(cx));
+            .wait(ticket, Waiter::waiting_for("the end of a task", cx));
         Poll::Pending
     }
 
@@ -189,6 +196,7 @@ pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandl
     spawn_on(&core::expect_current("`spawn`"), None, future)
 }
 
+#[track_caller]
 pub(crate) fn spawn_on<T: 'static>(
     core: &Rc<Core>,
     group: Option<Rc<Group>>,

@@ -173,14 +173,17 @@ impl Future for Sleep {
             State::New(duration) => {
                 let core = core::expect_current("`sleep`");
                 let time = core.clock.now().saturating_add(*duration);
-                let due = core.timers.borrow_mut().arm(time, Waiter::from_context(cx));
+                let due = core
+                    .timers
+                    .borrow_mut()
+                    .arm(time, Waiter::waiting_for("a timer", cx));
                 self.0 = State::Armed(due, Rc::downgrade(&core));
             }
             State::Armed(due, core) => {
                 let core = core.upgrade();
                 let mut timers = core.as_ref().map(|core| core.timers.borrow_mut());
                 match timers.as_mut().and_then(|timers| timers.armed.get_mut(due)) {
-                    Some(waiter) => *waiter = Waiter::from_context(cx),
+                    Some(waiter) => *waiter = Waiter::waiting_for("a timer", cx),
                     None => {
                         drop(timers);
                         self.0 = State::Over;

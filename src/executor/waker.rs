@@ -150,7 +150,9 @@ pub(crate) enum Waiter {
 
 impl Waiter {
     /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.
-    pub(crate) fn from_context(cx: &Context<'_>) -> Self {
+    /// What it waits for is noted, for whoever asks why nothing goes on.
+    pub(crate) fn waiting_for(what: &'static str, cx: &Context<'_>) -> Self {
+        core::note_wait(what);
         match core::current_task_of(cx.waker()) {
             Some(task) => Waiter::Task(task),
             None => Waiter::Waker(cx.waker().clone()),

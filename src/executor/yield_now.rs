@@ -35,7 +35,7 @@ impl Future for YieldNow {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
-        Waiter::from_context(cx).wake();
+        Waiter::waiting_for("its turn", cx).wake();
         Poll::Pending
     }
 }

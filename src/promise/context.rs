@@ -352,6 +352,19 @@ impl PromisingContext {
         }
     }
 
+    /// Sets the outcome of a promise of this context: an error is kept for whoever reads it, and the
+    /// handlers are told of a value.
+    pub(crate) fn settle<T: Clone + 'static>(&self, outcome: &Outcome<T>, value: Result<T>) {
+        if let Err(error) = &value {
+            error.capture(self.error_level());
+        }
+        if outcome.set(value) {
+            if let Some(Ok(value)) = outcome.get() {
+                Self::tell_resolved(value);
+            }
+        }
+    }
+
     /// Whether somebody would be told of a promise that resolves here.
     pub(crate) fn has_handlers() -> bool {
         let mut next = CURRENT.get();

@@ -3,7 +3,6 @@
 use std::cell::{OnceCell, RefCell};
 use std::task::{Context, Poll};
 
-use super::context::PromisingContext;
 use crate::error::Result;
 use crate::executor::{Ticket, WaitList, Waiter};
 
@@ -32,22 +31,6 @@ impl<T> Outcome<T> {
         true
     }
 
-    /// As [`set`](Self::set), as the end of a promise of `context`: an error is kept for whoever
-    /// reads it, and the handlers are told of a value.
-    pub(crate) fn settle(&self, value: Result<T>, context: &PromisingContext)
-    where
-        T: Clone + 'static,
-    {
-        if let Err(error) = &value {
-            error.capture(context.error_level());
-        }
-        if self.set(value) {
-            if let Some(Ok(value)) = self.get() {
-                PromisingContext::tell_resolved(value);
-            }
-        }
-    }
-
     pub(crate) fn get(&self) -> Option<&Result<T>> {
         self.value.get()
     }
@@ -61,7 +44,7 @@ impl<T> Outcome<T> {
             None => {
                 self.waiters
                     .borrow_mut()
-                    .wait(ticket, Waiter::from_context(cx));
+                    .wait(ticket, Waiter::waiting_for("a promise", cx));
                 Poll::Pending
             }
         }

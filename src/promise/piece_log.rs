@@ -133,7 +133,11 @@ impl<P: Clone> PieceLog<P> {
                         return Poll::Ready(read);
                     }
                     if state.occupied || state.called.is_some() || !state.line.is_empty() {
-                        place.at = At::Line(state.line.push(Waiter::from_context(cx)));
+                        place.at = At::Line(
+                            state
+                                .line
+                                .push(Waiter::waiting_for("the next piece of a stream", cx)),
+                        );
                         return Poll::Pending;
                     }
                     state.occupied = true;
@@ -141,7 +145,10 @@ impl<P: Clone> PieceLog<P> {
                 }
                 At::Line(ticket) => {
                     if state.called != Some(ticket) {
-                        state.line.wait(&mut Some(ticket), Waiter::from_context(cx));
+                        state.line.wait(
+                            &mut Some(ticket),
+                            Waiter::waiting_for("the next piece of a stream", cx),
+                        );
                         return Poll::Pending;
                     }
                     state.called = None;
@@ -194,7 +201,7 @@ impl<P: Clone> PieceLog<P> {
             state.end_taken = true;
             Poll::Ready(None)
         } else {
-            state.getter = Some(Waiter::from_context(cx));
+            state.getter = Some(Waiter::waiting_for("the next piece of a stream", cx));
             Poll::Pending
         }
     }

@@ -101,7 +101,7 @@ impl<T: Clone + 'static> Promise<T> {
     #[track_caller]
     fn settled(value: Result<T>) -> Self {
         let promise = Self::open(PromisingContext::current());
-        promise.inner.outcome.settle(value, &promise.inner.context);
+        promise.inner.context.settle(&promise.inner.outcome, value);
         promise
     }
 

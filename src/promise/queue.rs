@@ -75,7 +75,9 @@ impl<T> Queue<T> {
             }
             return Poll::Ready(item);
         }
-        state.getters.wait(ticket, Waiter::from_context(cx));
+        state
+            .getters
+            .wait(ticket, Waiter::waiting_for("what somebody appends", cx));
         Poll::Pending
     }
 

@@ -128,7 +128,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     pub fn ready(pieces: impl IntoIterator<Item = Result<P>>, whole: Result<W>) -> Self {
         let log = PieceLog::known(pieces.into_iter().collect());
         let promise = Self::make(PromisingContext::current(), log, None);
-        promise.inner.outcome.settle(whole, &promise.inner.context);
+        promise.inner.context.settle(&promise.inner.outcome, whole);
         promise
     }
 
@@ -145,6 +145,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     }
 
     /// Starts the task that runs the source ahead of its readers.
+    #[track_caller]
     fn feed(&self, source: Source<P>) {
         /// Ends the log with an error if the task goes away before the source has ended.
         struct Feeding<P: Clone + 'static, W: Clone + 'static>(Rc<Inner<P, W>>);

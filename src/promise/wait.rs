@@ -24,6 +24,7 @@ pub(crate) trait Promised<T> {
 }
 
 /// Starts the task that brings a promise to its outcome.
+#[track_caller]
 pub(crate) fn start_resolving<T: Clone + 'static>(
     promise: Rc<impl Promised<T> + 'static>,
     work: impl Future<Output = Result<T>> + 'static,
@@ -47,7 +48,7 @@ pub(crate) fn start_resolving<T: Clone + 'static>(
             .await
             .unwrap_or_else(|panic| Err(Error::from_panic("the work behind a promise", &*panic)));
         let promise = &resolving.0;
-        promise.outcome().settle(result, promise.context());
+        promise.context().settle(promise.outcome(), result);
         Ok(())
     });
     drop(task);
