@@ -62,8 +62,10 @@ enum Kind {
 pub(crate) enum What {
     /// A sentence and nothing more.
     Message,
-    /// The work behind a handle was stopped.
+    /// The work behind a handle was stopped on purpose.
     Cancelled,
+    /// The work behind a handle went away before its end, and nobody meant it to.
+    Abandoned,
     /// Something was appended after the end.
     AppenderClosed,
     /// Something was appended before the beginning.
@@ -86,7 +88,7 @@ impl What {
     fn type_name(self) -> &'static str {
         match self {
             What::Message => "Error",
-            What::Cancelled => "CancelledError",
+            What::Cancelled | What::Abandoned => "CancelledError",
             What::AppenderClosed => "AppenderClosedError",
             What::AppenderNotOpen => "AppenderNotOpenError",
             What::NoActiveContext => "NoActiveContextError",
@@ -209,15 +211,12 @@ impl Error {
     }
 
     pub(crate) fn is(&self, what: What) -> bool {
-        match &self.0.kind {
-            Kind::Wrapped { .. } => false,
-            Kind::Own { what: own, .. } => *own == what,
-        }
+        self.0.kind.is(what)
     }
 
-    /// Whether the work behind a handle was cancelled.
+    /// Whether the work behind a handle was stopped: cancelled, or dropped before its end.
     pub fn is_cancelled(&self) -> bool {
-        self.is(What::Cancelled)
+        self.is(What::Cancelled) || self.is(What::Abandoned)
     }
 
     /// Whether something was sent, replied or appended after the end.
@@ -299,7 +298,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let report = *self.report.get_mut();
         let level = log::Level::iter().find(|level| *level as usize == report);
-        let Some(level) = level.filter(|_| !*self.read.get_mut()) else {
+        // Whoever cancels knows, and nobody needs to read it.
+        let told = *self.read.get_mut() || self.kind.is(What::Cancelled);
+        let Some(level) = level.filter(|_| !told) else {
             return;
         };
         let trace = self
@@ -322,6 +323,10 @@ impl Drop for Inner {
 }
 
 impl Kind {
+    fn is(&self, what: What) -> bool {
+        matches!(self, Kind::Own { what: own, .. } if *own == what)
+    }
+
     fn type_name(&self) -> &str {
         match self {
             Kind::Wrapped { type_name, .. } => short_type_name(type_name),

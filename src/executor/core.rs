@@ -157,6 +157,14 @@ impl Core {
         }
     }
 
+    /// Stops the task of that number, if it has not ended.
+    pub(crate) fn cancel(&self, id: TaskId) {
+        let task = self.table.borrow().get(id).cloned();
+        if let Some(task) = task.filter(|task| task.stop()) {
+            schedule(task);
+        }
+    }
+
     fn schedule_by_id(&self, id: TaskId) {
         let task = self.table.borrow().get(id).cloned();
         if let Some(task) = task {

@@ -82,6 +82,7 @@ pub use yield_now::{YieldNow, yield_now};
 
 pub(crate) use self::core::{Core, appoint, is_polling, set_describer};
 pub(crate) use lock::{Lock, Locked};
+pub(crate) use task::TaskRef;
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::Waiter;
 

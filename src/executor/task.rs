@@ -35,8 +35,29 @@ pub(crate) trait Runnable {
     /// Goes on as far as it can; true when it has ended.
     fn turn(self: Rc<Self>, cx: &mut Context<'_>) -> bool;
 
+    /// Has it dropped instead of run when its turn comes; false if that cannot be done.
+    fn stop(&self) -> bool {
+        false
+    }
+
     /// Drops what it would have run.
     fn abandon(self: Rc<Self>);
+}
+
+/// A task that can be cancelled and is not kept by this.
+#[derive(Clone)]
+pub(crate) struct TaskRef {
+    core: Weak<Core>,
+    id: TaskId,
+}
+
+impl TaskRef {
+    /// Stops the task as [`JoinHandle::cancel`] does.
+    pub(crate) fn cancel(&self) {
+        if let Some(core) = self.core.upgrade() {
+            core.cancel(self.id);
+        }
+    }
 }
 
 /// What the executor knows of a task.
@@ -137,7 +158,7 @@ struct Task<T> {
 
 impl<T> Task<T> {
     fn cancelled_error() -> Error {
-        Error::own(What::Cancelled, "the task was cancelled")
+        Error::own(What::Cancelled, "this task was cancelled")
     }
 }
 
@@ -173,6 +194,10 @@ impl<T> Runnable for Task<T> {
         };
         self.outcome.replace(Some(outcome));
         true
+    }
+
+    fn stop(&self) -> bool {
+        !self.header.has_ended() && !self.cancelled.replace(true)
     }
 
     fn abandon(self: Rc<Self>) {
@@ -231,8 +256,15 @@ impl<T: 'static> JoinHandle<T> {
     ///
     /// Whoever waits for it gets an error that [is cancelled](Error::is_cancelled).
     pub fn cancel(&self) {
-        if !self.is_finished() && !self.task.cancelled.replace(true) {
+        if self.task.stop() {
             core::schedule(self.task.clone() as Rc<dyn Runnable>);
+        }
+    }
+
+    pub(crate) fn to_ref(&self) -> TaskRef {
+        TaskRef {
+            core: self.task.header.core.clone(),
+            id: self.task.header.id.get(),
         }
     }
 

@@ -11,7 +11,7 @@ use log::LevelFilter;
 use super::outcome::Outcome;
 use super::start::Start;
 use crate::error::{Error, Result, What};
-use crate::executor::{self, Executor, JoinHandle, TaskGroup, TaskLocal};
+use crate::executor::{self, Executor, JoinHandle, TaskGroup, TaskLocal, TaskRef};
 
 static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
 
@@ -419,6 +419,10 @@ impl<T: 'static> Started<T> {
     /// Stops the task, see [`JoinHandle::cancel`].
     pub fn cancel(&self) {
         self.handle.cancel();
+    }
+
+    pub(crate) fn to_ref(&self) -> TaskRef {
+        self.handle.to_ref()
     }
 
     /// Whether the task has ended.

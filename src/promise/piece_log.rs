@@ -91,10 +91,13 @@ impl<P: Clone> PieceLog<P> {
         }
     }
 
-    /// Adds a piece that a task produced.
+    /// Adds a piece that a task produced; after the end it is dropped.
     pub(crate) fn push(&self, piece: Result<P>) {
         let getter = {
             let mut state = self.state.borrow_mut();
+            if state.ended {
+                return;
+            }
             state.pieces.push(piece);
             state.getter.take()
         };
@@ -113,6 +116,17 @@ impl<P: Clone> PieceLog<P> {
         if let Some(getter) = getter {
             getter.wake();
         }
+    }
+
+    /// Ends it with an error, and drops the source. False if it has ended already.
+    pub(crate) fn cancel(&self, error: &Error) -> bool {
+        if self.has_ended() {
+            return false;
+        }
+        self.push(Err(error.clone()));
+        self.end();
+        drop(self.source.take());
+        true
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -183,14 +197,24 @@ impl<P: Clone> PieceLog<P> {
         let mut source = self.source.take();
         if source.is_some() {
             let read = poll_source(&mut source, cx);
-            let ended = source.is_none();
-            self.source.set(source);
-            let Poll::Ready(read) = read else {
-                return Poll::Pending;
-            };
             let mut state = self.state.borrow_mut();
-            state.pieces.extend(read);
-            state.ended = ended;
+            if !state.ended {
+                // Otherwise it was cancelled, by its own source; what that gave comes too late.
+                let ended = source.is_none();
+                self.source.set(source.take());
+                match read {
+                    Poll::Ready(read) => {
+                        state.pieces.extend(read);
+                        state.ended = ended;
+                    }
+                    Poll::Pending => {
+                        state.getter = Some(Waiter::waiting_for("the next piece of a stream", cx));
+                        return Poll::Pending;
+                    }
+                }
+            }
+            drop(state);
+            drop(source);
         }
         let mut state = self.state.borrow_mut();
         if state.taken < state.pieces.len() {

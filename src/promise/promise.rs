@@ -8,9 +8,9 @@ use std::rc::Rc;
 use super::context::PromisingContext;
 use super::outcome::Outcome;
 use super::start::Start;
-use super::wait::{Promised, Wait, start_resolving};
+use super::wait::{Promised, Wait, cancelled, start_resolving};
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Notify};
+use crate::executor::{Awaitable, Notify, TaskRef};
 
 /// A value that may not be there yet, or the error that came instead of it.
 ///
@@ -41,6 +41,8 @@ struct Inner<T> {
     outcome: Outcome<T>,
     /// The work that nobody has asked for yet; empty when it has begun.
     work: Cell<Option<Work<T>>>,
+    /// The task that does the work; empty before it has begun.
+    task: Cell<Option<TaskRef>>,
     context: PromisingContext,
 }
 
@@ -71,7 +73,8 @@ impl<T: Clone + 'static> Promise<T> {
         let soon = context.starts_soon(start.into());
         let promise = Self::open(context);
         if soon {
-            start_resolving(promise.inner.clone(), work);
+            let task = start_resolving(promise.inner.clone(), work);
+            promise.inner.task.set(Some(task));
         } else {
             promise.inner.work.set(Some(Box::pin(work)));
         }
@@ -109,11 +112,36 @@ impl<T: Clone + 'static> Promise<T> {
         let inner = Inner {
             outcome: Outcome::open(),
             work: Cell::new(None),
+            task: Cell::new(None),
             context,
         };
         Promise {
             inner: Rc::new(inner),
         }
+    }
+
+    /// Stops the work behind it: it is dropped before it runs again, or at its next suspension if it
+    /// is the one that cancels. Everybody who waits, now and later, gets an error that
+    /// [is cancelled](Error::is_cancelled).
+    ///
+    /// False if it has come to its end already, which then stays as it is.
+    pub fn cancel(&self) -> bool {
+        self.cancel_because(cancelled())
+    }
+
+    /// As [`cancel`](Self::cancel), with the error that those who wait get.
+    pub fn cancel_because(&self, error: impl Into<Error>) -> bool {
+        if self.is_done() {
+            return false;
+        }
+        drop(self.inner.work.take());
+        if let Some(task) = self.inner.task.take() {
+            task.cancel();
+        }
+        self.inner
+            .context
+            .settle(&self.inner.outcome, Err(error.into()));
+        true
     }
 
     /// What it has come to, if it has.
@@ -153,7 +181,8 @@ impl<T: Clone + 'static> Promised<T> for Inner<T> {
 
     fn start(self: Rc<Self>) {
         if let Some(work) = self.work.take() {
-            start_resolving(self, work);
+            let task = start_resolving(self.clone(), work);
+            self.task.set(Some(task));
         }
     }
 }

@@ -13,9 +13,9 @@ use super::context::PromisingContext;
 use super::outcome::Outcome;
 use super::piece_log::{Items, PieceLog, Place, Source};
 use super::start::Start;
-use super::wait::{Promised, Wait, start_resolving};
+use super::wait::{Promised, Wait, cancelled, start_resolving};
 use crate::error::{Error, Result, What};
-use crate::executor::{Awaitable, Notify};
+use crate::executor::{Awaitable, Notify, TaskRef};
 
 /// A value that comes in pieces `P`, together a whole `W`.
 ///
@@ -54,6 +54,12 @@ struct Inner<P: Clone + 'static, W: Clone + 'static> {
     outcome: Outcome<W>,
     /// Makes the whole; empty when it has begun.
     resolver: Cell<Option<Resolver<P, W>>>,
+    /// The task that makes the whole; empty before it has begun.
+    resolving: Cell<Option<TaskRef>>,
+    /// The task that runs the source; empty for a source on demand.
+    feeding: Cell<Option<TaskRef>>,
+    /// What else is done when it is cancelled.
+    on_cancel: Cell<Option<Box<dyn FnOnce(Error)>>>,
     context: PromisingContext,
 }
 
@@ -91,7 +97,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         let context = PromisingContext::current();
         if context.starts_soon(start.into()) {
             let promise = Self::make(context, PieceLog::fed(), None);
-            start_resolving(promise.inner.clone(), resolver(promise.clone()));
+            let resolving = start_resolving(promise.inner.clone(), resolver(promise.clone()));
+            promise.inner.resolving.set(Some(resolving));
             promise.feed(Box::pin(source));
             promise
         } else {
@@ -137,6 +144,9 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             log,
             outcome: Outcome::open(),
             resolver: Cell::new(resolver),
+            resolving: Cell::new(None),
+            feeding: Cell::new(None),
+            on_cancel: Cell::new(None),
             context,
         };
         StreamedPromise {
@@ -153,7 +163,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             fn drop(&mut self) {
                 if !self.0.log.has_ended() {
                     let text = "the source of these pieces was dropped before its end";
-                    self.0.log.push(Err(Error::own(What::Cancelled, text)));
+                    self.0.log.push(Err(Error::own(What::Abandoned, text)));
                     self.0.log.end();
                 }
             }
@@ -170,7 +180,45 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             inner.log.end();
             Ok(())
         });
-        drop(task);
+        self.inner.feeding.set(Some(task.to_ref()));
+    }
+
+    /// Stops the work behind it: the source is dropped before it runs again, or at its next
+    /// suspension if it is the source that cancels. The pieces that are there stay readable; behind
+    /// them every reader, present and future, gets an error that
+    /// [is cancelled](Error::is_cancelled), and the end. Whoever waits for the whole gets the error.
+    ///
+    /// False if it has come to its end already, which then stays as it is.
+    pub fn cancel(&self) -> bool {
+        self.cancel_because(cancelled())
+    }
+
+    /// As [`cancel`](Self::cancel), with the error that readers get.
+    pub fn cancel_because(&self, error: impl Into<Error>) -> bool {
+        let (error, inner) = (error.into(), &self.inner);
+        error.capture(inner.context.error_level());
+        let mut stopped = inner.log.cancel(&error);
+        if let Some(feeding) = inner.feeding.take() {
+            feeding.cancel();
+        }
+        if !self.is_done() {
+            drop(inner.resolver.take());
+            if let Some(resolving) = inner.resolving.take() {
+                resolving.cancel();
+            }
+            inner.context.settle(&inner.outcome, Err(error.clone()));
+            stopped = true;
+        }
+        if let Some(action) = inner.on_cancel.take() {
+            action(error);
+            stopped = true;
+        }
+        stopped
+    }
+
+    /// Has `action` done when it is cancelled, even after its end: for work that goes on then.
+    pub(crate) fn on_cancel(&self, action: impl FnOnce(Error) + 'static) {
+        self.inner.on_cancel.set(Some(Box::new(action)));
     }
 
     /// A reader of its own, from the first piece.
@@ -281,7 +329,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
             let work = resolver(StreamedPromise {
                 inner: self.clone(),
             });
-            start_resolving(self, work);
+            let resolving = start_resolving(self.clone(), work);
+            self.resolving.set(Some(resolving));
         }
     }
 }

@@ -11,7 +11,7 @@ use futures_lite::FutureExt;
 use super::context::PromisingContext;
 use super::outcome::Outcome;
 use crate::error::{Error, Result, What};
-use crate::executor::Ticket;
+use crate::executor::{TaskRef, Ticket};
 
 /// What a promise is made of, seen by those who wait for it.
 pub(crate) trait Promised<T> {
@@ -28,14 +28,14 @@ pub(crate) trait Promised<T> {
 pub(crate) fn start_resolving<T: Clone + 'static>(
     promise: Rc<impl Promised<T> + 'static>,
     work: impl Future<Output = Result<T>> + 'static,
-) {
+) -> TaskRef {
     /// Ends the promise with an error if the task goes away before it has resolved it.
     struct Resolving<T: Clone + 'static, P: Promised<T>>(Rc<P>, std::marker::PhantomData<T>);
     impl<T: Clone + 'static, P: Promised<T>> Drop for Resolving<T, P> {
         fn drop(&mut self) {
             if self.0.outcome().get().is_none() {
                 let text = "the work behind this promise was dropped before it came to its end";
-                let _ = self.0.outcome().set(Err(Error::own(What::Cancelled, text)));
+                let _ = self.0.outcome().set(Err(Error::own(What::Abandoned, text)));
             }
         }
     }
@@ -51,7 +51,12 @@ pub(crate) fn start_resolving<T: Clone + 'static>(
         promise.context().settle(promise.outcome(), result);
         Ok(())
     });
-    drop(task);
+    task.to_ref()
+}
+
+/// What whoever reads a promise gets that was cancelled.
+pub(crate) fn cancelled() -> Error {
+    Error::own(What::Cancelled, "this was cancelled")
 }
 
 /// Waits for a promise, made by awaiting one.
