@@ -1,0 +1,10 @@
+//! What the crate promises, seen from outside: the examples of the documents, and each layer's laws.
+
+mod agents;
+mod bad_input;
+mod documents;
+mod events;
+mod frozen_messages;
+mod persistence;
+mod promises;
+mod sequences;

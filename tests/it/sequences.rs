@@ -1,0 +1,471 @@
+//! Sequences: whatever is nested comes out flat and in order, errors included.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::{StreamExt, stream};
+use miniagents::executor::sleep;
+use miniagents::{
+    Agent, CallOptions, Error, FlatSequence, InteractionContext, Message, MessageClass,
+    MessagePromise, MessageSequence, MessageSequencePromise, Messages, MiniAgents,
+    PromisingContext, Result, Start, StreamAppender, TextMessage, Token, generate, messages,
+};
+
+use crate::events::{STARTS, events_in, events_of, note};
+
+/// Runs `test` once for each way to start.
+fn for_each_start<F: Future<Output = Result<()>>>(test: impl Fn(Start) -> F) {
+    for start in STARTS {
+        let ended = MiniAgents::new().run(test(start));
+        ended.unwrap_or_else(|error| panic!("{start:?}: {error}"));
+    }
+}
+
+/// All that a new reader gets: the texts of the messages, and what the errors say.
+async fn read(sequence: &MessageSequencePromise) -> Vec<String> {
+    let (mut promises, mut read) = (sequence.stream(), Vec::new());
+    while let Some(promise) = promises.next().await {
+        let message = match promise {
+            Ok(promise) => promise.await,
+            Err(error) => Err(error),
+        };
+        read.push(message.map_or_else(|error| format!("ERROR {error}"), |one| one.to_string()));
+    }
+    read
+}
+
+fn text(content: &str) -> Message {
+    TextMessage::new(content).build().unwrap()
+}
+
+#[test]
+fn numbers_are_flattened_each_into_as_many() {
+    for start in STARTS {
+        let ended = PromisingContext::new().run(async {
+            let appender = StreamAppender::new().with_capture_errors(true);
+            let flat = FlatSequence::new(appender.stream(), |number: usize| {
+                stream::repeat(Ok(number)).take(number)
+            });
+            let promise = flat.with_start(start).into_promise();
+
+            appender.open()?;
+            for number in 0..=3 {
+                appender.append(number)?;
+            }
+            appender.close();
+            let whole = promise.wait().await?;
+            let pieces: Vec<_> = promise.stream().try_collect().await?;
+
+            assert_eq!(*whole, [1, 2, 2, 3, 3, 3]);
+            assert_eq!(pieces, [1, 2, 2, 3, 3, 3]);
+            Result::Ok(())
+        });
+        ended.unwrap();
+    }
+}
+
+#[test]
+fn flattener_that_fails_gives_up_the_rest_of_its_item_only() {
+    let ended = PromisingContext::new().run(async {
+        let flat = FlatSequence::new(stream::iter([1, 2, 3]).map(Ok), |number| {
+            generate(move |out| async move {
+                out.emit(number).await;
+                if number == 2 {
+                    return Err(Error::msg("two is too many"));
+                }
+                out.emit(-number).await;
+                Ok(())
+            })
+        });
+        let pieces = flat.into_promise().stream();
+        let pieces = pieces.map(|piece| piece.map_err(|error| error.to_string()));
+        Ok(pieces.collect::<Vec<_>>().await)
+    });
+
+    let error = Err("two is too many".to_string());
+    assert_eq!(ended.unwrap(), [Ok(1), Ok(-1), Ok(2), error, Ok(3), Ok(-3)]);
+}
+
+#[test]
+fn nested_sequences_come_out_flat_and_in_order() {
+    for_each_start(|start| async move {
+        let sequence = || MessageSequence::options().with_start(start).make();
+        let [first, second, third] = [sequence(), sequence(), sequence()];
+
+        let outer = first.appender().open()?;
+        outer.append("msg1")?;
+        outer.append(TextMessage::new("msg2").with("some_attr", 2))?;
+        outer.append(TextMessage::new("msg3").with("another_attr", 3).build())?;
+        let middle = second.appender().open()?;
+        middle.append("msg4")?;
+        let inner = third.appender().open()?;
+        inner.append("msg5")?;
+        inner.append(["msg6", "msg7"])?;
+        inner.append([[TextMessage::new("msg8").with("another_attr", 8)]])?;
+        inner.close();
+        middle.append(third.promise())?.append("msg9")?;
+        middle.close();
+        outer.append(second.promise())?;
+        let tokens = stream::once(Ok(Token::from("msg10")));
+        let promise = MessagePromise::of(MessageClass::TEXT).with("yet_another_attr", 10);
+        outer.append(promise.stream(tokens)?)?;
+        outer.close();
+        let messages = first.promise().await?;
+        let mut tokens = Vec::new();
+        let mut promises = first.promise().stream();
+        while let Some(promise) = promises.try_next().await? {
+            let mut pieces = promise.stream();
+            while let Some(token) = pieces.try_next().await? {
+                tokens.push(token.to_string());
+            }
+        }
+
+        let with = |text: &str, key: &str, value: i32| TextMessage::new(text).with(key, value);
+        let expected = [
+            text("msg1"),
+            with("msg2", "some_attr", 2).build()?,
+            with("msg3", "another_attr", 3).build()?,
+            text("msg4"),
+            text("msg5"),
+            text("msg6"),
+            text("msg7"),
+            with("msg8", "another_attr", 8).build()?,
+            text("msg9"),
+            with("msg10", "yet_another_attr", 10).build()?,
+        ];
+        assert_eq!(*messages, expected);
+        assert_eq!(tokens, expected.map(|message| message.to_string()));
+        Ok(())
+    });
+}
+
+#[test]
+fn error_of_a_nested_sequence_is_a_piece_and_what_stands_behind_it_is_read() {
+    for start in STARTS {
+        let miniagents = MiniAgents::new().with_appenders_capture_errors(true);
+        let ended = miniagents.run(async {
+            let sequence = || MessageSequence::options().with_start(start).make();
+            let [first, second, third] = [sequence(), sequence(), sequence()];
+
+            let body = async {
+                first.appender().append("msg1")?;
+                let body = async {
+                    second.appender().append("msg2")?;
+                    let body = async {
+                        third.appender().append("msg3")?;
+                        Err(Error::msg("msg5"))
+                    };
+                    third.appender().fill(body).await?; // captured
+                    second.appender().append(third.promise())?.append("msg6")?;
+                    Ok(())
+                };
+                second.appender().fill(body).await?;
+                first.appender().append(second.promise())?.append("msg7")?;
+                Ok(())
+            };
+            first.appender().fill(body).await?;
+            let (once, again) = (read(first.promise()).await, read(first.promise()).await);
+            let error = first.promise().await.unwrap_err();
+
+            // What the error came in with, `second`, is given up: no msg6.
+            assert_eq!(once, ["msg1", "msg2", "msg3", "ERROR msg5", "msg7"]);
+            assert_eq!(again, once);
+            assert_eq!(error.to_string(), "msg5");
+            Result::Ok(())
+        });
+        ended.unwrap();
+    }
+}
+
+#[test]
+fn one_error_is_the_same_for_every_reader() {
+    for_each_start(|start| async move {
+        let sequence = MessageSequence::options().with_start(start).make();
+        sequence.appender().open()?.append(Error::msg("boom"))?;
+        sequence.appender().close();
+
+        let read = sequence.promise().stream().next().await;
+        let whole = sequence.promise().await.unwrap_err();
+        let again = sequence.promise().await.unwrap_err();
+
+        assert!(read.expect("an error").unwrap_err().ptr_eq(&whole));
+        assert!(whole.ptr_eq(&again));
+        Ok(())
+    });
+}
+
+mod errors_as_messages {
+    use super::*;
+
+    async fn broken(ctx: InteractionContext) -> Result<()> {
+        ctx.reply("first");
+        ctx.reply(MessagePromise::new(generate(|out| async move {
+            out.emit(Token::from("some ")).await;
+            out.emit(Token::from("text")).await;
+            Err(Error::msg("broke off"))
+        })));
+        Err(Error::msg("out of ink"))
+    }
+
+    async fn hands_on(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(broken.trigger(()));
+        Ok(())
+    }
+
+    async fn note_tokens(replies: MessageSequencePromise) -> Result<()> {
+        let mut promises = replies.stream();
+        while let Some(promise) = promises.try_next().await? {
+            let mut tokens = promise.stream();
+            while let Some(token) = tokens.try_next().await? {
+                note(format!("{token:?}"));
+            }
+            let message = promise.await?;
+            note(format!("{}: {message}", message.class_name()));
+        }
+        let texts: Vec<_> = replies.await?.iter().map(Message::to_string).collect();
+        note(texts.join(" / "));
+        Ok(())
+    }
+
+    const AS_READ: [&str; 9] = [
+        r#""first""#,
+        "TextMessage: first",
+        r#""some ""#,
+        r#""text""#,
+        r#""\nError: broke off""#, // the error of a message is its last token
+        "ErrorMessage: some text\nError: broke off",
+        r#""Error: out of ink""#, // the error of the agent is a message of its own
+        "ErrorMessage: Error: out of ink",
+        "first / some text\nError: broke off / Error: out of ink",
+    ];
+
+    #[test]
+    fn a_call_may_ask_for_errors_as_messages() {
+        let options = || CallOptions::new().with_errors_as_messages(true);
+
+        let direct = events_of(async { note_tokens(broken.trigger_with((), options())).await });
+        let nested = events_of(async { note_tokens(hands_on.trigger_with((), options())).await });
+
+        assert_eq!(direct, AS_READ);
+        assert_eq!(nested, AS_READ);
+    }
+
+    #[test]
+    fn a_context_may_ask_for_errors_as_messages() {
+        let miniagents = MiniAgents::new().with_errors_as_messages(true);
+
+        let direct = events_in(&miniagents, async { note_tokens(broken.trigger(())).await });
+        let nested = events_in(&miniagents, async { note_tokens(hands_on.trigger(())).await });
+
+        assert_eq!(direct, AS_READ);
+        assert_eq!(nested, AS_READ);
+    }
+
+    #[test]
+    fn a_call_may_refuse_what_its_context_asks_for() {
+        let miniagents = MiniAgents::new().with_errors_as_messages(true);
+
+        let raised = miniagents.run(async {
+            let options = CallOptions::new().with_errors_as_messages(false);
+            let replies = broken.trigger_with((), options);
+            Ok((read(&replies).await, replies.await.unwrap_err().to_string()))
+        });
+
+        let (read, error) = raised.unwrap();
+        assert_eq!(read, ["first", "ERROR broke off", "ERROR out of ink"]);
+        assert_eq!(error, "out of ink"); // the sequence itself has failed
+    }
+}
+
+#[test]
+fn out_of_order_replies_overtake_what_is_slow() {
+    async fn slow(ctx: InteractionContext) -> Result<()> {
+        sleep(Duration::from_secs(3)).await;
+        ctx.reply("slow");
+        Ok(())
+    }
+    async fn fast(ctx: InteractionContext) -> Result<()> {
+        sleep(Duration::from_secs(1)).await;
+        ctx.reply("fast");
+        Ok(())
+    }
+    async fn mixing(ctx: InteractionContext) -> Result<()> {
+        ctx.reply("one").reply(slow.trigger(())).reply("two");
+        ctx.reply_out_of_order(fast.trigger(()));
+        ctx.reply_out_of_order("unordered");
+        Ok(())
+    }
+
+    let events = events_of(async {
+        let mut replies = mixing.trigger(()).stream();
+        while let Some(reply) = replies.try_next().await? {
+            let seconds = miniagents::executor::now().as_secs();
+            note(format!("{seconds}s {}", reply.await?));
+        }
+        Ok(())
+    });
+
+    assert_eq!(
+        events,
+        [
+            "0s one",
+            "0s unordered", // does not wait for the call that was sent out of order before it
+            "1s fast",
+            "3s slow", // what was replied in order stays in order
+            "3s two",
+        ]
+    );
+}
+
+#[test]
+fn messages_sent_out_of_order_overtake_what_is_slow() {
+    async fn slow(ctx: InteractionContext) -> Result<()> {
+        sleep(Duration::from_secs(3)).await;
+        ctx.reply("slow");
+        Ok(())
+    }
+    async fn listen(ctx: InteractionContext) -> Result<()> {
+        let mut messages = ctx.messages().stream();
+        while let Some(message) = messages.try_next().await? {
+            note(message.await?);
+        }
+        Ok(())
+    }
+
+    let events = events_of(async {
+        let call = listen.initiate_call();
+        call.send_message(slow.trigger(())).send_message("behind");
+        call.send_out_of_order("unordered");
+        call.reply_sequence().await?;
+        Ok(())
+    });
+
+    assert_eq!(events, ["unordered", "slow", "behind"]);
+}
+
+#[test]
+fn everything_that_can_be_sent_is_flattened() {
+    for_each_start(|start| async move {
+        let sequence = MessageSequence::options().with_start(start).make();
+        let known = text("known");
+
+        let appender = sequence.appender().open()?;
+        appender.append(messages![
+            "a str",
+            String::from("a string"),
+            Rc::<str>::from("a shared str"),
+            &known,
+            known.promise(),
+            MessageSequencePromise::of(["of", "a sequence"]),
+            vec![Some("some"), None],
+            ("a tuple", [["of", "arrays"]]),
+            Ok::<_, Error>("a result"),
+            serde_json::json!(["json", null, ["nested"]]),
+            (),
+        ])?;
+        appender.close();
+        let read = read(sequence.promise()).await;
+
+        let expected = [
+            "a str", "a string", "a shared str", "known", "known", "of", "a sequence", "some",
+            "a tuple", "of", "arrays", "a result", "json", "nested",
+        ];
+        assert_eq!(read, expected);
+        Ok(())
+    });
+}
+
+#[test]
+fn deeply_nested_lists_cost_no_stack() {
+    let depth = 100_000;
+    let mut nested = messages!["core"];
+    for _ in 0..depth {
+        nested = Messages::list([nested]);
+    }
+
+    let messages = MiniAgents::new().run(async { MessageSequencePromise::of(nested).await });
+
+    assert_eq!(messages.unwrap()[0].text(), "core");
+}
+
+mod streams_as_input {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_read_as_it_comes() {
+        let events = events_of(async {
+            let stream = generate(|out| async move {
+                for number in 1..=2 {
+                    sleep(Duration::from_secs(1)).await;
+                    note(format!("emitting {number}"));
+                    out.emit(messages![format!("{number}"), ["and", "more"]]).await;
+                }
+                Ok(())
+            });
+            let input = messages!["first", Messages::from_stream(stream), "last"];
+            let mut promises = MessageSequencePromise::of(input).stream();
+            note("nothing is read yet");
+            while let Some(promise) = promises.try_next().await? {
+                note(promise.await?);
+            }
+            Ok(())
+        });
+
+        assert_eq!(
+            events,
+            [
+                "nothing is read yet",
+                "first",
+                "emitting 1",
+                "1",
+                "and",
+                "more",
+                "emitting 2",
+                "2",
+                "and",
+                "more",
+                "last",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_error_of_a_stream_gives_up_what_was_sent_with_it() {
+        for_each_start(|start| async move {
+            let stream = generate(|out| async move {
+                out.emit("streamed").await;
+                Err(Error::msg("the stream ran dry"))
+            });
+            let sequence = MessageSequence::options().with_start(start).make();
+
+            let appender = sequence.appender().open()?;
+            appender.append(messages![Messages::from_stream(stream), "sent with it"])?;
+            appender.append("sent behind it")?;
+            appender.close();
+            let read = read(sequence.promise()).await;
+
+            assert_eq!(read, ["streamed", "ERROR the stream ran dry", "sent behind it"]);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_stream_that_panics_is_an_error_of_the_sequence() {
+        for_each_start(|start| async move {
+            let stream = stream::iter(["fine", "bad"]).map(|text| match text {
+                "bad" => panic!("no more text"),
+                text => Ok(text),
+            });
+            let sequence = MessageSequence::options().with_start(start).make();
+
+            let appender = sequence.appender().open()?;
+            appender.append(Messages::from_stream(stream))?.append("behind")?;
+            appender.close();
+            let read = read(sequence.promise()).await;
+
+            let error = "ERROR a source of pieces panicked: no more text";
+            assert_eq!(read, ["fine", error, "behind"]);
+            Ok(())
+        });
+    }
+}
