@@ -137,11 +137,7 @@ impl Message {
                 format_args!("a message of class `{class}` is not a `{wanted}`"),
             ));
         }
-        self.fields.to_typed().map_err(|error| {
-            error.within(format_args!(
-                "a message of class `{class}` is not a `{wanted}`"
-            ))
-        })
+        self.fields.to_typed()
     }
 
     /// The message that a [`full_json`](Self::full_json) text shows, see [`value_from_json`].
