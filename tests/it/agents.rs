@@ -1,1 +1,583 @@
-//! To come.
+//! Agents: when they run, what they are given, what becomes of their errors.
+
+use std::time::Duration;
+
+use futures_lite::StreamExt;
+use log::LevelFilter;
+use miniagents::executor::{sleep, yield_now};
+use miniagents::{
+    Agent, CallOptions, Error, Frozen, InteractionContext, Message, MessageSequencePromise,
+    MiniAgent, MiniAgents, Result, Start, display_agent_trace, messages,
+};
+use serde::Serialize;
+
+use crate::events::{STARTS, events_in, events_of, logged_by, note};
+
+/// Takes a moment, and notes its beginning and its end.
+struct Sleeper(&'static str);
+
+impl Agent for Sleeper {
+    async fn run(&self, _: InteractionContext) -> Result<()> {
+        note(format!("{} - start", self.0));
+        sleep(Duration::from_millis(100)).await;
+        note(format!("{} - end", self.0));
+        Ok(())
+    }
+}
+
+const SIDE_BY_SIDE: [&str; 4] = [
+    "agent1 - start",
+    "agent2 - start",
+    "agent1 - end",
+    "agent2 - end",
+];
+
+const ONE_AFTER_THE_OTHER: [&str; 4] = [
+    "agent1 - start",
+    "agent1 - end",
+    "agent2 - start",
+    "agent2 - end",
+];
+
+fn expected(start: Start) -> [&'static str; 4] {
+    match start {
+        Start::OnDemand => ONE_AFTER_THE_OTHER,
+        Start::AsContext | Start::Soon => SIDE_BY_SIDE,
+    }
+}
+
+/// All that a new reader gets: the texts of the messages, and what the errors say.
+async fn note_all(replies: &MessageSequencePromise) {
+    let mut promises = replies.stream();
+    while let Some(promise) = promises.next().await {
+        let message = match promise {
+            Ok(promise) => promise.await,
+            Err(error) => Err(error),
+        };
+        match message {
+            Ok(message) => note(message),
+            Err(error) => note(format!("ERROR {error}")),
+        }
+    }
+}
+
+#[test]
+fn agents_run_side_by_side_unless_they_start_on_demand() {
+    for start in STARTS {
+        let events = events_of(async move {
+            let options = || CallOptions::new().with_start(start);
+            let replies1 = Sleeper("agent1").trigger_with((), options());
+            let replies2 = Sleeper("agent2").trigger_with((), options());
+            if start == Start::OnDemand {
+                replies1.await?;
+                replies2.await?;
+            }
+            Ok(()) // leaving the context waits for those that started soon
+        });
+
+        assert_eq!(events, expected(start), "{start:?}");
+    }
+}
+
+#[test]
+fn sub_agents_run_side_by_side_unless_they_start_on_demand() {
+    struct Aggregator(Start);
+    impl Agent for Aggregator {
+        async fn run(&self, ctx: InteractionContext) -> Result<()> {
+            let options = || CallOptions::new().with_start(self.0);
+            ctx.reply(["agent1", "agent2"].map(|name| Sleeper(name).trigger_with((), options())));
+            Ok(())
+        }
+    }
+    for start in STARTS {
+        let events = events_of(async move {
+            let options = CallOptions::new().with_start(start);
+            let replies = Aggregator(start).trigger_with((), options);
+            if start == Start::OnDemand {
+                replies.await?;
+            }
+            Ok(())
+        });
+
+        assert_eq!(events, expected(start), "{start:?}");
+    }
+}
+
+#[test]
+fn agent_on_demand_never_runs_if_nobody_reads() {
+    let events = events_of(async {
+        let on_demand = CallOptions::new().with_start(Start::OnDemand);
+        drop(Sleeper("on demand").trigger_with((), on_demand));
+        drop(Sleeper("soon").trigger(()));
+        note("main ends");
+        Ok(())
+    });
+
+    assert_eq!(events, ["main ends", "soon - start", "soon - end"]);
+}
+
+async fn greet(ctx: InteractionContext) -> Result<()> {
+    let greeting: String = ctx.argument("greeting")?;
+    let name: String = ctx.argument("name")?;
+    ctx.reply(format!("{greeting}, {name}!"));
+    Ok(())
+}
+
+#[test]
+fn arguments_of_a_call_override_those_that_are_preset() {
+    let agent = MiniAgent::new(greet)
+        .with("greeting", "Hello")
+        .with("name", "you");
+
+    let events = events_of(async move {
+        note_all(&agent.trigger(())).await;
+        note_all(&agent.trigger_with((), CallOptions::new().with("name", "Ada"))).await;
+        note_all(&agent.trigger(())).await;
+        Ok(())
+    });
+
+    assert_eq!(events, ["Hello, you!", "Hello, Ada!", "Hello, you!"]);
+}
+
+#[test]
+fn fork_is_another_agent_and_leaves_the_original_alone() {
+    let original = MiniAgent::new(greet)
+        .with("greeting", "Hello")
+        .with("name", "Ada");
+
+    let fork = original
+        .fork()
+        .with_alias("POLITE")
+        .with("greeting", "Good evening")
+        .with_description("I am {AGENT_ALIAS}.");
+
+    assert_eq!(original.alias(), "GREET");
+    assert_eq!(original.description(), None);
+    assert_eq!(
+        original
+            .preset_arguments()
+            .get("greeting")
+            .unwrap()
+            .as_str(),
+        Some("Hello")
+    );
+    assert_eq!(fork.alias(), "POLITE");
+    assert_eq!(fork.description(), Some("I am POLITE."));
+    assert!(!fork.ptr_eq(&original));
+    let replies = MiniAgents::new().run_agent(&fork, ()).unwrap();
+    assert_eq!(replies[0].text(), "Good evening, Ada!");
+}
+
+#[test]
+fn description_names_the_agent() {
+    struct WebSearch;
+    impl Agent for WebSearch {
+        async fn run(&self, _: InteractionContext) -> Result<()> {
+            Ok(())
+        }
+        fn description(&self) -> Option<String> {
+            Some("{AGENT_ALIAS} searches the web.".into())
+        }
+    }
+
+    let agent = WebSearch.into_mini_agent();
+
+    assert_eq!(agent.alias(), "WEB_SEARCH");
+    assert_eq!(agent.description(), Some("WEB_SEARCH searches the web."));
+}
+
+#[test]
+fn call_is_recorded_with_its_arguments_and_without_the_preset_ones() {
+    #[derive(Serialize)]
+    struct Repeat {
+        times: usize,
+    }
+    impl Agent for Repeat {
+        async fn run(&self, ctx: InteractionContext) -> Result<()> {
+            for _ in 0..self.times {
+                ctx.reply(ctx.messages());
+            }
+            Ok(())
+        }
+        fn arguments(&self) -> Result<Frozen> {
+            Frozen::from_serialize(self)
+        }
+    }
+    let miniagents = MiniAgents::new();
+    miniagents.on_persist_messages(|messages| async move {
+        let nodes = messages
+            .iter()
+            .filter(|message| message.class_name().ends_with("Node"));
+        nodes.for_each(|node| note(node.full_json()));
+        Ok(())
+    });
+
+    let events = events_in(&miniagents, async {
+        let agent = MiniAgent::new(Repeat { times: 2 })
+            .with("secret", "not recorded")
+            .with_interaction_metadata("session", 7);
+        agent
+            .trigger_with("hi", CallOptions::new().with("mood", "good"))
+            .await?;
+        Ok(())
+    });
+
+    let hi = r#"{"class_":"TextMessage","content":"hi","content_template":null}"#;
+    let agent = r#"{"class_":"MiniAgent","alias":"REPEAT"}"#;
+    let call = format!(
+        r#"{{"class_":"AgentCallNode","agent":{agent},"messages":[{hi}],"session":7,"times":2,"mood":"good"}}"#
+    );
+    let reply = format!(
+        r#"{{"class_":"AgentReplyNode","agent":{agent},"agent_call":{call},"replies":[{hi},{hi}],"session":7}}"#
+    );
+    assert_eq!(events, [call, reply]);
+}
+
+#[test]
+fn agent_trace_leads_from_the_innermost_to_the_outermost() {
+    async fn inner(ctx: InteractionContext) -> Result<()> {
+        note(display_agent_trace(&ctx.agent_trace()));
+        let ambient = InteractionContext::current();
+        assert!(ambient.this_agent().ptr_eq(ctx.this_agent()));
+        Ok(())
+    }
+    async fn middle(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(inner.trigger(()));
+        Ok(())
+    }
+    async fn outer(ctx: InteractionContext) -> Result<()> {
+        let renamed = middle.into_mini_agent().with_alias("IN_BETWEEN");
+        ctx.reply(renamed.trigger(()));
+        note(display_agent_trace(&ctx.agent_trace()));
+        Ok(())
+    }
+
+    let events = events_of(async {
+        outer.trigger(()).await?;
+        Ok(())
+    });
+
+    assert_eq!(events, ["OUTER", "INNER <- IN_BETWEEN <- OUTER"]);
+}
+
+mod unfinished_calls {
+    use super::*;
+
+    async fn listen(ctx: InteractionContext) -> Result<()> {
+        note("inner starts");
+        let mut messages = ctx.messages().stream();
+        while let Some(message) = messages.try_next().await? {
+            note(format!("inner got {}", message.await?));
+        }
+        note("inner ends");
+        Ok(())
+    }
+
+    async fn forgetful(ctx: InteractionContext) -> Result<()> {
+        listen.initiate_call().send_message("a");
+        ctx.reply("forgot");
+        note("forgetful ends");
+        Ok(())
+    }
+
+    #[test]
+    fn are_finished_when_the_agent_that_made_them_ends() {
+        let events = events_of(async {
+            note_all(&forgetful.trigger(())).await;
+            note("main ends");
+            Ok(())
+        });
+
+        assert_eq!(
+            events,
+            [
+                "forgetful ends",
+                "inner starts",
+                "forgot",
+                "inner got a", // the end of the caller ends its messages
+                "inner ends",
+                "main ends",
+            ]
+        );
+    }
+
+    #[test]
+    fn are_finished_when_the_context_is_left() {
+        let events = events_of(async {
+            listen.initiate_call().send_message("b");
+            note("main ends");
+            Ok(())
+        });
+
+        assert_eq!(
+            events,
+            ["main ends", "inner starts", "inner got b", "inner ends"]
+        );
+    }
+}
+
+mod errors {
+    use super::*;
+
+    async fn broken(ctx: InteractionContext) -> Result<()> {
+        ctx.reply("before");
+        Err(Error::msg("out of ink").context("the printer gave up"))
+    }
+
+    async fn hands_on(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(broken.trigger(()));
+        Ok(())
+    }
+
+    async fn waits(_: InteractionContext) -> Result<()> {
+        broken.trigger(()).await?;
+        Ok(())
+    }
+
+    #[test]
+    fn an_error_as_a_value_is_a_reply_and_others_come_behind_it() {
+        async fn unlucky(ctx: InteractionContext) -> Result<()> {
+            ctx.reply("before");
+            ctx.reply(Error::msg("as a value"));
+            ctx.reply("behind");
+            ctx.reply(messages!["in a list", Error::msg("again"), "given up"]);
+            ctx.reply(u8::try_from(300).map(|number| number.to_string()));
+            ctx.reply("last");
+            Ok(())
+        }
+
+        let events = events_of(async {
+            let replies = unlucky.trigger(());
+            note_all(&replies).await;
+            note(replies.await.unwrap_err());
+            Ok(())
+        });
+
+        assert_eq!(
+            events,
+            [
+                "before",
+                "ERROR as a value",
+                "behind",
+                "in a list",
+                "ERROR again", // the rest of what was replied together is given up
+                "ERROR out of range integral type conversion attempted",
+                "last",
+                "as a value", // the whole sequence fails with the first
+            ]
+        );
+    }
+
+    #[test]
+    fn the_trace_says_which_agents_failed_with_it() {
+        let events = events_of(async {
+            for agent in [MiniAgent::new(broken), hands_on.into(), waits.into()] {
+                note(format!("{:?}", agent.trigger(()).await.unwrap_err()));
+            }
+            Ok(())
+        });
+
+        let error = "Error: the printer gave up\n  caused by Error: out of ink\n  agent trace: ";
+        assert_eq!(
+            events,
+            ["BROKEN", "BROKEN <- HANDS_ON", "BROKEN <- WAITS"]
+                .map(|trace| error.to_string() + trace)
+        );
+    }
+
+    #[test]
+    fn messages_show_causes_and_traces_if_asked_for() {
+        let miniagents = MiniAgents::new()
+            .with_errors_as_messages(true)
+            .with_error_traces_in_messages(true);
+
+        let replies = miniagents.run_agent(hands_on, ()).unwrap();
+
+        let texts: Vec<_> = replies.iter().map(Message::text).collect();
+        assert_eq!(
+            texts,
+            [
+                "before",
+                "Error: the printer gave up\n  caused by Error: out of ink\n  \
+                 agent trace: BROKEN <- HANDS_ON",
+            ]
+        );
+        assert_eq!(replies[1].class_name(), "ErrorMessage");
+    }
+
+    #[test]
+    fn a_panic_is_an_error_of_the_agent() {
+        async fn panics(ctx: InteractionContext) -> Result<()> {
+            ctx.reply("before");
+            yield_now().await;
+            panic!("this cannot be");
+        }
+
+        let events = events_of(async {
+            let replies = panics.trigger(());
+            note_all(&replies).await;
+            note(replies.await.unwrap_err().is_panic());
+            Ok(())
+        });
+
+        assert_eq!(
+            events,
+            [
+                "before",
+                "ERROR agent `PANICS` panicked: this cannot be",
+                "true"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_error_that_nobody_reads_is_logged_once_and_stops_nobody() {
+        let greet = MiniAgent::new(greet)
+            .with("greeting", "Hello")
+            .with("name", "Ada");
+        let unread = |level| {
+            let miniagents = MiniAgents::new().with_error_level(level);
+            let greet = greet.clone();
+            logged_by(|| {
+                let events = events_in(&miniagents, async move {
+                    drop(hands_on.trigger(()));
+                    note_all(&greet.trigger(())).await;
+                    Ok(())
+                });
+                assert_eq!(events, ["Hello, Ada!"]);
+            })
+        };
+
+        let text = "an error in BROKEN <- HANDS_ON was never read: Error: the printer gave up";
+        assert_eq!(unread(LevelFilter::Error), [format!("ERROR {text}")]);
+        assert_eq!(unread(LevelFilter::Debug), [format!("DEBUG {text}")]);
+        assert!(unread(LevelFilter::Off).is_empty());
+    }
+
+    #[test]
+    fn an_error_that_somebody_reads_is_not_logged_however_it_is_read() {
+        let whole = logged_by(|| {
+            let ended = MiniAgents::new().run(async { hands_on.trigger(()).await });
+            assert!(ended.is_err());
+        });
+        let pieces = logged_by(|| {
+            let events = events_of(async {
+                note_all(&hands_on.trigger(())).await;
+                Ok(())
+            });
+            assert_eq!(events, ["before", "ERROR the printer gave up"]);
+        });
+        let messages = logged_by(|| {
+            let options = CallOptions::new().with_errors_as_messages(true);
+            let events = events_of(async {
+                note_all(&hands_on.trigger_with((), options)).await;
+                Ok(())
+            });
+            assert_eq!(events, ["before", "Error: the printer gave up"]);
+        });
+
+        assert_eq!(
+            [whole, pieces, messages],
+            [const { Vec::<String>::new() }; 3]
+        );
+    }
+
+    #[test]
+    fn an_error_that_is_read_and_raised_again_is_logged_if_nobody_reads_it_then() {
+        let logged = logged_by(|| {
+            let events = events_of(async {
+                drop(waits.trigger(()));
+                Ok(())
+            });
+            assert!(events.is_empty());
+        });
+
+        let text = "ERROR an error in BROKEN <- WAITS was never read: Error: the printer gave up";
+        assert_eq!(logged, [text]);
+    }
+}
+
+#[test]
+fn replies_end_when_what_was_made_sure_of_has_ended() {
+    async fn diligent(ctx: InteractionContext) -> Result<()> {
+        ctx.make_sure_to_wait(ctx.miniagents().start_soon(async {
+            sleep(Duration::from_secs(1)).await;
+            note("background work ends");
+            Ok(())
+        }));
+        ctx.reply("reply");
+        note("agent ends");
+        Ok(())
+    }
+
+    let events = events_of(async {
+        note_all(&diligent.trigger(())).await;
+        note("end of the replies");
+        Ok(())
+    });
+
+    assert_eq!(
+        events,
+        [
+            "agent ends",
+            "reply",
+            "background work ends",
+            "end of the replies"
+        ]
+    );
+}
+
+#[test]
+fn agent_that_finishes_early_goes_on() {
+    async fn early(ctx: InteractionContext) -> Result<()> {
+        ctx.reply("reply").finish_early().await;
+        note("finished early");
+        sleep(Duration::from_secs(1)).await;
+        note("agent ends");
+        Ok(())
+    }
+
+    let events = events_of(async {
+        note_all(&early.trigger(())).await;
+        note("end of the replies");
+        Ok(())
+    });
+
+    assert_eq!(
+        events,
+        [
+            "finished early",
+            "reply",
+            "end of the replies",
+            "agent ends"
+        ]
+    );
+}
+
+#[test]
+fn waiting_with_unfinished_calls_is_warned_of() {
+    async fn listen(ctx: InteractionContext) -> Result<()> {
+        ctx.messages().await?;
+        Ok(())
+    }
+    async fn careless(ctx: InteractionContext) -> Result<()> {
+        let call = listen.initiate_call();
+        ctx.await_now().await;
+        call.finish();
+        ctx.await_now().await; // fine now
+        Ok(())
+    }
+
+    let logged = logged_by(|| {
+        let ended = MiniAgents::new().run(async { careless.trigger(()).await });
+        assert!(ended.is_ok());
+    });
+
+    assert_eq!(
+        logged,
+        [
+            "WARN agent `CARELESS` waits while calls that it made are not finished; should it wait \
+          for their replies, neither will ever go on: finish the calls first"
+        ]
+    );
+}

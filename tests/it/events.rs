@@ -1,4 +1,4 @@
-//! What happened, in order, on this thread.
+//! What happened, in order, on this thread; and what was logged.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -36,4 +36,31 @@ pub(crate) fn events_in(
     let ended = miniagents.clone().with_virtual_clock().run(program);
     ended.expect("the program handles its errors");
     noted()
+}
+
+thread_local! {
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is logged while `body` runs: the level and the text of each record.
+pub(crate) fn logged_by(body: impl FnOnce()) -> Vec<String> {
+    struct ByThread;
+    impl log::Log for ByThread {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+        fn log(&self, record: &log::Record<'_>) {
+            let text = format!("{} {}", record.level(), record.args());
+            // A record that comes while the thread ends is nobody's.
+            let _ = LOGGED.try_with(|logged| logged.borrow_mut().push(text));
+        }
+        fn flush(&self) {}
+    }
+
+    // Another test may have been first.
+    let _ = log::set_logger(&ByThread);
+    log::set_max_level(log::LevelFilter::Trace);
+    LOGGED.take();
+    body();
+    LOGGED.take()
 }
