@@ -396,12 +396,12 @@ mod toy_dialog {
 
     /// Shows what it gets, token by token, and says the next line of its script.
     struct User {
-        script: RefCell<std::vec::IntoIter<&'static str>>,
+        script: RefCell<std::slice::Iter<'static, &'static str>>,
     }
 
     impl User {
-        fn saying(lines: &[&'static str]) -> Self {
-            let script = RefCell::new(lines.to_vec().into_iter());
+        fn saying(lines: &'static [&'static str]) -> Self {
+            let script = RefCell::new(lines.iter());
             User { script }
         }
     }
@@ -433,7 +433,10 @@ mod toy_dialog {
     fn a_loop_goes_round_until_an_agent_fails() {
         let events = events_of(async {
             let user = User::saying(&["hi", "nice!", "bye"]).into_mini_agent();
-            let dialog = AgentLoop::new().then(user).then(Link::Await).then(assistant);
+            let dialog = AgentLoop::new()
+                .then(user)
+                .then(Link::Await)
+                .then(assistant);
             let error = dialog.trigger(()).await.unwrap_err();
             note(format!("{error:?}"));
             Ok(())
@@ -507,7 +510,10 @@ fn a_struct_goes_in_as_a_message_and_comes_out_again() {
     let replies = MiniAgents::new().run(async { answer.trigger(&sent).await });
 
     assert_eq!(sent.class_name(), "CustomMessage");
-    assert_eq!(sent.get("custom_field").unwrap().as_str(), Some("Custom Value"));
+    assert_eq!(
+        sent.get("custom_field").unwrap().as_str(),
+        Some("Custom Value")
+    );
     assert_eq!(sent.to_typed::<CustomMessage>().unwrap(), question);
     let reply: CustomMessage = replies.unwrap()[0].to_typed().unwrap();
     assert_eq!(reply.custom_field, "Re: Custom Value");
@@ -522,7 +528,10 @@ fn message_models_differ_in_their_role() {
     let narrator = UserMessage::new("Once").with("role", "narrator").build();
 
     assert_eq!((user.text(), user.role()), ("Hello!", Some("user")));
-    assert_eq!((system.text(), system.role()), ("System message", Some("system")));
+    assert_eq!(
+        (system.text(), system.role()),
+        ("System message", Some("system"))
+    );
     assert_eq!(
         (assistant.text(), assistant.role()),
         ("Assistant message", Some("assistant"))
@@ -575,7 +584,13 @@ fn messages_are_persisted_as_they_resolve() {
 fn a_message_is_persisted_behind_those_inside_of_it() {
     let miniagents = MiniAgents::new();
     miniagents.on_persist_messages(|messages| async move {
-        note(messages.iter().map(Message::text).collect::<Vec<_>>().join(", "));
+        note(
+            messages
+                .iter()
+                .map(Message::text)
+                .collect::<Vec<_>>()
+                .join(", "),
+        );
         Ok(())
     });
 
@@ -659,7 +674,10 @@ fn what_is_appended_is_flattened() {
         sequence
             .appender()
             .fill(async {
-                sequence.appender().append(["msg1", "msg2"])?.append("msg3")?;
+                sequence
+                    .appender()
+                    .append(["msg1", "msg2"])?
+                    .append("msg3")?;
                 Ok(())
             })
             .await?;

@@ -29,7 +29,10 @@ fn hash_key_is_that_of_the_python_package() {
             r#""final_sender_alias": "user"}"#,
         )
     );
-    assert_eq!(frozen.hash_key().to_string(), "9252619b38f38f6270f4be511679bdf9eb58f263");
+    assert_eq!(
+        frozen.hash_key().to_string(),
+        "9252619b38f38f6270f4be511679bdf9eb58f263"
+    );
 }
 
 #[test]
@@ -41,7 +44,11 @@ fn typed_message_is_identified_by_its_fields_and_the_name_of_its_type() {
         sub_model: Option<Message>,
     }
     let sample = |some_req_field, some_opt_field, sub_model| {
-        let fields = SampleModel { some_req_field, some_opt_field, sub_model };
+        let fields = SampleModel {
+            some_req_field,
+            some_opt_field,
+            sub_model,
+        };
         Message::from_typed(&fields).unwrap()
     };
 
@@ -50,7 +57,10 @@ fn typed_message_is_identified_by_its_fields_and_the_name_of_its_type() {
     let outer = sample("test", 2, Some(inner.clone()));
 
     // The key that the Python tests expect of the same model.
-    assert_eq!(one.hash_key().to_string(), "2f9753c92f0452bacafaa606b6076d2bf266e095");
+    assert_eq!(
+        one.hash_key().to_string(),
+        "2f9753c92f0452bacafaa606b6076d2bf266e095"
+    );
     assert_eq!(
         inner.serialized(),
         concat!(
@@ -76,7 +86,10 @@ fn nested_messages_appear_by_their_hash_keys_at_any_depth() {
         .with("nested_nested2", [text("nested_text2")]);
     let message = TextMessage::new("юнікод")
         .with("extra_field", [Value::from(15), role_and_messages.into()])
-        .with("extra_node", Frozen::new().with("nested_nested", text("nested_text3")))
+        .with(
+            "extra_node",
+            Frozen::new().with("nested_nested", text("nested_text3")),
+        )
         .with("nested_message", text("nested_text"))
         .build()
         .unwrap();
@@ -94,18 +107,33 @@ fn nested_messages_appear_by_their_hash_keys_at_any_depth() {
             r#""nested_message__hash_key": "05549eba31f5f800e6f720331d99cb93c62cfaab"}"#,
         )
     );
-    assert_eq!(message.hash_key().to_string(), "10faf78b63df0eca9c7b49f5416f69872d866e43");
-    let inside: Vec<_> = message.sub_messages().map(|inside| inside.to_string()).collect();
+    assert_eq!(
+        message.hash_key().to_string(),
+        "10faf78b63df0eca9c7b49f5416f69872d866e43"
+    );
+    let inside: Vec<_> = message
+        .sub_messages()
+        .map(|inside| inside.to_string())
+        .collect();
     assert_eq!(
         inside,
-        ["nested_text", "nested_text2", "nested_text2", "nested_text3", "nested_text"]
+        [
+            "nested_text",
+            "nested_text2",
+            "nested_text2",
+            "nested_text3",
+            "nested_text"
+        ]
     );
 }
 
 #[test]
 fn nested_message_is_not_copied() {
     let inner = text("inner");
-    let outer = TextMessage::new("outer").with("inner", &inner).build().unwrap();
+    let outer = TextMessage::new("outer")
+        .with("inner", &inner)
+        .build()
+        .unwrap();
 
     let taken = Message::try_from(outer.get("inner").unwrap()).unwrap();
 
@@ -115,7 +143,9 @@ fn nested_message_is_not_copied() {
 #[test]
 fn hash_key_is_computed_once() {
     let message = text("computed under a short context");
-    let short = MiniAgents::new().run(async { Ok(message.hash_key()) }).unwrap();
+    let short = MiniAgents::new()
+        .run(async { Ok(message.hash_key()) })
+        .unwrap();
 
     // Had it been computed again, it would be long now.
     let longer = MiniAgents::new().with_longer_hash_keys(true);
@@ -127,11 +157,18 @@ fn hash_key_is_computed_once() {
 
 #[test]
 fn order_of_the_fields_does_not_matter_to_the_hash_key() {
-    let one = Frozen::new().with("some_field", "test").with("some_other_field", 2);
-    let other = Frozen::new().with("some_other_field", 2).with("some_field", "test");
+    let one = Frozen::new()
+        .with("some_field", "test")
+        .with("some_other_field", 2);
+    let other = Frozen::new()
+        .with("some_other_field", 2)
+        .with("some_field", "test");
 
     assert_eq!(one.hash_key(), other.hash_key());
-    assert_eq!(one.hash_key().to_string(), "13d73faf1c55cfa8f0417e536ac178aa55a3482e");
+    assert_eq!(
+        one.hash_key().to_string(),
+        "13d73faf1c55cfa8f0417e536ac178aa55a3482e"
+    );
     assert_ne!(one.full_json(), other.full_json()); // but it is kept
 }
 
@@ -142,8 +179,14 @@ fn changing_a_value_makes_another() {
 
     let after = before.clone().with("some_field", "another value");
 
-    assert_eq!(before.get("some_field").unwrap().as_str(), Some("some value"));
-    assert_eq!(after.get("some_field").unwrap().as_str(), Some("another value"));
+    assert_eq!(
+        before.get("some_field").unwrap().as_str(),
+        Some("some value")
+    );
+    assert_eq!(
+        after.get("some_field").unwrap().as_str(),
+        Some("another value")
+    );
     assert_eq!(before.hash_key(), key);
     assert_ne!(after.hash_key(), key);
 }
@@ -173,7 +216,11 @@ fn longer_hash_keys_are_used_inside_of_messages_too() {
         "{}",
         long.1
     );
-    assert!(short.1.ends_with(r#""inner__hash_key": "1644a6f30333d0e9656f8ddc419f88420d03a756"}"#));
+    assert!(
+        short
+            .1
+            .ends_with(r#""inner__hash_key": "1644a6f30333d0e9656f8ddc419f88420d03a756"}"#)
+    );
 }
 
 #[test]

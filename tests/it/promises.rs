@@ -219,7 +219,11 @@ fn panicking_resolver_gives_everybody_the_same_error() {
         let late = promise.await.unwrap_err();
 
         assert!(early.is_panic());
-        assert!(early.to_string().ends_with("panicked: no whole can be made"));
+        assert!(
+            early
+                .to_string()
+                .ends_with("panicked: no whole can be made")
+        );
         assert!(early.ptr_eq(&late));
         assert_eq!(pieces, [Ok(1), Ok(2), Ok(3), Ok(4), Ok(5)]);
         Ok(())

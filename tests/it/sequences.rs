@@ -255,7 +255,9 @@ mod errors_as_messages {
         let miniagents = MiniAgents::new().with_errors_as_messages(true);
 
         let direct = events_in(&miniagents, async { note_tokens(broken.trigger(())).await });
-        let nested = events_in(&miniagents, async { note_tokens(hands_on.trigger(())).await });
+        let nested = events_in(&miniagents, async {
+            note_tokens(hands_on.trigger(())).await
+        });
 
         assert_eq!(direct, AS_READ);
         assert_eq!(nested, AS_READ);
@@ -367,8 +369,20 @@ fn everything_that_can_be_sent_is_flattened() {
         let read = read(sequence.promise()).await;
 
         let expected = [
-            "a str", "a string", "a shared str", "known", "known", "of", "a sequence", "some",
-            "a tuple", "of", "arrays", "a result", "json", "nested",
+            "a str",
+            "a string",
+            "a shared str",
+            "known",
+            "known",
+            "of",
+            "a sequence",
+            "some",
+            "a tuple",
+            "of",
+            "arrays",
+            "a result",
+            "json",
+            "nested",
         ];
         assert_eq!(read, expected);
         Ok(())
@@ -398,7 +412,8 @@ mod streams_as_input {
                 for number in 1..=2 {
                     sleep(Duration::from_secs(1)).await;
                     note(format!("emitting {number}"));
-                    out.emit(messages![format!("{number}"), ["and", "more"]]).await;
+                    out.emit(messages![format!("{number}"), ["and", "more"]])
+                        .await;
                 }
                 Ok(())
             });
@@ -444,7 +459,10 @@ mod streams_as_input {
             appender.close();
             let read = read(sequence.promise()).await;
 
-            assert_eq!(read, ["streamed", "ERROR the stream ran dry", "sent behind it"]);
+            assert_eq!(
+                read,
+                ["streamed", "ERROR the stream ran dry", "sent behind it"]
+            );
             Ok(())
         });
     }
@@ -459,7 +477,9 @@ mod streams_as_input {
             let sequence = MessageSequence::options().with_start(start).make();
 
             let appender = sequence.appender().open()?;
-            appender.append(Messages::from_stream(stream))?.append("behind")?;
+            appender
+                .append(Messages::from_stream(stream))?
+                .append("behind")?;
             appender.close();
             let read = read(sequence.promise()).await;
 
