@@ -418,7 +418,7 @@ mod toy_dialog {
             let line = self.script.borrow_mut().next();
             let line = line.ok_or_else(|| Error::msg("the user has left"))?;
             note(format!("USER: {line}"));
-            ctx.reply(line);
+            ctx.reply(*line);
             Ok(())
         }
     }
