@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use super::mini_agent::MiniAgent;
-use crate::error::Result;
+use crate::error::{Error, Result, What};
 use crate::frozen::{Frozen, Value};
 use crate::message::Message;
 
@@ -25,7 +25,7 @@ pub(crate) fn call_node(
         ("messages".into(), list(messages)),
     ];
     let extra = [agent.interaction_metadata(), arguments];
-    Message::make(CALL_NODE, with_fields(fields, &extra))
+    Message::make(CALL_NODE, with_fields(agent, fields, &extra)?)
 }
 
 pub(crate) fn reply_node(
@@ -40,7 +40,7 @@ pub(crate) fn reply_node(
     ];
     Message::make(
         REPLY_NODE,
-        with_fields(fields, &[agent.interaction_metadata()]),
+        with_fields(agent, fields, &[agent.interaction_metadata()])?,
     )
 }
 
@@ -48,13 +48,23 @@ fn list(messages: &[Message]) -> Value {
     messages.iter().map(Value::from).collect()
 }
 
-fn with_fields(mut fields: Vec<(Rc<str>, Value)>, extra: &[&Frozen]) -> Vec<(Rc<str>, Value)> {
-    for object in extra {
-        fields.extend(
-            object
-                .fields()
-                .map(|(key, value)| (key.into(), value.clone())),
-        );
+/// The fields of a node and those of `extra`, none of which may stand in for another: a record would
+/// tell of a call that nobody made.
+fn with_fields(
+    agent: &MiniAgent,
+    mut fields: Vec<(Rc<str>, Value)>,
+    extra: &[&Frozen],
+) -> Result<Vec<(Rc<str>, Value)>> {
+    for (key, value) in extra.iter().flat_map(|object| object.fields()) {
+        if fields.iter().any(|(known, _)| **known == *key) {
+            let alias = agent.alias();
+            let text = format_args!(
+                "a call of agent `{alias}` is not recorded: its record has a field `{key}` already; \
+                 give the argument or the metadata another name"
+            );
+            return Err(Error::own(What::Value, text));
+        }
+        fields.push((key.into(), value.clone()));
     }
-    fields
+    Ok(fields)
 }

@@ -11,7 +11,7 @@ use miniagents::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::events::{events_of, logged_by, note};
+use crate::events::{events_in, events_of, logged_by, note};
 
 const NOT_OPEN: &str =
     "this appender is not open: call `open` before you append, or append inside of `fill`";
@@ -487,6 +487,39 @@ mod typed_values {
             "{text}"
         );
     }
+}
+
+#[test]
+fn argument_does_not_stand_in_for_a_field_of_the_record() {
+    async fn answer(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(format!("got {}", ctx.argument::<String>("messages")?));
+        Ok(())
+    }
+    let miniagents = MiniAgents::new();
+    miniagents.on_persist_messages(|messages| async move {
+        messages.iter().for_each(note);
+        Ok(())
+    });
+
+    let logged = logged_by(|| {
+        let events = events_in(&miniagents, async {
+            let options = CallOptions::new().with("messages", "an argument");
+            answer.trigger_with("a message", options).await?;
+            Ok(())
+        });
+
+        // The agent runs all the same; that there is no record is logged.
+        assert_eq!(events, ["got an argument", "a message"]);
+    });
+
+    assert_eq!(
+        logged,
+        [
+            "ERROR an error in a promise was never read: ValueError: a call of agent `ANSWER` is not \
+             recorded: its record has a field `messages` already; give the argument or the metadata \
+             another name"
+        ]
+    );
 }
 
 #[test]
