@@ -30,6 +30,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::iter;
 use std::rc::Rc;
 
 use serde::de::value::{
@@ -366,8 +367,21 @@ fn visit_fields<'v, V: Visitor<'v>>(
     let fields = object
         .fields()
         .map(|(key, value)| (key, FromValue::Value(value)));
-    let mut fields = MapDeserializer::new(class.into_iter().chain(fields));
-    let fitting = visitor.visit_map(&mut fields)?;
+    // The field that the visitor is at; empty when it has been through all of them.
+    let at = Cell::new("");
+    let behind = iter::from_fn(|| {
+        at.set("");
+        None
+    });
+    let fields = class.into_iter().chain(fields);
+    let fields = fields.inspect(|(key, _)| at.set(key)).chain(behind);
+    let mut fields = MapDeserializer::new(fields);
+    let fitting = visitor
+        .visit_map(&mut fields)
+        .map_err(|mismatch| match at.get() {
+            "" => mismatch,
+            key => de::Error::custom(format_args!("field `{key}`: {mismatch}")),
+        })?;
     fields.end()?;
     Ok(fitting)
 }

@@ -424,14 +424,10 @@ mod typed_values {
             refusal(&message(fields())),
             "`Message` does not fit `Question`: missing field `attempts`"
         );
-        let too_many = refusal(&message(fields().with("attempts", 300)));
-        assert!(
-            too_many.starts_with("`Message` does not fit `Question`: "),
-            "{too_many}"
-        );
-        assert!(
-            too_many.contains("integer `300`, expected u8"),
-            "{too_many}"
+        assert_eq!(
+            refusal(&message(fields().with("attempts", 300).with("more", true))),
+            "`Message` does not fit `Question`: field `attempts`: invalid value: integer `300`, \
+             expected u8"
         );
         let fitting = message(fields().with("attempts", 3).with("more", true));
         assert_eq!(fitting.to_typed::<Question>().unwrap().attempts, 3);
@@ -481,10 +477,10 @@ mod typed_values {
             missing.to_string(),
             "agent `WANTS_NUMBER` was not given the argument `number`"
         );
-        let text = unfit.to_string();
-        assert!(
-            text.starts_with("agent `WANTS_NUMBER` cannot use its argument `number`: "),
-            "{text}"
+        assert_eq!(
+            unfit.to_string(),
+            "agent `WANTS_NUMBER` cannot use its argument `number`: the value is no `u8`: invalid \
+             type: string \"seven\", expected u8"
         );
     }
 }
