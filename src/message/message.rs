@@ -38,6 +38,13 @@ use crate::promise::PromisingContext;
 ///     )
 /// );
 /// ```
+///
+/// What has been said stays said:
+///
+/// ```compile_fail
+/// let message = miniagents::TextMessage::new("said").build().unwrap();
+/// *message.get("content").unwrap() = "never said".into();
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     fields: Frozen,

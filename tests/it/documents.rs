@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future};
-use miniagents::dialog::{AgentLoop, Link};
+use miniagents::dialog::{AgentChain, AgentLoop, Link};
 use miniagents::executor::sleep;
 use miniagents::{
     Agent, AssistantMessage, Error, InteractionContext, Message, MessageSequence,
@@ -731,4 +731,79 @@ fn a_forked_agent_keeps_its_settings() {
     });
 
     assert_eq!(events, ["POLITE greets Ada", "GREET greets nobody"]);
+}
+
+mod chain {
+    use super::*;
+
+    async fn ask(ctx: InteractionContext) -> Result<()> {
+        note("ask starts");
+        let mut messages = ctx.messages().stream();
+        while let Some(message) = messages.try_next().await? {
+            ctx.reply(format!("{}?", message.await?));
+        }
+        note("ask ends");
+        Ok(())
+    }
+
+    async fn shout(ctx: InteractionContext) -> Result<()> {
+        note("shout starts");
+        let message = ctx.messages().as_single_text_promise().await?;
+        ctx.reply(message.text().to_uppercase());
+        note("shout ends");
+        Ok(())
+    }
+
+    fn events(chain: AgentChain) -> Vec<String> {
+        events_of(async { note_all(&chain.trigger(["a", "b"])).await })
+    }
+
+    #[test]
+    fn an_agent_starts_while_the_one_before_it_runs() {
+        let chain = AgentChain::new().then(ask).then(shout);
+
+        assert_eq!(
+            events(chain),
+            [
+                "ask starts",
+                "shout starts",
+                "ask ends",
+                "shout ends",
+                "A?\n\nB?"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_agent_behind_await_starts_when_the_one_before_it_has_ended() {
+        let chain = AgentChain::new().then(ask).then(Link::Await).then(shout);
+
+        assert_eq!(
+            events(chain),
+            [
+                "ask starts",
+                "ask ends",
+                "shout starts",
+                "shout ends",
+                "A?\n\nB?"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_agent_behind_clear_gets_nothing() {
+        let chain = AgentChain::new().then(ask).then(Link::Clear).then(shout);
+
+        assert_eq!(
+            events(chain),
+            ["ask starts", "shout starts", "shout ends", "ask ends", ""]
+        );
+    }
+
+    #[test]
+    fn a_missing_link_does_nothing() {
+        let chain = AgentChain::new().then_maybe(None::<Link>).then(ask);
+
+        assert_eq!(events(chain), ["ask starts", "ask ends", "a?", "b?"]);
+    }
 }
