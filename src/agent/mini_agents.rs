@@ -461,9 +461,10 @@ async fn persist(
     let to_persist: Rc<[Message]> = to_persist.into();
     let handlers = settings.persist_handlers.borrow().clone();
     if options.in_parallel {
-        let tasks = handlers
-            .iter()
-            .map(|handler| context.start_soon(handler(to_persist.clone())));
+        let tasks = handlers.into_iter().map(|handler| {
+            let to_persist = to_persist.clone();
+            context.start_soon(async move { handler(to_persist).await })
+        });
         gather(tasks.collect::<Vec<_>>()).await;
     } else {
         for handler in handlers {

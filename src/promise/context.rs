@@ -150,7 +150,7 @@ impl PromisingContext {
     }
 
     /// Calls `handler` with the value of every promise that resolves in this context, or in one
-    /// inside of it. What the handler returns is started soon, as a task of this context.
+    /// inside of it. The handler runs soon, all of it as a task of this context.
     ///
     /// A promise that fails is not told of.
     pub fn on_promise_resolved<F>(&self, handler: impl Fn(Resolved) -> F + 'static)
@@ -385,9 +385,8 @@ impl PromisingContext {
             let handlers = context.inner.handlers.borrow().clone();
             for handler in handlers {
                 let value = resolved.get_or_insert_with(|| Rc::new(value.clone()) as Rc<dyn Any>);
-                drop(context.start_soon(handler(Resolved {
-                    value: value.clone(),
-                })));
+                let value = value.clone();
+                drop(context.start_soon(async move { handler(Resolved { value }).await }));
             }
             next = context.parent().cloned();
         }

@@ -1,5 +1,6 @@
 //! Persistence: every message is handed over once, those inside of it first.
 
+use std::future::Ready;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
@@ -256,6 +257,38 @@ mod waiting_for_replies {
 
 mod failing_handlers {
     use super::*;
+
+    #[test]
+    fn one_that_panics_at_once_disturbs_nobody_either() {
+        async fn talk(ctx: InteractionContext) -> Result<()> {
+            ctx.reply("reply");
+            Ok(())
+        }
+        let miniagents = MiniAgents::new().with_error_level(LevelFilter::Off);
+        miniagents.on_promise_resolved(|_| -> Ready<Result<()>> { panic!("told too much") });
+        miniagents.on_persist_messages(|_| -> Ready<Result<()>> { panic!("the disk is full") });
+
+        let replies = miniagents.run_agent(talk, ());
+
+        assert_eq!(replies.unwrap()[0].text(), "reply");
+    }
+
+    #[test]
+    fn a_handler_runs_as_a_task_from_its_first_line() {
+        let miniagents = MiniAgents::new();
+        miniagents.on_promise_resolved(|_| {
+            note("told");
+            async { Ok(()) }
+        });
+
+        let events = events_in(&miniagents, async {
+            drop(Promise::ready("value"));
+            note("resolved");
+            Ok(())
+        });
+
+        assert_eq!(events, ["resolved", "told"]);
+    }
 
     /// A context whose first handler fails and whose second one notes.
     fn failing() -> MiniAgents {
