@@ -14,18 +14,19 @@
 //! given up, the items behind it come.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use futures_lite::{Stream, StreamExt};
+use futures_lite::{FutureExt, Stream, StreamExt};
 
 use super::context::PromisingContext;
 use super::piece_log::{Items, Source};
 use super::queue::Queue;
 use super::start::Start;
 use super::streamed_promise::StreamedPromise;
-use crate::error::Result;
+use crate::error::{Error, Result, What};
 use crate::executor::{Ticket, gather};
 
 type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -151,7 +152,7 @@ async fn merge<I: 'static, O: 'static>(
     while let Some(item) = items.next().await {
         flatten_item(item, &flatten, &output).await;
     }
-    drop(end);
+    end.say();
     Ok(())
 }
 
@@ -175,32 +176,47 @@ async fn go_over_unordered<I: 'static, O: 'static>(
         }));
     }
     gather(tasks).await;
-    drop(end);
+    end.say();
     Ok(())
 }
 
+/// Puts the parts of an item into the output; an error, or a panic, is the last of them.
 async fn flatten_item<I, O>(item: Result<I>, flatten: &Flatten<I, O>, output: &Output<O>) {
-    match item {
-        Ok(item) => {
-            if let Some(rest) = flatten(item, output) {
-                if let Err(error) = rest.await {
-                    output.put(Err(error));
-                }
-            }
+    let flattening = AssertUnwindSafe(async {
+        match flatten(item?, output) {
+            Some(rest) => rest.await,
+            None => Ok(()),
         }
-        Err(error) => output.put(Err(error)),
+    });
+    let flattened = flattening
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(Error::from_panic("a flattener", &*panic)));
+    if let Err(error) = flattened {
+        output.put(Err(error));
     }
 }
 
-/// Says that one of the two inputs has ended, also when its task is dropped or panics.
+/// Says that one of the two inputs has ended; if its task goes away before, with an error.
 struct End<'a, O> {
     output: &'a Output<O>,
+    /// Empty once it was said.
     part: Option<Part<O>>,
+}
+
+impl<O> End<'_, O> {
+    fn say(mut self) {
+        if let Some(part) = self.part.take() {
+            self.output.queue.put(part);
+        }
+    }
 }
 
 impl<O> Drop for End<'_, O> {
     fn drop(&mut self) {
         if let Some(part) = self.part.take() {
+            let text = "the task that flattens this sequence was dropped before its end";
+            self.output.put(Err(Error::own(What::Cancelled, text)));
             self.output.queue.put(part);
         }
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::{StreamExt, stream};
+use futures_lite::{StreamExt, future, stream};
 use miniagents::executor::sleep;
 use miniagents::{
     Agent, CallOptions, Error, FlatSequence, InteractionContext, Message, MessageClass,
@@ -84,6 +84,56 @@ fn flattener_that_fails_gives_up_the_rest_of_its_item_only() {
 
     let error = Err("two is too many".to_string());
     assert_eq!(ended.unwrap(), [Ok(1), Ok(-1), Ok(2), error, Ok(3), Ok(-3)]);
+}
+
+#[test]
+fn flattener_that_panics_is_an_error_of_its_item() {
+    let ended = PromisingContext::new().run(async {
+        let numbers = || stream::iter([1, 2, 3]).map(Ok);
+        let flattener = |number| match number {
+            2 => panic!("no two"),
+            number => stream::once(Ok(number)),
+        };
+        let ordered = FlatSequence::new(numbers(), flattener).into_promise();
+        let unordered = FlatSequence::new(stream::empty(), flattener);
+        let unordered = unordered.with_unordered(numbers()).into_promise();
+        let mut read = Vec::new();
+        for promise in [ordered, unordered] {
+            let pieces = promise.stream();
+            let pieces = pieces.map(|piece| piece.map_err(|error| error.to_string()));
+            read.push(pieces.collect::<Vec<_>>().await);
+        }
+        Ok(read)
+    });
+
+    let error = Err("a flattener panicked: no two".to_string());
+    let expected = [Ok(1), error, Ok(3)];
+    assert_eq!(ended.unwrap(), [expected.clone(), expected]);
+}
+
+#[test]
+fn sequence_whose_context_was_dropped_ends_with_an_error() {
+    for start in [Start::Soon, Start::OnDemand] {
+        let context = PromisingContext::new();
+        let kept = std::cell::RefCell::new(None);
+        let mut scope = Box::pin(context.scope(async {
+            let numbers = stream::once(Ok(1)).chain(stream::pending());
+            let flat = FlatSequence::new(numbers, |number| stream::once(Ok(number)));
+            let promise = flat.with_start(start).into_promise();
+            kept.replace(Some(promise.clone()));
+            promise.await
+        }));
+
+        let polled = future::block_on(future::poll_once(&mut scope));
+        drop(scope);
+        let promise = kept.take().expect("the program has run");
+        let read: Vec<_> = future::block_on(promise.stream().collect());
+
+        assert!(polled.is_none(), "it never ends");
+        assert_eq!(read.len(), 2, "{start:?}: {read:?}");
+        assert_eq!(read[0].as_ref().ok(), Some(&1));
+        assert!(read[1].as_ref().is_err_and(Error::is_cancelled));
+    }
 }
 
 #[test]
