@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::interaction_context::InteractionContext;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::reply_sequence;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, What};
+use crate::executor;
 use crate::frozen::{Frozen, Value};
 use crate::message::{
     IntoMessages, MessageSequence, MessageSequenceAppender, MessageSequencePromise,
@@ -34,6 +36,7 @@ use crate::promise::Start;
 pub struct CallOptions {
     pub(crate) start: Start,
     pub(crate) errors_as_messages: Option<bool>,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) arguments: Frozen,
     /// The first argument that was refused.
     pub(crate) refused: Option<Error>,
@@ -56,6 +59,15 @@ impl CallOptions {
     #[must_use]
     pub fn with_errors_as_messages(mut self, as_messages: bool) -> Self {
         self.errors_as_messages = Some(as_messages);
+        self
+    }
+
+    /// How long the call may take, on the clock of the executor. When the time is over and not all
+    /// replies are there, it is [cancelled](AgentCall::cancel), with an error that
+    /// [is a timeout](Error::is_timeout).
+    #[must_use]
+    pub fn with_timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
         self
     }
 
@@ -119,7 +131,7 @@ struct Parts {
 impl AgentCall {
     #[track_caller]
     pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
-        let miniagents = MiniAgents::current();
+        let (miniagents, timeout) = (MiniAgents::current(), options.timeout);
         let input = MessageSequence::options()
             .with_start(Start::OnDemand)
             .with_errors_as_messages(false)
@@ -128,6 +140,9 @@ impl AgentCall {
         let messages = input.appender().clone();
         let opened = messages.open();
         debug_assert!(opened.is_ok(), "a new appender can be opened");
+        if let Some(limit) = timeout {
+            cancel_in_time(limit, &replies);
+        }
         let call = AgentCall {
             parts: Rc::new(Parts {
                 agent,
@@ -136,7 +151,10 @@ impl AgentCall {
             }),
         };
         match InteractionContext::try_current() {
-            Ok(caller) => caller.child_calls().add(&call),
+            Ok(caller) => {
+                caller.child_calls().add(&call);
+                caller.causes().add(call.replies());
+            }
             Err(_) => miniagents.child_calls().add(&call),
         }
         call
@@ -222,10 +240,42 @@ impl AgentCall {
         self
     }
 
+    /// Finishes the call, stops the agent, and with it the calls that it made; see
+    /// [`MessageSequencePromise::cancel`]. False if there was nothing to stop.
+    pub fn cancel(&self) -> bool {
+        self.finish();
+        self.replies().cancel()
+    }
+
+    /// As [`cancel`](Self::cancel), but the reply that came last may be finished; see
+    /// [`MessageSequencePromise::cancel_after_message`]. False if there was nothing to stop.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn cancel_after_message(&self) -> bool {
+        self.finish();
+        self.replies().cancel_after_message()
+    }
+
     /// Whether no more messages can be sent. The agent may still reply.
     pub fn is_finished(&self) -> bool {
         !self.parts.messages.is_open()
     }
+}
+
+/// Cancels the replies if they are not all there in time. Nobody waits for the timer itself.
+fn cancel_in_time(limit: Duration, replies: &MessageSequencePromise) {
+    let replies = replies.downgrade();
+    let timer = executor::spawn(async move {
+        executor::sleep(limit).await;
+        if let Some(replies) = replies.upgrade().filter(|replies| !replies.is_done()) {
+            let text = format_args!("the call was not over within {limit:?}");
+            replies.cancel_because(Error::own(What::Timeout, text));
+        }
+    });
+    timer.detach();
 }
 
 impl fmt::Debug for AgentCall {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::call::ChildCalls;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
+use super::reply_sequence::Causes;
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify, TaskLocal, gather};
 use crate::frozen::Frozen;
@@ -36,6 +37,8 @@ struct Parts {
     /// What is waited for before the replies end.
     wait_for: RefCell<Vec<Rc<dyn Awaitable<Output = ()>>>>,
     child_calls: ChildCalls,
+    /// What is stopped when the agent is cancelled.
+    causes: Rc<Causes>,
     /// The first reply that was refused.
     refused: RefCell<Option<Error>>,
 }
@@ -65,6 +68,7 @@ impl InteractionContext {
         messages: MessageSequencePromise,
         arguments: Frozen,
         replies: MessageSequenceAppender,
+        causes: Rc<Causes>,
     ) -> Self {
         let parts = Parts {
             agent,
@@ -75,6 +79,7 @@ impl InteractionContext {
             parent: CURRENT.get(),
             wait_for: RefCell::default(),
             child_calls: ChildCalls::default(),
+            causes,
             refused: RefCell::new(None),
         };
         InteractionContext {
@@ -249,6 +254,10 @@ impl InteractionContext {
             next = context.parts.parent.as_ref();
         }
         trace
+    }
+
+    pub(crate) fn causes(&self) -> &Causes {
+        &self.parts.causes
     }
 
     pub(crate) fn child_calls(&self) -> &ChildCalls {

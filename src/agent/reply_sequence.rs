@@ -4,7 +4,7 @@
 //! task of its own. Whatever it replies is flattened into the sequence. When the agent has ended,
 //! the call is recorded as a node; when its replies have ended, they are recorded too.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
@@ -47,8 +47,10 @@ pub(crate) fn begin(
                 .own_arguments()
                 .map(|own| joined(&own, &options.arguments));
             let arguments = options.refused.map_or(arguments, Err);
-            let work = act(agent.clone(), input, arguments, replies);
+            let causes = for_stream.causes.clone();
+            let work = act(agent.clone(), input, arguments, replies, causes);
             let call = Promise::with_start(Start::Soon, work);
+            let _ = for_stream.causes.act.set(call.clone());
 
             let persist = agent
                 .await_reply_persistence()
@@ -83,6 +85,10 @@ pub(crate) fn begin(
     });
     let _ = places.appender.set(sequence.appender().clone());
     let _ = places.promise.set(sequence.promise().downgrade());
+    let causes = places.causes.clone();
+    sequence
+        .promise()
+        .on_cancel(move |error| causes.cancel(&error));
     sequence.promise().clone()
 }
 
@@ -91,6 +97,39 @@ pub(crate) fn begin(
 struct Places {
     appender: OnceCell<MessageSequenceAppender>,
     promise: OnceCell<WeakSequencePromise>,
+    causes: Rc<Causes>,
+}
+
+/// What a call set in motion: the agent, and the calls that it made.
+#[derive(Default)]
+pub(crate) struct Causes {
+    /// The agent that acts; empty until it starts.
+    act: OnceCell<Promise<Message>>,
+    calls: RefCell<Vec<WeakSequencePromise>>,
+}
+
+impl Causes {
+    /// Notes a call that the agent made.
+    pub(crate) fn add(&self, replies: &MessageSequencePromise) {
+        let mut calls = self.calls.borrow_mut();
+        if calls.len().is_power_of_two() {
+            calls.retain(WeakSequencePromise::is_alive); // those that are over need no stopping
+        }
+        calls.push(replies.downgrade());
+    }
+
+    /// Stops the agent, and then the calls that it made, in order; whether there was anything.
+    fn cancel(&self, error: &Error) -> bool {
+        let mut stopped = self
+            .act
+            .get()
+            .is_some_and(|act| act.cancel_because(error.clone()));
+        let calls = self.calls.take();
+        for replies in calls.iter().filter_map(WeakSequencePromise::upgrade) {
+            stopped |= replies.cancel_because(error.clone());
+        }
+        stopped
+    }
 }
 
 /// Lets the agent act, and records the call.
@@ -99,13 +138,15 @@ async fn act(
     input: MessageSequencePromise,
     arguments: Result<Frozen>,
     replies: MessageSequenceAppender,
+    causes: Rc<Causes>,
 ) -> Result<Message> {
     let mut recorded = Frozen::new();
     replies
         .fill(async {
             recorded = arguments?;
             let all = joined(agent.preset_arguments(), &recorded);
-            let ctx = InteractionContext::new(agent.clone(), input.clone(), all, replies.clone());
+            let (agent, input, replies) = (agent.clone(), input.clone(), replies.clone());
+            let ctx = InteractionContext::new(agent.clone(), input, all, replies, causes);
             ctx.activate();
             let body = AssertUnwindSafe(agent.act(ctx.clone()))
                 .catch_unwind()

@@ -222,6 +222,20 @@ impl MessagePromise {
         }
     }
 
+    /// Stops the message: the tokens that are there stay readable, then every reader, present and
+    /// future, gets an error that [is cancelled](Error::is_cancelled), and the end. Whoever appends
+    /// its tokens gets the error too.
+    ///
+    /// False if it is complete, or has failed, already. The agent that replied with it goes on; to
+    /// stop that, cancel its [sequence of replies](super::MessageSequencePromise::cancel).
+    pub fn cancel(&self) -> bool {
+        match &self.kind {
+            Kind::Known(_) => false,
+            Kind::Streamed(streamed) => streamed.promise.cancel(),
+            Kind::Safe(safe) => safe.original.cancel() | safe.promise.cancel(),
+        }
+    }
+
     /// Waits for the message, as awaiting a reference does.
     pub fn wait(&self) -> MessageWait {
         self.waiting(false)
@@ -572,7 +586,11 @@ impl MessagePromiseBuilder {
                  appends, or do so inside of `fill`",
             ));
         }
-        self.finish(appender.fields().clone(), appender.stream())
+        let promise = self.finish(appender.fields().clone(), appender.stream())?;
+        if let Some(promise) = promise.promise() {
+            promise.on_cancel(appender.canceller());
+        }
+        Ok(promise)
     }
 
     #[track_caller]

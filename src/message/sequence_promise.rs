@@ -18,7 +18,8 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify};
 use crate::promise::{
-    Flattened, Reader, Source, Start, StreamedPromise, Wait, WeakStreamedPromise,
+    Flattened, PromisingContext, Reader, Source, Start, StreamedPromise, Wait, WeakStreamedPromise,
+    cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -134,6 +135,75 @@ impl MessageSequencePromise {
         self.promise.is_done()
     }
 
+    /// Stops the work behind it: nothing more comes, and if these are the replies of an agent, the
+    /// agent is stopped, and with it the calls that it made.
+    ///
+    /// The agent stops before it runs again, or at its next suspension if it is the one that cancels.
+    /// The messages that are there stay readable; behind them every reader, present and future, gets
+    /// an error that [is cancelled](Error::is_cancelled), and the end. A message that was still being
+    /// written by what was stopped ends with an error too.
+    ///
+    /// False if there was nothing to stop.
+    ///
+    /// ```
+    /// use futures_lite::StreamExt;
+    /// use miniagents::executor::yield_now;
+    /// use miniagents::{Agent, InteractionContext, MiniAgents, Result};
+    ///
+    /// async fn chatterbox(ctx: InteractionContext) -> Result<()> {
+    ///     loop {
+    ///         ctx.reply("and another thing");
+    ///         yield_now().await;
+    ///     }
+    /// }
+    ///
+    /// MiniAgents::new().run(async {
+    ///     let replies = chatterbox.trigger(());
+    ///     let mut reader = replies.stream();
+    ///     assert_eq!(reader.next().await.unwrap()?.await?.text(), "and another thing");
+    ///     assert!(replies.cancel());
+    ///     assert!(replies.await.unwrap_err().is_cancelled());
+    ///     Result::Ok(())
+    /// }).unwrap();
+    /// ```
+    pub fn cancel(&self) -> bool {
+        self.promise.cancel()
+    }
+
+    /// As [`cancel`](Self::cancel), with the error that readers get.
+    pub fn cancel_because(&self, error: impl Into<Error>) -> bool {
+        self.promise.cancel_because(error)
+    }
+
+    /// As [`cancel`](Self::cancel), but the message that came last may be finished: no other message
+    /// comes, and what writes this one is stopped when it is complete.
+    ///
+    /// False if there was nothing to stop.
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn cancel_after_message(&self) -> bool {
+        let Some(last) = self.promise.last_piece() else {
+            return self.cancel();
+        };
+        let stopped = self.promise.end_because(&cancelled());
+        let sequence = self.clone();
+        let waiting = PromisingContext::current().start_soon(async move {
+            let _ = last.quietly().await;
+            sequence.cancel();
+            Ok(())
+        });
+        drop(waiting);
+        stopped
+    }
+
+    /// Has `action` done when it is cancelled, see [`StreamedPromise::on_cancel`].
+    pub(crate) fn on_cancel(&self, action: impl FnOnce(Error) -> bool + 'static) {
+        self.promise.on_cancel(action);
+    }
+
     /// Waits for all messages, as awaiting a reference does.
     pub fn wait(&self) -> Wait<Rc<[Message]>> {
         self.promise.wait()
@@ -166,6 +236,10 @@ pub(crate) struct WeakSequencePromise {
 }
 
 impl WeakSequencePromise {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.promise.is_alive()
+    }
+
     pub(crate) fn upgrade(&self) -> Option<MessageSequencePromise> {
         let promise = self.promise.upgrade()?;
         Some(MessageSequencePromise {

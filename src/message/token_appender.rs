@@ -112,6 +112,10 @@ impl MessageTokenAppender {
         self.tokens.cancel()
     }
 
+    pub(crate) fn canceller(&self) -> impl FnOnce(Error) -> bool + use<> {
+        self.tokens.canceller()
+    }
+
     /// Whether it was ever opened.
     pub fn was_open(&self) -> bool {
         self.tokens.was_open()

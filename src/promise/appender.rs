@@ -10,6 +10,7 @@ use futures_lite::Stream;
 
 use super::context::PromisingContext;
 use super::queue::Queue;
+use super::wait::cancelled;
 use crate::error::{Error, Result, What};
 use crate::executor::Ticket;
 
@@ -61,6 +62,15 @@ struct Pipe<P> {
     was_open: Cell<bool>,
     /// Why it was cancelled; empty if it was not.
     cancelled: RefCell<Option<Error>>,
+}
+
+impl<P> Pipe<P> {
+    fn cancel(&self, error: Error) -> bool {
+        self.cancelled.replace(Some(error.clone()));
+        self.queue.put(Err(error));
+        self.queue.close();
+        true
+    }
 }
 
 impl<P> StreamAppender<P> {
@@ -200,11 +210,14 @@ impl<P> StreamAppender<P> {
         if self.pipe().queue.is_closed() {
             return false;
         }
-        let error = Error::own(What::Cancelled, "this stream was cancelled");
-        self.pipe().cancelled.replace(Some(error.clone()));
-        self.pipe().queue.put(Err(error));
-        self.close();
+        self.pipe().cancel(cancelled());
         true
+    }
+
+    /// What cancels it without keeping it open.
+    pub(crate) fn canceller(&self) -> impl FnOnce(Error) -> bool + use<P> {
+        let pipe = self.pipe().clone();
+        move |error| !pipe.queue.is_closed() && pipe.cancel(error)
     }
 
     /// Whether it was ever opened.
@@ -234,7 +247,7 @@ impl<P> Drop for WritingEnd<P> {
     fn drop(&mut self) {
         if !self.pipe.queue.is_closed() {
             let text = "the appender was dropped before it was closed";
-            self.pipe.queue.put(Err(Error::own(What::Cancelled, text)));
+            self.pipe.queue.put(Err(Error::own(What::Abandoned, text)));
             self.pipe.queue.close();
         }
     }

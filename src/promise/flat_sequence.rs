@@ -10,9 +10,12 @@
 //! out of order ──▶ flatten, all at once ─┘
 //! ```
 //!
+//! When the flat sequence is cancelled, so are these tasks.
+//!
 //! An error, of the input or of the flattening, is a piece of the result; the rest of that item is
 //! given up, the items behind it come.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -21,13 +24,13 @@ use std::task::{Context, Poll};
 
 use futures_lite::{FutureExt, Stream, StreamExt};
 
-use super::context::PromisingContext;
+use super::context::{PromisingContext, Started};
 use super::piece_log::{Items, Source};
 use super::queue::Queue;
 use super::start::Start;
 use super::streamed_promise::StreamedPromise;
 use crate::error::{Error, Result, What};
-use crate::executor::{Ticket, gather};
+use crate::executor::{TaskRef, Ticket, gather};
 
 type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -38,6 +41,8 @@ pub(crate) type Flatten<I, O> = Rc<dyn Fn(I, &Output<O>) -> Option<LocalFuture<R
 /// Where the parts of flattened items go.
 pub(crate) struct Output<O> {
     queue: Rc<Queue<Part<O>>>,
+    /// The tasks that fill it, for when it is not wanted any more.
+    tasks: Rc<RefCell<Vec<TaskRef>>>,
 }
 
 enum Part<O> {
@@ -47,8 +52,26 @@ enum Part<O> {
 }
 
 impl<O> Output<O> {
+    fn new() -> Self {
+        Output {
+            queue: Rc::default(),
+            tasks: Rc::default(),
+        }
+    }
+
     pub(crate) fn put(&self, piece: Result<O>) {
         self.queue.put(Part::Piece(piece));
+    }
+
+    /// Starts a task that fills it.
+    fn start(
+        &self,
+        context: &PromisingContext,
+        work: impl Future<Output = Result<()>> + 'static,
+    ) -> Started<()> {
+        let task = context.start_soon(work);
+        self.tasks.borrow_mut().push(task.to_ref());
+        task
     }
 }
 
@@ -56,6 +79,7 @@ impl<O> Clone for Output<O> {
     fn clone(&self) -> Self {
         Output {
             queue: self.queue.clone(),
+            tasks: self.tasks.clone(),
         }
     }
 }
@@ -84,9 +108,7 @@ impl<I: 'static, O: 'static> Flattened<I, O> {
             inputs: Some((ordered, unordered)),
             flatten,
             context: PromisingContext::current(),
-            output: Output {
-                queue: Rc::default(),
-            },
+            output: Output::new(),
             ticket: None,
         }
     }
@@ -102,10 +124,8 @@ impl<I: 'static, O: 'static> Stream for Flattened<I, O> {
         if let Some((ordered, unordered)) = this.inputs.take() {
             let (context, output) = (this.context.clone(), this.output.clone());
             let flatten = this.flatten.clone();
-            let task = this
-                .context
-                .start_soon(merge(context, ordered, unordered, flatten, output));
-            drop(task);
+            let work = merge(context, ordered, unordered, flatten, output);
+            drop(this.output.start(&this.context, work));
         }
         while !(this.ordered_ended && this.unordered_ended) {
             match this.output.queue.poll_get(&mut this.ticket, cx) {
@@ -123,6 +143,10 @@ impl<I: 'static, O: 'static> Stream for Flattened<I, O> {
 impl<I, O> Drop for Flattened<I, O> {
     fn drop(&mut self) {
         self.output.queue.leave(self.ticket);
+        if !(self.ordered_ended && self.unordered_ended) {
+            let tasks = self.output.tasks.take();
+            tasks.iter().for_each(TaskRef::cancel);
+        }
     }
 }
 
@@ -140,13 +164,9 @@ async fn merge<I: 'static, O: 'static>(
     };
     if let Some(unordered) = unordered {
         let (flatten, output) = (flatten.clone(), output.clone());
-        let task = context.start_soon(go_over_unordered(
-            context.clone(),
-            unordered,
-            flatten,
-            output,
-        ));
-        drop(task);
+        let filled = output.clone();
+        let work = go_over_unordered(context.clone(), unordered, flatten, output);
+        drop(filled.start(&context, work));
     }
     let mut items = Items::of(ordered);
     while let Some(item) = items.next().await {
@@ -169,11 +189,12 @@ async fn go_over_unordered<I: 'static, O: 'static>(
     let mut tasks = Vec::new();
     let mut items = Items::of(unordered);
     while let Some(item) = items.next().await {
-        let (flatten, output) = (flatten.clone(), output.clone());
-        tasks.push(context.start_soon(async move {
-            flatten_item(item, &flatten, &output).await;
+        let (flatten, filled) = (flatten.clone(), output.clone());
+        let work = async move {
+            flatten_item(item, &flatten, &filled).await;
             Ok(())
-        }));
+        };
+        tasks.push(output.start(&context, work));
     }
     gather(tasks).await;
     end.say();
@@ -216,7 +237,7 @@ impl<O> Drop for End<'_, O> {
     fn drop(&mut self) {
         if let Some(part) = self.part.take() {
             let text = "the task that flattens this sequence was dropped before its end";
-            self.output.put(Err(Error::own(What::Cancelled, text)));
+            self.output.put(Err(Error::own(What::Abandoned, text)));
             self.output.queue.put(part);
         }
     }

@@ -28,3 +28,4 @@ pub use wait::Wait;
 pub(crate) use flat_sequence::{Flatten, Flattened, Output};
 pub(crate) use piece_log::{Items, Source};
 pub(crate) use streamed_promise::{Reader, WeakStreamedPromise};
+pub(crate) use wait::cancelled;

@@ -129,6 +129,15 @@ impl<P: Clone> PieceLog<P> {
         true
     }
 
+    /// The piece that came last, if that was no error.
+    pub(crate) fn last(&self) -> Option<P> {
+        let state = self.state.borrow();
+        state
+            .pieces
+            .last()
+            .and_then(|piece| piece.as_ref().ok().cloned())
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.state.borrow().ended
     }

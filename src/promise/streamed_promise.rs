@@ -59,11 +59,13 @@ struct Inner<P: Clone + 'static, W: Clone + 'static> {
     /// The task that runs the source; empty for a source on demand.
     feeding: Cell<Option<TaskRef>>,
     /// What else is done when it is cancelled.
-    on_cancel: Cell<Option<Box<dyn FnOnce(Error)>>>,
+    on_cancel: Cell<Option<OnCancel>>,
     context: PromisingContext,
 }
 
 type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+/// Stops what else there is to stop; whether there was anything.
+type OnCancel = Box<dyn FnOnce(Error) -> bool>;
 type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> LocalFuture<Result<W>>>;
 
 impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
@@ -195,9 +197,19 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     /// As [`cancel`](Self::cancel), with the error that readers get.
     pub fn cancel_because(&self, error: impl Into<Error>) -> bool {
-        let (error, inner) = (error.into(), &self.inner);
+        let error = error.into();
+        let mut stopped = self.end_because(&error);
+        if let Some(action) = self.inner.on_cancel.take() {
+            stopped |= action(error);
+        }
+        stopped
+    }
+
+    /// Ends the pieces and the whole with an error; what else goes on behind it is left alone.
+    pub(crate) fn end_because(&self, error: &Error) -> bool {
+        let inner = &self.inner;
         error.capture(inner.context.error_level());
-        let mut stopped = inner.log.cancel(&error);
+        let mut stopped = inner.log.cancel(error);
         if let Some(feeding) = inner.feeding.take() {
             feeding.cancel();
         }
@@ -209,16 +221,18 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             inner.context.settle(&inner.outcome, Err(error.clone()));
             stopped = true;
         }
-        if let Some(action) = inner.on_cancel.take() {
-            action(error);
-            stopped = true;
-        }
         stopped
     }
 
-    /// Has `action` done when it is cancelled, even after its end: for work that goes on then.
-    pub(crate) fn on_cancel(&self, action: impl FnOnce(Error) + 'static) {
+    /// Has `action` done when it is cancelled, even after its end: for work that goes on then. It
+    /// says whether it stopped anything.
+    pub(crate) fn on_cancel(&self, action: impl FnOnce(Error) -> bool + 'static) {
         self.inner.on_cancel.set(Some(Box::new(action)));
+    }
+
+    /// The piece that came last, if that was no error.
+    pub(crate) fn last_piece(&self) -> Option<P> {
+        self.inner.log.last()
     }
 
     /// A reader of its own, from the first piece.
@@ -392,6 +406,10 @@ pub(crate) struct WeakStreamedPromise<P: Clone + 'static, W: Clone + 'static> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> WeakStreamedPromise<P, W> {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.inner.strong_count() > 0
+    }
+
     pub(crate) fn upgrade(&self) -> Option<StreamedPromise<P, W>> {
         self.inner.upgrade().map(|inner| StreamedPromise { inner })
     }
