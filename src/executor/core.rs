@@ -26,6 +26,8 @@ pub(crate) struct Core {
     kept: RefCell<Vec<TaskId>>,
     /// Whether it is being polled just now.
     polling: Cell<bool>,
+    /// The runs whose own future has its turn and has to wait until they are polled.
+    pub(crate) due: Cell<usize>,
     /// How many runs have been started, which numbers them.
     pub(crate) runs: Cell<u64>,
 }
@@ -73,6 +75,7 @@ impl Core {
             lent: Cell::new(None),
             kept: RefCell::default(),
             polling: Cell::new(false),
+            due: Cell::new(0),
             runs: Cell::new(0),
         });
         CORES.with_borrow_mut(|cores| {
@@ -182,6 +185,13 @@ impl Core {
                 .and_then(|task| task.header().waker.get())
                 .is_some_and(LentWaker::is_kept)
         })
+    }
+
+    /// Makes whoever polls it poll again, unless that is going on just now.
+    pub(crate) fn ask_for_poll(&self) {
+        if !self.polling.get() {
+            self.inbox.wake_hosts();
+        }
     }
 
     /// Makes this the current executor of the thread until the guard is dropped.
@@ -360,9 +370,7 @@ pub(crate) fn schedule(task: Rc<dyn Runnable>) {
     }
     if let Some(core) = task.header().core.upgrade() {
         core.ready.push(task);
-        if !core.polling.get() {
-            core.inbox.wake_hosts();
-        }
+        core.ask_for_poll();
     }
 }
 

@@ -79,9 +79,10 @@ impl<L: AsRef<Lock>> Future for Locking<L> {
                     this.ticket = Some(state.line.push(Waiter::waiting_for("a lock", cx)));
                 }
                 Some(ticket) if state.called != Some(ticket) => {
-                    state
-                        .line
-                        .wait(&mut this.ticket, Waiter::waiting_for("a lock", cx));
+                    let waiter = Waiter::waiting_for("a lock", cx);
+                    let replaced = state.line.wait(&mut this.ticket, waiter);
+                    drop(state);
+                    drop(replaced);
                 }
                 _ => {
                     state.called = None;
@@ -103,15 +104,16 @@ impl<L: AsRef<Lock>> Drop for Locking<L> {
             return;
         };
         let lock = holder.as_ref();
-        let was_called = {
+        let (removed, was_called) = {
             let mut state = lock.state.borrow_mut();
-            state.line.remove(ticket);
+            let removed = state.line.remove(ticket);
             let was_called = state.called == Some(ticket);
             if was_called {
                 state.called = None;
             }
-            was_called
+            (removed, was_called)
         };
+        drop(removed);
         if was_called {
             lock.call_next();
         }

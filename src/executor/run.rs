@@ -28,6 +28,8 @@ pub struct Run<F: Future> {
     started: bool,
     /// Whether whoever polls sleeps until the next timer by itself.
     host_keeps_time: bool,
+    /// Whether the host does things on this thread that tasks wait for.
+    among_others: bool,
 }
 
 /// The place of a run's own future in the ready queue.
@@ -45,7 +47,11 @@ impl Runnable for Main {
     }
 
     fn turn(self: Rc<Self>, _: &mut Context<'_>) -> bool {
-        self.due.set(true);
+        if !self.due.replace(true) {
+            if let Some(core) = self.header.core.upgrade() {
+                core.due.set(core.due.get() + 1);
+            }
+        }
         let host = self.host.borrow().clone();
         if let Some(host) = host {
             host.wake();
@@ -72,7 +78,14 @@ impl<F: Future> Run<F> {
             future: Box::pin(future),
             started: false,
             host_keeps_time: false,
+            among_others: false,
         }
+    }
+
+    /// Never gives up waiting: the host may do anything at any time.
+    pub(crate) fn among_others(mut self) -> Self {
+        self.among_others = true;
+        self
     }
 
     /// Blocks the thread until the future is ready.
@@ -103,6 +116,9 @@ impl<F: Future> Run<F> {
     /// What to do when nothing is ready: none of our business any more, or go on.
     fn idle(&self, cx: &Context<'_>) -> Option<Poll<Result<F::Output>>> {
         let core = &self.core;
+        if core.due.get() > 0 {
+            return Some(Poll::Pending); // another run is woken and goes on from here
+        }
         if core.advance_clock() {
             return None;
         }
@@ -123,6 +139,7 @@ impl<F: Future> Run<F> {
     fn nobody_else_can_wake(&self) -> bool {
         let alone = self.host_keeps_time || self.core.clock.is_virtual();
         alone
+            && !self.among_others
             && self
                 .main
                 .header
@@ -130,6 +147,23 @@ impl<F: Future> Run<F> {
                 .get()
                 .is_none_or(|own| !own.is_kept())
             && !self.core.may_be_woken()
+            // Last: a thread wakes first and lets go of the waker then.
+            && self.core.inbox.is_empty()
+    }
+
+    /// Whether its turn came while another run was polled.
+    fn take_due(&self) -> bool {
+        let due = self.main.due.take();
+        if due {
+            self.core.due.set(self.core.due.get() - 1);
+        }
+        due
+    }
+
+    /// Leaves what is ready, and the timers, to the other runs.
+    fn end(&self) {
+        self.core.inbox.forget_host(self.number);
+        self.core.inbox.wake_hosts();
     }
 
     fn deadlock(&self) -> Error {
@@ -209,19 +243,25 @@ impl<F: Future> Future for Run<F> {
         if !std::mem::replace(&mut this.started, true) {
             core.admit(main.clone());
         }
-        if this.main.due.take() {
-            if let Poll::Ready(output) = this.poll_main() {
-                return Poll::Ready(Ok(output));
-            }
-        }
         let mut turns = 0;
         loop {
+            if this.take_due() {
+                if let Poll::Ready(output) = this.poll_main() {
+                    this.end();
+                    return Poll::Ready(Ok(output));
+                }
+            }
             core.collect_mail();
             core.fire_timers();
             let ready = core.ready.len();
             if ready == 0 {
                 match this.idle(cx) {
-                    Some(poll) => return poll,
+                    Some(poll) => {
+                        if poll.is_ready() {
+                            this.end();
+                        }
+                        return poll;
+                    }
                     None => continue,
                 }
             }
@@ -233,6 +273,7 @@ impl<F: Future> Future for Run<F> {
                 let Some(task) = core.ready.pop() else { break };
                 if Rc::ptr_eq(&task, &main) {
                     if let Poll::Ready(output) = this.poll_main() {
+                        this.end();
                         return Poll::Ready(Ok(output));
                     }
                 } else {
@@ -246,7 +287,8 @@ impl<F: Future> Future for Run<F> {
 
 impl<F: Future> Drop for Run<F> {
     fn drop(&mut self) {
-        self.core.inbox.forget_host(self.number);
+        self.take_due();
+        self.end();
         self.core.dismiss(&(self.main.clone() as Rc<dyn Runnable>));
     }
 }

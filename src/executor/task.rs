@@ -131,15 +131,16 @@ impl Header {
         if self.ended.get() {
             return Poll::Ready(());
         }
-        self.waiters
-            .borrow_mut()
-            .wait(ticket, Waiter::waiting_for("the end of a task", cx));
+        let waiter = Waiter::waiting_for("the end of a task", cx);
+        let replaced = self.waiters.borrow_mut().wait(ticket, waiter);
+        drop(replaced);
         Poll::Pending
     }
 
     fn forget(&self, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
-            self.waiters.borrow_mut().remove(ticket);
+            let removed = self.waiters.borrow_mut().remove(ticket);
+            drop(removed);
         }
     }
 }
@@ -154,6 +155,8 @@ struct Task<T> {
     /// Empty until the end, and again when the value was taken.
     outcome: RefCell<Option<Result<T>>>,
     cancelled: Cell<bool>,
+    /// Whether its turn came while it is polled: it blocks inside of itself and others run meanwhile.
+    missed: Cell<bool>,
 }
 
 impl<T> Task<T> {
@@ -162,13 +165,14 @@ impl<T> Task<T> {
     }
 }
 
-impl<T> Runnable for Task<T> {
+impl<T: 'static> Runnable for Task<T> {
     fn header(&self) -> &Header {
         &self.header
     }
 
     fn turn(self: Rc<Self>, cx: &mut Context<'_>) -> bool {
         let Some(mut future) = self.future.take() else {
+            self.missed.set(true);
             return false;
         };
         let polled = catch_unwind(AssertUnwindSafe(|| {
@@ -187,6 +191,9 @@ impl<T> Runnable for Task<T> {
             Ok((Poll::Ready(value), _)) => Ok(value),
             Ok((Poll::Pending, Some(future))) => {
                 self.future.replace(Some(future));
+                if self.missed.take() {
+                    core::schedule(self);
+                }
                 return false;
             }
             Ok((Poll::Pending, None)) => Err(Self::cancelled_error()),
@@ -201,12 +208,14 @@ impl<T> Runnable for Task<T> {
     }
 
     fn abandon(self: Rc<Self>) {
-        let future = self.future.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(future))).is_ok() {
-            self.outcome
-                .borrow_mut()
-                .get_or_insert_with(|| Err(Self::cancelled_error()));
-        }
+        let Some(future) = self.future.take() else {
+            return;
+        };
+        let error = match catch_unwind(AssertUnwindSafe(|| drop(future))) {
+            Ok(()) => Self::cancelled_error(),
+            Err(panic) => Error::from_panic("a task", &*panic),
+        };
+        self.outcome.replace(Some(Err(error)));
     }
 }
 
@@ -232,6 +241,7 @@ pub(crate) fn spawn_on<T: 'static>(
         future: RefCell::new(Some(Box::pin(future))),
         outcome: RefCell::new(None),
         cancelled: Cell::new(false),
+        missed: Cell::new(false),
     });
     core.admit(task.clone());
     JoinHandle { task, ticket: None }

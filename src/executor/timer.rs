@@ -173,22 +173,21 @@ impl Future for Sleep {
             State::New(duration) => {
                 let core = core::expect_current("`sleep`");
                 let time = core.clock.now().saturating_add(*duration);
-                let due = core
-                    .timers
-                    .borrow_mut()
-                    .arm(time, Waiter::waiting_for("a timer", cx));
+                let waiter = Waiter::waiting_for("a timer", cx);
+                let due = core.timers.borrow_mut().arm(time, waiter);
+                core.ask_for_poll(); // whoever sleeps until the next timer has to look again
                 self.0 = State::Armed(due, Rc::downgrade(&core));
             }
             State::Armed(due, core) => {
-                let core = core.upgrade();
-                let mut timers = core.as_ref().map(|core| core.timers.borrow_mut());
-                match timers.as_mut().and_then(|timers| timers.armed.get_mut(due)) {
-                    Some(waiter) => *waiter = Waiter::waiting_for("a timer", cx),
-                    None => {
-                        drop(timers);
-                        self.0 = State::Over;
-                        return Poll::Ready(());
-                    }
+                let waiter = Waiter::waiting_for("a timer", cx);
+                let replaced = core.upgrade().and_then(|core| {
+                    let mut timers = core.timers.borrow_mut();
+                    let armed = timers.armed.get_mut(due)?;
+                    Some(std::mem::replace(armed, waiter))
+                });
+                if replaced.is_none() {
+                    self.0 = State::Over;
+                    return Poll::Ready(());
                 }
             }
             State::Over => return Poll::Ready(()),

@@ -2,6 +2,8 @@
 //!
 //! - Waking takes the waiters out first and wakes them afterwards, so that no borrow spans a wake.
 //! - A waiter that is polled again keeps its place; one that goes away is taken out.
+//! - A waiter that is replaced or taken out is given back: it may be the last owner of a task, so it is
+//!   dropped when the borrow has ended.
 //! - The first waiter is kept inline: most things have one reader, and an empty list owns nothing.
 
 use std::collections::VecDeque;
@@ -35,14 +37,15 @@ impl WaitList {
     }
 
     /// Adds a waiter, or refreshes the one that holds `ticket` and has not been woken yet.
-    pub(crate) fn wait(&mut self, ticket: &mut Option<Ticket>, waiter: Waiter) {
+    #[must_use = "what was replaced is dropped when the borrow has ended"]
+    pub(crate) fn wait(&mut self, ticket: &mut Option<Ticket>, waiter: Waiter) -> Option<Waiter> {
         match ticket.and_then(|ticket| self.slot(ticket)) {
-            Some(slot) => {
-                if !slot.is_same(&waiter) {
-                    *slot = waiter;
-                }
+            Some(slot) if slot.is_same(&waiter) => Some(waiter),
+            Some(slot) => Some(std::mem::replace(slot, waiter)),
+            None => {
+                *ticket = Some(self.push(waiter));
+                None
             }
-            None => *ticket = Some(self.push(waiter)),
         }
     }
 
@@ -70,19 +73,14 @@ impl WaitList {
         self.first.is_none()
     }
 
-    /// Takes out the holder of `ticket`; false if it was woken already.
-    pub(crate) fn remove(&mut self, ticket: Ticket) -> bool {
+    /// Takes out the holder of `ticket`, unless it was woken already.
+    #[must_use = "what was taken out is dropped when the borrow has ended"]
+    pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {
         if self.first.as_ref().is_some_and(|(held, _)| *held == ticket) {
-            self.pop();
-            return true;
+            return self.pop();
         }
-        match self.others.iter().position(|(held, _)| *held == ticket) {
-            Some(place) => {
-                self.others.remove(place);
-                true
-            }
-            None => false,
-        }
+        let place = self.others.iter().position(|(held, _)| *held == ticket)?;
+        self.others.remove(place).map(|(_, waiter)| waiter)
     }
 
     /// Takes everybody out, to be woken when the borrow has ended.

@@ -42,9 +42,9 @@ impl<T> Outcome<T> {
         match self.value.get() {
             Some(value) => Poll::Ready(value.clone()),
             None => {
-                self.waiters
-                    .borrow_mut()
-                    .wait(ticket, Waiter::waiting_for("a promise", cx));
+                let waiter = Waiter::waiting_for("a promise", cx);
+                let replaced = self.waiters.borrow_mut().wait(ticket, waiter);
+                drop(replaced);
                 Poll::Pending
             }
         }
@@ -61,7 +61,8 @@ impl<T> Outcome<T> {
 
     pub(crate) fn leave(&self, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
-            self.waiters.borrow_mut().remove(ticket);
+            let removed = self.waiters.borrow_mut().remove(ticket);
+            drop(removed);
         }
     }
 }

@@ -70,28 +70,34 @@ impl<T> Queue<T> {
         let mut state = self.state.borrow_mut();
         let item = state.items.pop_front();
         if item.is_some() || state.closed {
-            if let Some(ticket) = ticket.take() {
-                state.getters.remove(ticket);
-            }
+            let ticket = ticket.take();
+            let removed = ticket.and_then(|ticket| state.getters.remove(ticket));
+            drop(state);
+            drop(removed);
             return Poll::Ready(item);
         }
-        state
+        let replaced = state
             .getters
             .wait(ticket, Waiter::waiting_for("what somebody appends", cx));
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 
     pub(crate) fn leave(&self, ticket: Option<Ticket>) {
         let Some(ticket) = ticket else { return };
-        let next = {
+        let (removed, next) = {
             let mut state = self.state.borrow_mut();
-            let was_woken = !state.getters.remove(ticket);
-            if was_woken && !state.items.is_empty() {
+            let removed = state.getters.remove(ticket);
+            let was_woken = removed.is_none();
+            let next = if was_woken && !state.items.is_empty() {
                 state.getters.pop()
             } else {
                 None
-            }
+            };
+            (removed, next)
         };
+        drop(removed);
         if let Some(next) = next {
             next.wake();
         }
