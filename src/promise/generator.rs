@@ -22,15 +22,16 @@
 //! }).unwrap();
 //! ```
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_lite::Stream;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::executor::Waiter;
 
 /// A stream of what `body` emits; the error that it ends with, if it does, is the last item.
 ///
@@ -38,10 +39,11 @@ use crate::error::Result;
 pub fn generate<T, F: Future<Output = Result<()>>>(
     body: impl FnOnce(Emitter<T>) -> F,
 ) -> Generator<T, F> {
-    let emitter = Emitter {
-        slot: Rc::new(Cell::new(None)),
-    };
-    let slot = emitter.slot.clone();
+    let slot = Rc::new(Slot {
+        item: Cell::new(None),
+        waiting: RefCell::default(),
+    });
+    let emitter = Emitter { slot: slot.clone() };
     Generator {
         body: Some(Box::pin(body(emitter))),
         slot,
@@ -50,7 +52,16 @@ pub fn generate<T, F: Future<Output = Result<()>>>(
 
 /// What the body of a [`generate`]d stream emits through.
 pub struct Emitter<T> {
-    slot: Rc<Cell<Option<Result<T>>>>,
+    slot: Rc<Slot<T>>,
+}
+
+/// Where an item is handed over.
+struct Slot<T> {
+    /// Empty unless an item was emitted and not taken yet.
+    item: Cell<Option<Result<T>>>,
+    /// Those who emit side by side, in combinators with wakers of their own: they go on when the next
+    /// item is asked for.
+    waiting: RefCell<Vec<Waker>>,
 }
 
 impl<T> Emitter<T> {
@@ -60,7 +71,7 @@ impl<T> Emitter<T> {
     }
 
     /// Emits an error and goes on.
-    pub fn emit_error(&self, error: impl Into<crate::Error>) -> Emit<'_, T> {
+    pub fn emit_error(&self, error: impl Into<Error>) -> Emit<'_, T> {
         self.emit_result(Err(error.into()))
     }
 
@@ -92,14 +103,21 @@ impl<T> Unpin for Emit<'_, T> {}
 impl<T> Future for Emit<'_, T> {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        match self.item.take() {
-            Some(item) => {
-                self.emitter.slot.set(Some(item));
-                Poll::Pending
-            }
-            None => Poll::Ready(()),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let slot = &self.emitter.slot;
+        let before = slot.item.take();
+        let is_free = before.is_none();
+        slot.item.set(before);
+        if is_free {
+            let Some(item) = self.item.take() else {
+                return Poll::Ready(());
+            };
+            self.emitter.slot.item.set(Some(item));
         }
+        if let Waiter::Waker(waker) = Waiter::from_context(cx) {
+            self.emitter.slot.waiting.borrow_mut().push(waker);
+        }
+        Poll::Pending
     }
 }
 
@@ -116,7 +134,7 @@ impl<T> fmt::Debug for Emit<'_, T> {
 pub struct Generator<T, F> {
     /// Empty after the end.
     body: Option<Pin<Box<F>>>,
-    slot: Rc<Cell<Option<Result<T>>>>,
+    slot: Rc<Slot<T>>,
 }
 
 impl<T, F> Unpin for Generator<T, F> {}
@@ -125,13 +143,19 @@ impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let slot = self.slot.clone();
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
+        for waker in slot.waiting.take() {
+            if !waker.will_wake(cx.waker()) {
+                waker.wake();
+            }
+        }
         let end = match body.as_mut().poll(cx) {
             Poll::Ready(end) => end,
             Poll::Pending => {
-                return match self.slot.take() {
+                return match slot.item.take() {
                     Some(item) => Poll::Ready(Some(item)),
                     None => Poll::Pending,
                 };
