@@ -3,9 +3,11 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
+use futures_lite::FutureExt;
 use log::LevelFilter;
 
 use super::outcome::Outcome;
@@ -263,10 +265,12 @@ impl PromisingContext {
         future: impl Future<Output = Result<T>> + 'static,
     ) -> Started<T> {
         let level = self.error_level();
-        let handle = self
-            .inner
-            .tasks
-            .spawn(async move { future.await.inspect_err(|error| error.capture(level)) });
+        let handle = self.inner.tasks.spawn(async move {
+            let result = AssertUnwindSafe(future).catch_unwind().await;
+            result
+                .unwrap_or_else(|panic| Err(Error::from_panic("a task", &*panic)))
+                .inspect_err(|error| error.capture(level))
+        });
         Started { handle }
     }
 
@@ -486,10 +490,11 @@ impl Activation {
     pub fn driver(&self) -> impl Future<Output = ()> + 'static + use<> {
         let run = {
             let finalized = self.finalized.clone();
-            self.executor.run(async move {
+            let end = async move {
                 let mut ticket = None;
                 let _ = futures_lite::future::poll_fn(|cx| finalized.poll(&mut ticket, cx)).await;
-            })
+            };
+            self.executor.run(end).among_others()
         };
         async move {
             let _ = run.await;
