@@ -54,7 +54,7 @@ impl Flattening {
             Item::Message(message) => self.output.put(Ok(message.promise())),
             Item::Promise(promise) => self.output.put(Ok(promise)),
             Item::Error(error) => return Err(error),
-            Item::List(items) => self.open.push(Open::List(items.into_iter())),
+            Item::List(items) => self.open.push(Open::List(items.into_items())),
             Item::Sequence(sequence) => self.open.push(Open::Sequence(sequence.reader())),
             Item::Stream(items) => self.open.push(Open::Stream(Items::of(items))),
         }

@@ -12,6 +12,7 @@ use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result, What};
 use crate::frozen::{Frozen, Value};
+use crate::promise::drop_flat;
 
 /// Zero or more messages, promises of messages, and errors, nested as they come: what is sent,
 /// replied or put into a sequence, and flattened there.
@@ -27,23 +28,41 @@ pub(crate) enum Item {
     Message(Message),
     Promise(MessagePromise),
     Sequence(MessageSequencePromise),
-    List(Vec<Item>),
+    List(List),
     Stream(Pin<Box<dyn Stream<Item = Result<Item>>>>),
     Error(Error),
+}
+
+/// Items in order; however deep they are nested, they are dropped without a deep stack.
+#[derive(Default)]
+pub(crate) struct List(Vec<Item>);
+
+impl List {
+    pub(crate) fn into_items(mut self) -> std::vec::IntoIter<Item> {
+        std::mem::take(&mut self.0).into_iter()
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            drop_flat(std::mem::take(&mut self.0));
+        }
+    }
 }
 
 impl Messages {
     /// No messages at all.
     pub fn none() -> Self {
         Messages {
-            item: Item::List(Vec::new()),
+            item: Item::List(List::default()),
         }
     }
 
     /// All of these, in order. [`messages!`](crate::messages) is a shorter way to write it.
     pub fn list(parts: impl IntoIterator<Item = Messages>) -> Self {
         Messages {
-            item: Item::List(parts.into_iter().map(|part| part.item).collect()),
+            item: Item::List(List(parts.into_iter().map(|part| part.item).collect())),
         }
     }
 
@@ -80,7 +99,7 @@ impl fmt::Debug for Messages {
                 Item::Sequence(sequence) => fmt::Debug::fmt(sequence, f),
                 Item::List(items) => {
                     f.write_str("[")?;
-                    for item in items {
+                    for item in &items.0 {
                         describe(item, f)?;
                         f.write_str(", ")?;
                     }

@@ -114,7 +114,7 @@ impl<T> Future for Emit<'_, T> {
             };
             self.emitter.slot.item.set(Some(item));
         }
-        if let Waiter::Waker(waker) = Waiter::from_context(cx) {
+        if let Waiter::Waker(waker) = Waiter::waiting_for("somebody to ask for more", cx) {
             self.emitter.slot.waiting.borrow_mut().push(waker);
         }
         Poll::Pending

@@ -2,6 +2,7 @@
 
 mod appender;
 mod context;
+mod flat_drop;
 mod flat_sequence;
 mod generator;
 mod outcome;
@@ -25,6 +26,7 @@ pub use start::Start;
 pub use streamed_promise::{Replay, StreamedPromise};
 pub use wait::Wait;
 
+pub(crate) use flat_drop::drop_flat;
 pub(crate) use flat_sequence::{Flatten, Flattened, Output};
 pub(crate) use piece_log::{Items, Source};
 pub(crate) use streamed_promise::{Reader, WeakStreamedPromise};

@@ -18,13 +18,16 @@
 //! An error is a piece, and the end comes after it. A source that panics gives that as its last
 //! piece.
 
-use std::cell::{Cell, RefCell};
+use std::any::Any;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
+use super::flat_drop::drop_flat;
 use crate::error::{Error, Result};
 use crate::executor::{Ticket, WaitList, Waiter};
 
@@ -32,16 +35,24 @@ use crate::executor::{Ticket, WaitList, Waiter};
 pub(crate) type Source<P> = Pin<Box<dyn Stream<Item = Result<P>>>>;
 
 /// Pieces as they come, kept for every reader.
-pub(crate) struct PieceLog<P> {
+pub(crate) struct PieceLog<P: 'static> {
     state: RefCell<State<P>>,
     /// A source on demand; empty for a source with a task of its own, while it is polled, and after
     /// the end.
     source: Cell<Option<Source<P>>>,
 }
 
+impl<P: 'static> Drop for PieceLog<P> {
+    fn drop(&mut self) {
+        if let Some(source) = self.source.take() {
+            drop_flat(source);
+        }
+    }
+}
+
 struct State<P> {
     /// Everything that was produced, first what was read by somebody.
-    pieces: Vec<Result<P>>,
+    pieces: Pieces<P>,
     /// How many of them somebody has read.
     taken: usize,
     /// Whether the source has ended.
@@ -58,7 +69,7 @@ struct State<P> {
     getter: Option<Waiter>,
 }
 
-impl<P: Clone> PieceLog<P> {
+impl<P: Clone + 'static> PieceLog<P> {
     /// A log that is filled with [`push`](Self::push) and [`end`](Self::end).
     pub(crate) fn fed() -> Self {
         Self::new(Vec::new(), None, false)
@@ -77,7 +88,7 @@ impl<P: Clone> PieceLog<P> {
     fn new(pieces: Vec<Result<P>>, source: Option<Source<P>>, ended: bool) -> Self {
         let state = State {
             taken: pieces.len(),
-            pieces,
+            pieces: pieces.into_iter().collect(),
             ended,
             end_taken: ended,
             occupied: false,
@@ -132,10 +143,10 @@ impl<P: Clone> PieceLog<P> {
     /// The piece that came last, if that was no error.
     pub(crate) fn last(&self) -> Option<P> {
         let state = self.state.borrow();
-        state
-            .pieces
-            .last()
-            .and_then(|piece| piece.as_ref().ok().cloned())
+        let index = state.pieces.len().checked_sub(1)?;
+        let piece = state.pieces.get(index);
+        drop(state);
+        piece.copy().ok()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -153,7 +164,8 @@ impl<P: Clone> PieceLog<P> {
             match place.at {
                 At::Pieces => {
                     if let Some(read) = state.read(place) {
-                        return Poll::Ready(read);
+                        drop(state);
+                        return Poll::Ready(read.map(Piece::copy));
                     }
                     if state.occupied || state.called.is_some() || !state.line.is_empty() {
                         place.at = At::Line(
@@ -168,10 +180,10 @@ impl<P: Clone> PieceLog<P> {
                 }
                 At::Line(ticket) => {
                     if state.called != Some(ticket) {
-                        state.line.wait(
-                            &mut Some(ticket),
-                            Waiter::waiting_for("the next piece of a stream", cx),
-                        );
+                        let waiter = Waiter::waiting_for("the next piece of a stream", cx);
+                        let replaced = state.line.wait(&mut Some(ticket), waiter);
+                        drop(state);
+                        drop(replaced);
                         return Poll::Pending;
                     }
                     state.called = None;
@@ -180,7 +192,7 @@ impl<P: Clone> PieceLog<P> {
                     if let Some(read) = state.read(place) {
                         drop(state);
                         self.pass_on(place);
-                        return Poll::Ready(read);
+                        return Poll::Ready(read.map(Piece::copy));
                     }
                 }
                 At::Gate => {}
@@ -198,11 +210,11 @@ impl<P: Clone> PieceLog<P> {
             piece
         });
         self.pass_on(place);
-        Poll::Ready(read)
+        Poll::Ready(read.map(Piece::copy))
     }
 
     /// Takes the next piece that nobody has read yet, and its index, as the one past the gate.
-    fn poll_produced(&self, cx: &mut Context<'_>) -> Poll<Option<(usize, Result<P>)>> {
+    fn poll_produced(&self, cx: &mut Context<'_>) -> Poll<Option<(usize, Piece<P>)>> {
         let mut source = self.source.take();
         if source.is_some() {
             let read = poll_source(&mut source, cx);
@@ -213,11 +225,16 @@ impl<P: Clone> PieceLog<P> {
                 self.source.set(source.take());
                 match read {
                     Poll::Ready(read) => {
-                        state.pieces.extend(read);
+                        if let Some(piece) = read {
+                            state.pieces.push(piece);
+                        }
                         state.ended = ended;
                     }
                     Poll::Pending => {
-                        state.getter = Some(Waiter::waiting_for("the next piece of a stream", cx));
+                        let waiter = Waiter::waiting_for("the next piece of a stream", cx);
+                        let replaced = state.getter.replace(waiter);
+                        drop(state);
+                        drop(replaced);
                         return Poll::Pending;
                     }
                 }
@@ -229,12 +246,15 @@ impl<P: Clone> PieceLog<P> {
         if state.taken < state.pieces.len() {
             let index = state.taken;
             state.taken += 1;
-            Poll::Ready(Some((index, state.pieces[index].clone())))
+            Poll::Ready(Some((index, state.pieces.get(index))))
         } else if state.ended {
             state.end_taken = true;
             Poll::Ready(None)
         } else {
-            state.getter = Some(Waiter::waiting_for("the next piece of a stream", cx));
+            let waiter = Waiter::waiting_for("the next piece of a stream", cx);
+            let replaced = state.getter.replace(waiter);
+            drop(state);
+            drop(replaced);
             Poll::Pending
         }
     }
@@ -242,12 +262,12 @@ impl<P: Clone> PieceLog<P> {
     /// Lets the next reader pass the gate.
     fn pass_on(&self, place: &mut Place) {
         place.at = At::Pieces;
-        let next = {
+        let (getter, next) = {
             let mut state = self.state.borrow_mut();
             state.occupied = false;
-            state.getter = None;
-            state.call_next()
+            (state.getter.take(), state.call_next())
         };
+        drop(getter);
         if let Some(next) = next {
             next.wake();
         }
@@ -259,16 +279,16 @@ impl<P: Clone> PieceLog<P> {
             At::Pieces => {}
             At::Gate => self.pass_on(place),
             At::Line(ticket) => {
-                let next = {
+                let (removed, next) = {
                     let mut state = self.state.borrow_mut();
                     if state.called == Some(ticket) {
                         state.called = None;
-                        state.call_next()
+                        (None, state.call_next())
                     } else {
-                        state.line.remove(ticket);
-                        None
+                        (state.line.remove(ticket), None)
                     }
                 };
+                drop(removed);
                 if let Some(next) = next {
                     next.wake();
                 }
@@ -279,10 +299,10 @@ impl<P: Clone> PieceLog<P> {
 
 impl<P: Clone> State<P> {
     /// What is there at `place` without waiting: a piece, or the end as `Some(None)`.
-    fn read(&self, place: &mut Place) -> Option<Option<Result<P>>> {
+    fn read(&self, place: &mut Place) -> Option<Option<Piece<P>>> {
         if place.index < self.taken {
             place.index += 1;
-            return Some(Some(self.pieces[place.index - 1].clone()));
+            return Some(Some(self.pieces.get(place.index - 1)));
         }
         self.end_taken.then_some(None)
     }
@@ -294,20 +314,97 @@ impl<P: Clone> State<P> {
     }
 }
 
+/// Pieces in chunks, each twice as long as the one before. A chunk can be held while more is added, so
+/// that a piece is cloned, which is the user's code, after the borrow of the log has ended.
+struct Pieces<P> {
+    chunks: Vec<Rc<Chunk<P>>>,
+    len: usize,
+}
+
+type Chunk<P> = [OnceCell<Result<P>>];
+
+/// A piece that is about to be cloned.
+struct Piece<P> {
+    chunk: Rc<Chunk<P>>,
+    at: usize,
+}
+
+impl<P> Pieces<P> {
+    /// The length of the first chunk.
+    const FIRST: usize = 4;
+
+    /// In which chunk a piece is, and where in it.
+    fn place(index: usize) -> (usize, usize) {
+        let chunk = (index / Self::FIRST + 1).ilog2();
+        (chunk as usize, index + Self::FIRST - (Self::FIRST << chunk))
+    }
+
+    fn push(&mut self, piece: Result<P>) {
+        let (chunk, at) = Self::place(self.len);
+        if at == 0 {
+            let length = Self::FIRST << chunk;
+            let fresh = std::iter::repeat_with(OnceCell::new).take(length);
+            self.chunks.push(fresh.collect());
+        }
+        let refused = self.chunks[chunk][at].set(piece);
+        debug_assert!(refused.is_ok(), "each place is filled once");
+        self.len += 1;
+    }
+
+    fn get(&self, index: usize) -> Piece<P> {
+        let (chunk, at) = Self::place(index);
+        let chunk = self.chunks[chunk].clone();
+        Piece { chunk, at }
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<P> FromIterator<Result<P>> for Pieces<P> {
+    fn from_iter<I: IntoIterator<Item = Result<P>>>(pieces: I) -> Self {
+        let mut all = Pieces {
+            chunks: Vec::new(),
+            len: 0,
+        };
+        pieces.into_iter().for_each(|piece| all.push(piece));
+        all
+    }
+}
+
+impl<P: Clone> Piece<P> {
+    fn copy(self) -> Result<P> {
+        self.chunk[self.at]
+            .get()
+            .expect("a piece is handed out after it was pushed")
+            .clone()
+    }
+}
+
 /// Polls a source that may panic, and drops it at its end; a panic is its last item.
 fn poll_source<P>(source: &mut Option<Source<P>>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
     let Some(stream) = source else {
         return Poll::Ready(None);
     };
     let read = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
-    let read = read.unwrap_or_else(|panic| {
-        *source = None;
+    let failed = |panic: Box<dyn Any + Send>| {
         Poll::Ready(Some(Err(Error::from_panic("a source of pieces", &*panic))))
-    });
-    if matches!(read, Poll::Ready(None)) {
-        *source = None;
+    };
+    match read {
+        Ok(read @ (Poll::Pending | Poll::Ready(Some(_)))) => read,
+        Ok(end) => drop_source(source).map_or(end, failed),
+        Err(panic) => {
+            drop_source(source);
+            failed(panic)
+        }
     }
-    read
+}
+
+/// Drops a source and gives the panic of its destructor.
+fn drop_source<P>(source: &mut Option<Source<P>>) -> Option<Box<dyn Any + Send>> {
+    let source = source.take();
+    catch_unwind(AssertUnwindSafe(|| drop(source))).err()
 }
 
 /// The items of a source; a panic is its last.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::context::PromisingContext;
+use super::flat_drop::drop_flat;
 use super::outcome::Outcome;
 use super::start::Start;
 use super::wait::{Promised, Wait, cancelled, start_resolving};
@@ -37,13 +38,21 @@ pub struct Promise<T: Clone + 'static> {
     inner: Rc<Inner<T>>,
 }
 
-struct Inner<T> {
+struct Inner<T: 'static> {
     outcome: Outcome<T>,
     /// The work that nobody has asked for yet; empty when it has begun.
     work: Cell<Option<Work<T>>>,
     /// The task that does the work; empty before it has begun.
     task: Cell<Option<TaskRef>>,
     context: PromisingContext,
+}
+
+impl<T: 'static> Drop for Inner<T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            drop_flat(work);
+        }
+    }
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;

@@ -10,6 +10,7 @@ use futures_lite::{Stream, StreamExt};
 use log::LevelFilter;
 
 use super::context::PromisingContext;
+use super::flat_drop::drop_flat;
 use super::outcome::Outcome;
 use super::piece_log::{Items, PieceLog, Place, Source};
 use super::start::Start;
@@ -63,6 +64,14 @@ struct Inner<P: Clone + 'static, W: Clone + 'static> {
     context: PromisingContext,
 }
 
+impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
+    fn drop(&mut self) {
+        if let Some(resolver) = self.resolver.take() {
+            drop_flat(resolver);
+        }
+    }
+}
+
 type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 /// Stops what else there is to stop; whether there was anything.
 type OnCancel = Box<dyn FnOnce(Error) -> bool>;
@@ -99,7 +108,9 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         let context = PromisingContext::current();
         if context.starts_soon(start.into()) {
             let promise = Self::make(context, PieceLog::fed(), None);
-            let resolving = start_resolving(promise.inner.clone(), resolver(promise.clone()));
+            let for_resolver = promise.clone();
+            let work = async move { resolver(for_resolver).await };
+            let resolving = start_resolving(promise.inner.clone(), work);
             promise.inner.resolving.set(Some(resolving));
             promise.feed(Box::pin(source));
             promise
@@ -340,9 +351,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
 
     fn start(self: Rc<Self>) {
         if let Some(resolver) = self.resolver.take() {
-            let work = resolver(StreamedPromise {
+            let promise = StreamedPromise {
                 inner: self.clone(),
-            });
+            };
+            let work = async move { resolver(promise).await };
             let resolving = start_resolving(self.clone(), work);
             self.resolving.set(Some(resolving));
         }
