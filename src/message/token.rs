@@ -42,11 +42,11 @@ impl Token {
     /// # Errors
     ///
     /// The fields are nested too deeply.
-    pub fn with_fields(content: &str, fields: &Frozen) -> crate::Result<Self> {
+    pub fn with_fields(content: &str, fields: &Frozen) -> crate::error::Result<Self> {
         Self::of_class(TEXT_TOKEN, content, fields)
     }
 
-    fn of_class(class: &str, content: &str, fields: &Frozen) -> crate::Result<Self> {
+    fn of_class(class: &str, content: &str, fields: &Frozen) -> crate::error::Result<Self> {
         let mut all = vec![("content".into(), Value::from(content))];
         all.extend(super::message::owned_fields(fields));
         Ok(Token {
@@ -59,7 +59,7 @@ impl Token {
     /// # Errors
     ///
     /// The fields are nested too deeply.
-    pub fn from_fields(fields: &Frozen) -> crate::Result<Self> {
+    pub fn from_fields(fields: &Frozen) -> crate::error::Result<Self> {
         let fields = super::message::owned_fields(fields);
         Ok(Token {
             kind: Kind::Fields(Frozen::object(TOKEN, fields, false)?),
@@ -175,6 +175,6 @@ mod tests {
 
     #[test]
     fn a_piece_stays_small() {
-        assert!(size_of::<crate::Result<Token>>() <= 24);
+        assert!(size_of::<crate::error::Result<Token>>() <= 24);
     }
 }
