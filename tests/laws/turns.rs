@@ -10,7 +10,7 @@ use futures_lite::future::{pending, poll_once};
 use miniagents::executor::{
     Executor, JoinHandle, TaskLocal, gather, now, sleep, spawn, timeout, yield_now,
 };
-use miniagents::{Error, Promise, PromisingContext, Result, StreamAppender, StreamedPromise};
+use miniagents::{Promise, PromisingContext, Result, StreamAppender, StreamedPromise};
 
 use crate::support::Events;
 
@@ -519,8 +519,8 @@ fn a_dropped_handle_lets_the_task_run_on() {
 fn a_panic_ends_its_task_and_no_other() {
     let events = trace(|events| async move {
         let other = spawn(worker(events.clone(), "other", 1));
-        let bad = spawn(async { panic!("on purpose") });
-        let error: Error = bad.await.map(|()| ()).unwrap_err();
+        let bad: JoinHandle<()> = spawn(async { panic!("on purpose") });
+        let error = bad.await.unwrap_err();
         assert!(error.is_panic());
         events.add(error);
         other.await.unwrap();
