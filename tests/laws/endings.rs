@@ -159,7 +159,7 @@ fn a_flattener_that_panics_is_an_error_in_its_place() {
         };
         let ordered = stream::iter([1, 2, 3]).map(Ok);
         let flat = FlatSequence::new(ordered, flatten).into_promise();
-        let panicked = "the flattening of an item panicked: two";
+        let panicked = "a flattener panicked: two";
         assert_eq!(read(flat.stream()).await, ["1", "1", panicked, "3", "3"]);
         assert!(flat.await.unwrap_err().is_panic());
 
@@ -248,7 +248,7 @@ fn a_cancelled_appender_is_an_error_and_the_end() {
         appender.open()?.append(1)?;
         assert!(appender.cancel());
         assert!(appender.append(2).unwrap_err().is_cancelled());
-        let error = check(&promise, &["1", "this stream was cancelled"]).await;
+        let error = check(&promise, &["1", "this was cancelled"]).await;
         assert!(error.is_cancelled());
         Ok(())
     });
@@ -297,7 +297,7 @@ fn when_the_executor_is_dropped_everybody_outside_gets_an_error_and_the_end() {
         assert_eq!(block_on(read(soon.stream())), ["1", dropped]);
         assert_eq!(block_on(read(flat_soon.stream())), ["1", dropped]);
         let pieces = block_on(read(flat_demanded.stream()));
-        let dropped = "the flattening of this sequence was dropped before its end";
+        let dropped = "the task that flattens this sequence was dropped before its end";
         assert_eq!(pieces, ["1", dropped]);
     }
     assert!(block_on(soon.wait()).unwrap_err().is_cancelled());
