@@ -1,7 +1,7 @@
 //! A call of an agent.
 
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::interaction_context::InteractionContext;
@@ -126,6 +126,8 @@ struct Parts {
     agent: MiniAgent,
     messages: MessageSequenceAppender,
     replies: MessageSequencePromise,
+    /// Where it is listed until it is finished.
+    listed: Weak<ChildCalls>,
 }
 
 impl AgentCall {
@@ -143,19 +145,23 @@ impl AgentCall {
         if let Some(limit) = timeout {
             cancel_in_time(limit, &replies);
         }
-        let call = AgentCall {
-            parts: Rc::new(Parts {
-                agent,
-                messages,
-                replies,
-            }),
+        let caller = InteractionContext::try_current().ok();
+        let listed = match &caller {
+            Some(caller) => caller.child_calls().clone(),
+            None => miniagents.child_calls().clone(),
         };
-        match InteractionContext::try_current() {
-            Ok(caller) => {
-                caller.child_calls().add(&call);
-                caller.causes().add(call.replies());
-            }
-            Err(_) => miniagents.child_calls().add(&call),
+        let parts = Parts {
+            agent,
+            messages,
+            replies,
+            listed: Rc::downgrade(&listed),
+        };
+        let call = AgentCall {
+            parts: Rc::new(parts),
+        };
+        listed.add(&call);
+        if let Some(caller) = caller {
+            caller.causes().add(call.replies());
         }
         call
     }
@@ -229,13 +235,8 @@ impl AgentCall {
     /// Says that no more messages will be sent. Finishing it again does nothing.
     pub fn finish(&self) -> &Self {
         self.parts.messages.close();
-        match InteractionContext::try_current() {
-            Ok(caller) => caller.child_calls().remove(self),
-            Err(_) => {
-                if let Ok(miniagents) = MiniAgents::try_current() {
-                    miniagents.child_calls().remove(self);
-                }
-            }
+        if let Some(listed) = self.parts.listed.upgrade() {
+            listed.remove(self);
         }
         self
     }

@@ -36,7 +36,7 @@ struct Parts {
     parent: Option<InteractionContext>,
     /// What is waited for before the replies end.
     wait_for: RefCell<Vec<Rc<dyn Awaitable<Output = ()>>>>,
-    child_calls: ChildCalls,
+    child_calls: Rc<ChildCalls>,
     /// What is stopped when the agent is cancelled.
     causes: Rc<Causes>,
     /// The first reply that was refused.
@@ -78,7 +78,7 @@ impl InteractionContext {
             miniagents: MiniAgents::current(),
             parent: CURRENT.get(),
             wait_for: RefCell::default(),
-            child_calls: ChildCalls::default(),
+            child_calls: Rc::default(),
             causes,
             refused: RefCell::new(None),
         };
@@ -260,7 +260,7 @@ impl InteractionContext {
         &self.parts.causes
     }
 
-    pub(crate) fn child_calls(&self) -> &ChildCalls {
+    pub(crate) fn child_calls(&self) -> &Rc<ChildCalls> {
         &self.parts.child_calls
     }
 

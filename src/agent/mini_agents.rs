@@ -55,7 +55,7 @@ struct Settings {
     await_reply_persistence: Cell<bool>,
     stream_llm_tokens: Cell<Option<bool>>,
     persist_handlers: RefCell<Vec<PersistHandler>>,
-    child_calls: ChildCalls,
+    child_calls: Rc<ChildCalls>,
 }
 
 type PersistHandler = Rc<dyn Fn(Rc<[Message]>) -> Pin<Box<dyn Future<Output = Result<()>>>>>;
@@ -205,7 +205,7 @@ impl MiniAgents {
         self.settings.await_reply_persistence.get()
     }
 
-    pub(crate) fn child_calls(&self) -> &ChildCalls {
+    pub(crate) fn child_calls(&self) -> &Rc<ChildCalls> {
         &self.settings.child_calls
     }
 

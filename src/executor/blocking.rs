@@ -68,7 +68,8 @@ fn pool() -> MutexGuard<'static, Pool> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn submit(job: Job) {
+/// Puts work in line; false if there is no thread to do it, and none to be had.
+fn submit(job: Job) -> bool {
     let mut pool = pool();
     pool.jobs.push_back(job);
     if pool.idle >= pool.jobs.len() {
@@ -79,14 +80,17 @@ fn submit(job: Job) {
             .name("miniagents-blocking".into())
             .spawn(work);
         if started.is_err() {
-            // The system has no thread to give. One of those that run will take the job; if none
-            // runs, it is dropped, and whoever waits for it is told so.
+            // The system has no thread to give. One of those that run will take the job, if any does.
             pool.threads -= 1;
             if pool.threads == 0 {
-                pool.jobs.clear();
+                let refused = pool.jobs.pop_back();
+                drop(pool);
+                drop(refused);
+                return false;
             }
         }
     }
+    true
 }
 
 /// What each thread does: take jobs, and leave when none came for a while.
@@ -113,16 +117,17 @@ fn work() {
 
 /// Wakes `waker` when that time has come, by a thread that sleeps until then.
 ///
-/// Asking again for the same waker replaces its time.
-pub(crate) fn wake_at(time: Instant, waker: &Waker) {
+/// Asking again under the same name replaces what was asked for before.
+pub(crate) fn wake_at(name: CallName, time: Instant, waker: &Waker) {
+    let call = Call {
+        name,
+        time,
+        waker: waker.clone(),
+    };
     let mut alarm = ALARM.lock().unwrap_or_else(PoisonError::into_inner);
-    match alarm
-        .calls
-        .iter_mut()
-        .find(|(_, known)| known.will_wake(waker))
-    {
-        Some((known, _)) => *known = time,
-        None => alarm.calls.push((time, waker.clone())),
+    match alarm.calls.iter_mut().find(|known| known.name == name) {
+        Some(known) => *known = call,
+        None => alarm.calls.push(call),
     }
     if alarm.runs {
         CALL_CAME.notify_one();
@@ -135,14 +140,31 @@ pub(crate) fn wake_at(time: Instant, waker: &Waker) {
             // Without a thread that sleeps, the host has to ask again and again until it is time.
             let calls = std::mem::take(&mut alarm.calls);
             drop(alarm);
-            calls.into_iter().for_each(|(_, waker)| waker.wake());
+            calls.into_iter().for_each(Call::ring);
         }
     }
 }
 
-/// Who wants to be woken when, and whether the thread runs that does it.
+/// Whose call it is: which executor, and which run of it.
+pub(crate) type CallName = (usize, u64);
+
+/// Somebody who wants to be woken.
+struct Call {
+    name: CallName,
+    time: Instant,
+    waker: Waker,
+}
+
+impl Call {
+    /// Wakes whoever it was; a waker that panics is its owner's affair.
+    fn ring(self) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.waker.wake()));
+    }
+}
+
+/// Who wants to be woken, and whether the thread runs that does it.
 struct Alarm {
-    calls: Vec<(Instant, Waker)>,
+    calls: Vec<Call>,
     runs: bool,
 }
 
@@ -158,15 +180,15 @@ fn ring() {
     loop {
         let now = Instant::now();
         let calls = std::mem::take(&mut alarm.calls);
-        let (due, later): (Vec<_>, Vec<_>) = calls.into_iter().partition(|(time, _)| *time <= now);
+        let (due, later): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| call.time <= now);
         alarm.calls = later;
         if !due.is_empty() {
             drop(alarm);
-            due.into_iter().for_each(|(_, waker)| waker.wake());
+            due.into_iter().for_each(Call::ring);
             alarm = ALARM.lock().unwrap_or_else(PoisonError::into_inner);
             continue;
         }
-        let next = alarm.calls.iter().map(|(time, _)| *time).min();
+        let next = alarm.calls.iter().map(|call| call.time).min();
         let wait = next.map_or(IDLE, |next| next.saturating_duration_since(now));
         let (woken, waited) = CALL_CAME
             .wait_timeout(alarm, wait)
@@ -205,13 +227,18 @@ pub fn unblock_stream<T: Send + 'static>(
 ) -> BlockingStream<T> {
     let (sender, receiver) = async_channel::bounded(capacity.max(1));
     let sender = ItemSender { sender };
-    submit(Box::new(move || {
+    let for_refusal = sender.clone();
+    let taken = submit(Box::new(move || {
         let for_panic = sender.clone();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || work(sender))) {
             let error = Error::from_panic("blocking work", &*panic);
             let _ = for_panic.sender.send_blocking(Err(error));
         }
     }));
+    if !taken {
+        let error = Error::msg("there was no thread to run blocking work on");
+        let _ = for_refusal.sender.try_send(Err(error));
+    }
     BlockingStream {
         items: Box::pin(receiver),
     }
@@ -299,7 +326,7 @@ impl<T> Future for Unblock<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.items).poll_next(cx).map(|item| {
-            item.unwrap_or_else(|| Err(Error::msg("there was no thread to run blocking work on")))
+            item.unwrap_or_else(|| Err(Error::msg("the blocking work ended without a result")))
         })
     }
 }

@@ -207,6 +207,7 @@ impl Core {
 /// Ends every task that is left: their futures are dropped, whoever waits for them is told.
 impl Drop for Core {
     fn drop(&mut self) {
+        self.inbox.close();
         let tasks = self.tasks();
         for task in tasks {
             task.clone().abandon();
@@ -230,6 +231,9 @@ impl Drop for Entered {
     }
 }
 
+/// Tells what the current task belongs to, if it belongs to anything.
+type Describer = fn() -> Option<String>;
+
 /// What is current on a thread.
 struct Current {
     /// The executor that polls; empty while none does.
@@ -243,7 +247,7 @@ struct Current {
     /// The values of the task, or of the thread outside of tasks.
     locals: RefCell<Locals>,
     /// Tells what the current task belongs to; empty if nobody knows.
-    describer: Cell<Option<fn() -> Option<String>>>,
+    describer: Cell<Option<Describer>>,
 }
 
 thread_local! {
@@ -319,7 +323,7 @@ pub(crate) fn note_wait(what: &'static str) {
 }
 
 /// Has `describe` asked what a task belongs to, with the values of that task current.
-pub(crate) fn set_describer(describe: fn() -> Option<String>) {
+pub(crate) fn set_describer(describe: Describer) {
     CURRENT.with(|current| current.describer.set(Some(describe)));
 }
 

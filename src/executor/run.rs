@@ -125,7 +125,11 @@ impl<F: Future> Run<F> {
         let earliest = core.timers.borrow().earliest();
         match earliest.and_then(|time| core.clock.instant(time)) {
             Some(_) if self.host_keeps_time => {}
-            Some(instant) => wake_at(instant, cx.waker()),
+            Some(instant) => wake_at(
+                (Arc::as_ptr(&core.inbox).addr(), self.number),
+                instant,
+                cx.waker(),
+            ),
             None if self.nobody_else_can_wake() => {
                 return Some(Poll::Ready(Err(self.deadlock())));
             }

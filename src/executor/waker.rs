@@ -32,6 +32,8 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct Mail {
     woken: Vec<TaskId>,
+    /// Whether the executor is gone.
+    closed: bool,
     /// The wakers of those who poll the executor, by the number of their run.
     hosts: Vec<(u64, Waker)>,
 }
@@ -81,8 +83,25 @@ impl Inbox {
         hosts.into_iter().for_each(Waker::wake);
     }
 
+    /// Takes no more mail: the executor is gone.
+    pub(crate) fn close(&self) {
+        let mut mail = self.mail();
+        mail.closed = true;
+        let (woken, hosts) = (
+            std::mem::take(&mut mail.woken),
+            std::mem::take(&mut mail.hosts),
+        );
+        drop(mail);
+        drop((woken, hosts));
+    }
+
     fn post(&self, task: TaskId) {
-        self.mail().woken.push(task);
+        let mut mail = self.mail();
+        if mail.closed || mail.woken.last() == Some(&task) {
+            return; // nobody reads it any more, or it was the last to be woken already
+        }
+        mail.woken.push(task);
+        drop(mail);
         self.wake_hosts();
     }
 

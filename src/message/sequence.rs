@@ -139,7 +139,7 @@ impl MessageSequenceAppender {
         };
         MessageSequenceAppender {
             ordered: appender(),
-            unordered: appender(),
+            unordered: appender().quiet_when_dropped(),
         }
     }
 

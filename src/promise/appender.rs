@@ -54,6 +54,8 @@ pub struct StreamAppender<P> {
 /// Closes the pipe when the last handle goes.
 struct WritingEnd<P> {
     pipe: Rc<Pipe<P>>,
+    /// Whether going without having been closed is no error.
+    may_go: Cell<bool>,
 }
 
 /// What both ends share.
@@ -89,6 +91,7 @@ impl<P> StreamAppender<P> {
         StreamAppender {
             end: Rc::new(WritingEnd {
                 pipe: Rc::new(pipe),
+                may_go: Cell::new(false),
             }),
             capture: context.is_ok_and(|context| context.appenders_capture_errors()),
         }
@@ -98,6 +101,12 @@ impl<P> StreamAppender<P> {
     #[must_use]
     pub fn with_capture_errors(mut self, capture: bool) -> Self {
         self.capture = capture;
+        self
+    }
+
+    /// Closes without an error when the last handle is dropped: another appender has one.
+    pub(crate) fn quiet_when_dropped(self) -> Self {
+        self.end.may_go.set(true);
         self
     }
 
@@ -245,11 +254,14 @@ impl<P> StreamAppender<P> {
 
 impl<P> Drop for WritingEnd<P> {
     fn drop(&mut self) {
-        if !self.pipe.queue.is_closed() {
+        if self.pipe.queue.is_closed() {
+            return;
+        }
+        if !self.may_go.get() {
             let text = "the appender was dropped before it was closed";
             self.pipe.queue.put(Err(Error::own(What::Abandoned, text)));
-            self.pipe.queue.close();
         }
+        self.pipe.queue.close();
     }
 }
 

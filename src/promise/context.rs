@@ -338,7 +338,7 @@ impl PromisingContext {
     ///     // … the program …
     ///     let promise = Promise::new(async { Ok("done") });
     ///     assert_eq!(promise.await.unwrap(), "done");
-    ///     active.finalize().await;
+    ///     active.finalize().await.unwrap();
     /// }));
     /// ```
     pub fn activate(&self) -> Activation {
@@ -508,15 +508,23 @@ impl Activation {
 
     /// Waits for everything that was started in the context, and makes the one before it the current
     /// one again.
-    pub async fn finalize(mut self) {
+    ///
+    /// Contexts that are active on one thread are finalized in the reverse order of activating them.
+    ///
+    /// # Errors
+    ///
+    /// What was started can never end ([`Error::is_deadlock`]).
+    pub async fn finalize(mut self) -> Result<()> {
         let flush = self.context.leave();
-        if executor::is_polling() {
+        let left = if executor::is_polling() {
             flush.await;
+            Ok(())
         } else {
-            let _ = self.executor.run(flush).await;
-        }
+            self.executor.run(flush).await
+        };
         self.finalized.set(Ok(()));
         self.restore();
+        left
     }
 
     fn restore(&mut self) {

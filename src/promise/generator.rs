@@ -46,6 +46,7 @@ pub fn generate<T, F: Future<Output = Result<()>>>(
     let emitter = Emitter { slot: slot.clone() };
     Generator {
         body: Some(Box::pin(body(emitter))),
+        end: None,
         slot,
     }
 }
@@ -134,6 +135,8 @@ impl<T> fmt::Debug for Emit<'_, T> {
 pub struct Generator<T, F> {
     /// Empty after the end.
     body: Option<Pin<Box<F>>>,
+    /// What it ended with, when an item was still to be taken before.
+    end: Option<Result<T>>,
     slot: Rc<Slot<T>>,
 }
 
@@ -145,7 +148,7 @@ impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         let slot = self.slot.clone();
         let Some(body) = &mut self.body else {
-            return Poll::Ready(None);
+            return Poll::Ready(self.end.take());
         };
         for waker in slot.waiting.take() {
             if !waker.will_wake(cx.waker()) {
@@ -162,7 +165,14 @@ impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
             }
         };
         self.body = None;
-        Poll::Ready(end.err().map(Err))
+        let end = end.err().map(Err);
+        match slot.item.take() {
+            Some(item) => {
+                self.end = end;
+                Poll::Ready(Some(item))
+            }
+            None => Poll::Ready(end),
+        }
     }
 }
 

@@ -658,7 +658,7 @@ mod three_ways_to_use_the_context {
             let active = MiniAgents::new().activate();
             host.spawn(active.driver()).detach();
             program().await.unwrap();
-            active.finalize().await;
+            active.finalize().await.unwrap();
         }));
         note("left the context");
 

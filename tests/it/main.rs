@@ -2,6 +2,7 @@
 
 mod agents;
 mod bad_input;
+mod cancellation;
 mod documents;
 mod events;
 mod frozen_messages;

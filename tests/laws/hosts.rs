@@ -180,7 +180,7 @@ fn an_activated_context_is_run_by_its_driver() {
             let driver = host.spawn(active.driver());
             let handle = active.executor().spawn(program(events));
             handle.await.unwrap().unwrap();
-            active.finalize().await;
+            active.finalize().await.unwrap();
             driver.await; // it ends
             assert!(PromisingContext::try_current().is_err());
         }));
@@ -215,7 +215,7 @@ fn tasks_of_the_host_use_what_an_activated_context_makes() {
                 Ok(2)
             });
             assert_eq!(promise.await.unwrap(), 2);
-            active.finalize().await;
+            active.finalize().await.unwrap();
             driver.await;
         }));
     }

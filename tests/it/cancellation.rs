@@ -1,0 +1,526 @@
+//! Cancelling is said out loud, and three acts are kept apart: a reader goes away; the work is
+//! stopped; what was said stays readable.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::StreamExt;
+use miniagents::executor::{Executor, sleep, yield_now};
+use miniagents::{
+    Agent, CallOptions, Error, InteractionContext, Message, MessageClass, MessagePromise,
+    MessageSequence, MessageTokenAppender, MiniAgent, MiniAgents, Promise, Result, Start,
+    StreamAppender, StreamedPromise, Token, generate, messages,
+};
+
+use super::events::{STARTS, events_of, note};
+
+/// Notes when what it is in goes away.
+struct Gone(&'static str);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        note(format!("{} is gone", self.0));
+    }
+}
+
+/// Everything that a reader gets, errors as their texts.
+async fn read<T: ToString>(mut stream: impl StreamExt<Item = Result<T>> + Unpin) -> Vec<String> {
+    let mut read = Vec::new();
+    while let Some(piece) = stream.next().await {
+        read.push(piece.map_or_else(|error| format!("!{error}"), |piece| piece.to_string()));
+    }
+    read
+}
+
+fn counting() -> impl futures_lite::Stream<Item = Result<u32>> {
+    generate(|out| async move {
+        let _gone = Gone("the source");
+        for number in 1.. {
+            out.emit(number).await;
+            yield_now().await;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_promise_that_is_cancelled_stops_its_work_and_tells_everybody_who_waits() {
+    for start in STARTS {
+        let events = events_of(async move {
+            let promise = Promise::<()>::with_start(start, async {
+                let _gone = Gone("the work");
+                note("the work began");
+                sleep(Duration::from_secs(1)).await;
+                note("the work went on");
+                Ok(())
+            });
+            let early = promise.clone();
+            let early = MiniAgents::current().start_soon(async move { early.await });
+            yield_now().await;
+            yield_now().await;
+
+            assert!(promise.cancel());
+
+            assert!(
+                !promise.cancel(),
+                "the second time there is nothing to stop"
+            );
+            assert!((&promise).await.unwrap_err().is_cancelled());
+            let error = early.await.unwrap_err();
+            assert!(
+                error.ptr_eq(&promise.await.unwrap_err()),
+                "early and late get the same"
+            );
+            sleep(Duration::from_secs(5)).await;
+            Ok(())
+        });
+
+        assert_eq!(events, ["the work began", "the work is gone"], "{start:?}");
+    }
+}
+
+#[test]
+fn work_that_has_not_begun_never_does() {
+    let events = events_of(async {
+        let soon = Promise::<()>::with_start(Start::Soon, async {
+            note("began");
+            Ok(())
+        });
+
+        assert!(soon.cancel());
+
+        sleep(Duration::from_secs(1)).await;
+        assert!(soon.await.unwrap_err().is_cancelled());
+        Ok(())
+    });
+
+    assert_eq!(events, Vec::<String>::new());
+}
+
+#[test]
+fn a_promise_that_has_resolved_stays_as_it_is() {
+    let value = MiniAgents::new().run(async {
+        let promise = Promise::new(async { Ok("there") });
+        (&promise).await?;
+        assert!(!promise.cancel());
+        promise.await
+    });
+
+    assert_eq!(value.unwrap(), "there");
+}
+
+#[test]
+fn the_pieces_that_are_there_stay_readable_then_comes_the_error_and_the_end() {
+    for start in STARTS {
+        let events = events_of(async move {
+            let promise =
+                StreamedPromise::<u32, ()>::with_start(start, counting(), |promise| async move {
+                    promise.stream().try_for_each(|_| Ok::<_, Error>(())).await
+                });
+            let mut early = promise.stream();
+            assert_eq!(early.next().await.unwrap()?, 1);
+            assert_eq!(early.next().await.unwrap()?, 2);
+
+            assert!(promise.cancel());
+
+            let late = read(promise.stream()).await;
+            let rest = read(early).await;
+            assert_eq!(late[..2], ["1", "2"]);
+            assert_eq!(late.last().unwrap(), "!this was cancelled");
+            assert!(late.ends_with(&rest), "{late:?} and then {rest:?}");
+            assert_eq!(read(promise.stream()).await, late, "and again");
+            assert!(promise.await.unwrap_err().is_cancelled());
+            Ok(())
+        });
+
+        assert_eq!(events, ["the source is gone"], "{start:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_by_the_cancelling() {
+    for start in STARTS {
+        events_of(async move {
+            let never = futures_lite::stream::pending::<Result<u32>>();
+            let promise =
+                StreamedPromise::<u32, Vec<u32>>::with_start(start, never, |promise| async move {
+                    promise.stream().try_collect().await
+                });
+            let readers: Vec<_> = (0..3)
+                .map(|_| {
+                    let stream = promise.stream();
+                    MiniAgents::current().start_soon(async move { Ok(read(stream).await) })
+                })
+                .collect();
+            let whole = promise.clone();
+            let whole = MiniAgents::current().start_soon(async move { whole.await });
+            yield_now().await;
+            yield_now().await;
+
+            promise.cancel();
+
+            for reader in readers {
+                assert_eq!(reader.await?, ["!this was cancelled"]);
+            }
+            assert!(whole.await.unwrap_err().is_cancelled());
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn readers_that_go_away_stop_nothing() {
+    let events = events_of(async {
+        let source = generate(|out| async move {
+            for number in 1..=3 {
+                sleep(Duration::from_secs(1)).await;
+                out.emit(number).await;
+            }
+            note("the source went to its end");
+            Ok(())
+        });
+        let promise = StreamedPromise::<i32, Vec<i32>>::collected(source);
+        let mut reader = promise.stream();
+        reader.next().await.unwrap()?;
+
+        drop(reader);
+        drop(promise);
+
+        Ok(())
+    });
+
+    assert_eq!(events, ["the source went to its end"]);
+}
+
+async fn chatterbox(ctx: InteractionContext) -> Result<()> {
+    let _gone = Gone("the chatterbox");
+    for number in 1.. {
+        ctx.reply(format!("remark {number}"));
+        sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
+/// Hands on what another agent says, which nothing can be added to.
+async fn secretary(ctx: InteractionContext) -> Result<()> {
+    let _gone = Gone("the secretary");
+    ctx.reply(messages!["I quote:", chatterbox.trigger(())]);
+    std::future::pending().await
+}
+
+#[test]
+fn an_agent_that_is_cancelled_stops_and_with_it_the_calls_that_it_made() {
+    let events = events_of(async {
+        let replies = secretary.trigger(());
+        let mut reader = replies.stream();
+        for _ in 0..3 {
+            note(reader.next().await.unwrap()?.await?);
+        }
+
+        assert!(replies.cancel());
+
+        sleep(Duration::from_secs(10)).await;
+        let rest = read(replies.stream().map(|promise| promise.map(|_| "a message"))).await;
+        assert_eq!(
+            rest,
+            ["a message", "a message", "a message", "!this was cancelled"]
+        );
+        assert!(replies.await.unwrap_err().is_cancelled());
+        Ok(())
+    });
+
+    assert_eq!(
+        events,
+        [
+            "I quote:",
+            "remark 1",
+            "remark 2",
+            "the secretary is gone",
+            "the chatterbox is gone"
+        ]
+    );
+}
+
+#[test]
+fn calls_that_an_ended_agent_made_are_stopped_with_its_replies() {
+    async fn delegates(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(chatterbox.trigger(()));
+        Ok(())
+    }
+
+    let events = events_of(async {
+        let replies = delegates.trigger(());
+        let mut reader = replies.stream();
+        note(reader.next().await.unwrap()?.await?);
+
+        assert!(replies.cancel());
+
+        sleep(Duration::from_secs(10)).await;
+        Ok(())
+    });
+
+    assert_eq!(events, ["remark 1", "the chatterbox is gone"]);
+}
+
+#[test]
+fn a_call_that_is_cancelled_is_finished_too() {
+    events_of(async {
+        let call = MiniAgent::new(chatterbox).initiate_call();
+        yield_now().await;
+
+        assert!(call.cancel());
+
+        assert!(call.is_finished());
+        assert!(call.try_send_message("too late").unwrap_err().is_closed());
+        assert!(call.replies().await.unwrap_err().is_cancelled());
+        Ok(())
+    });
+}
+
+#[test]
+fn a_message_that_was_being_written_by_a_stopped_agent_ends_with_an_error() {
+    async fn writer(ctx: InteractionContext) -> Result<()> {
+        let appender = MessageTokenAppender::new();
+        appender.open()?;
+        ctx.reply(MessagePromise::of(MessageClass::TEXT).append_from(&appender)?);
+        for token in ["Once ", "upon ", "a time "] {
+            appender.append(token)?;
+            sleep(Duration::from_secs(1)).await;
+        }
+        appender.close();
+        Ok(())
+    }
+
+    events_of(async {
+        let replies = writer.trigger(());
+        let message = replies.stream().next().await.unwrap()?;
+        let mut tokens = message.stream();
+        assert_eq!(tokens.next().await.unwrap()?.as_str(), "Once ");
+        assert_eq!(tokens.next().await.unwrap()?.as_str(), "upon ");
+
+        replies.cancel();
+
+        let rest = read(message.stream()).await;
+        assert_eq!(
+            rest,
+            [
+                "Once ",
+                "upon ",
+                "!the appender was dropped before it was closed"
+            ]
+        );
+        assert!(message.await.unwrap_err().is_cancelled());
+        Ok(())
+    });
+}
+
+#[test]
+fn whoever_appends_to_a_cancelled_message_is_told() {
+    events_of(async {
+        let appender = MessageTokenAppender::new();
+        appender.open()?;
+        let message = MessagePromise::of(MessageClass::TEXT).append_from(&appender)?;
+        appender.append("one")?;
+        yield_now().await;
+
+        assert!(message.cancel());
+
+        assert!(appender.append("two").unwrap_err().is_cancelled());
+        assert_eq!(read(message.stream()).await, ["one", "!this was cancelled"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_message_that_is_there_has_nothing_to_stop() {
+    events_of(async {
+        let message = Message::of(MessageClass::TEXT).content("done").build()?;
+
+        assert!(!message.promise().cancel());
+        Ok(())
+    });
+}
+
+#[test]
+fn the_message_that_came_last_may_be_finished() {
+    async fn writer(ctx: InteractionContext) -> Result<()> {
+        let _gone = Gone("the writer");
+        for name in ["first", "second"] {
+            let tokens = generate(move |out| async move {
+                for part in [name, " part", " of three"] {
+                    out.emit(Token::from(part)).await;
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Ok(())
+            });
+            let message = MessagePromise::new(tokens);
+            ctx.reply(&message);
+            message.await?;
+        }
+        Ok(())
+    }
+
+    let events = events_of(async {
+        let replies = writer.trigger(());
+        let mut reader = replies.stream();
+        let message = reader.next().await.unwrap()?;
+
+        assert!(replies.cancel_after_message());
+
+        assert!(reader.next().await.unwrap().unwrap_err().is_cancelled());
+        assert!(reader.next().await.is_none());
+        note(message.await?);
+        sleep(Duration::from_secs(10)).await;
+        Ok(())
+    });
+
+    assert_eq!(events, ["first part of three", "the writer is gone"]);
+}
+
+#[test]
+fn an_agent_may_be_stopped_by_its_own_call() {
+    let events = events_of(async {
+        let speaker = MiniAgent::new(|ctx: InteractionContext| async move {
+            let _gone = Gone("the agent");
+            let call = ctx.messages().await?;
+            note(&call[0]);
+            yield_now().await;
+            note("it was not stopped");
+            Ok(())
+        });
+        let call = Rc::new(speaker.initiate_call());
+        call.send_message("hello");
+        let itself = call.clone();
+        let stopper = MiniAgents::current().start_soon(async move {
+            itself.cancel();
+            Ok(())
+        });
+        stopper.await?;
+        assert!(call.replies().await.unwrap_err().is_cancelled());
+        Ok(())
+    });
+
+    assert!(
+        !events.contains(&"it was not stopped".to_string()),
+        "{events:?}"
+    );
+}
+
+#[test]
+fn a_call_has_a_time_limit() {
+    let events = events_of(async {
+        let options = CallOptions::new().with_timeout(Duration::from_millis(2500));
+        let replies = MiniAgent::new(secretary).trigger_with((), options);
+
+        let error = replies.wait().await.unwrap_err();
+
+        assert!(error.is_timeout());
+        assert_eq!(error.to_string(), "the call was not over within 2.5s");
+        let mut reader = replies.stream();
+        while let Some(Ok(message)) = reader.next().await {
+            note(message.await?);
+        }
+        Ok(())
+    });
+
+    let gone = ["the secretary is gone", "the chatterbox is gone"];
+    assert!(
+        gone.iter().all(|gone| events.contains(&gone.to_string())),
+        "{events:?}"
+    );
+    let said: Vec<_> = events
+        .iter()
+        .filter(|event| !event.ends_with("is gone"))
+        .collect();
+    assert_eq!(said, ["I quote:", "remark 1", "remark 2", "remark 3"]);
+}
+
+#[test]
+fn a_call_that_ends_in_time_knows_nothing_of_its_limit() {
+    async fn quick(ctx: InteractionContext) -> Result<()> {
+        ctx.reply("done");
+        Ok(())
+    }
+
+    events_of(async {
+        let options = CallOptions::new().with_timeout(Duration::from_secs(1));
+        let replies = MiniAgent::new(quick).trigger_with((), options);
+        sleep(Duration::from_secs(5)).await;
+
+        assert_eq!(replies.await?[0].text(), "done");
+        Ok(())
+    });
+}
+
+#[test]
+fn sequences_nested_in_a_cancelled_one_live_on_unless_it_called_for_them() {
+    let events = events_of(async {
+        let inner = MessageSequence::new();
+        inner.appender().open()?;
+        let outer = MessageSequence::new();
+        outer.appender().open()?;
+        outer.appender().append(inner.promise())?;
+        inner.appender().append("before")?;
+        assert!(outer.promise().stream().next().await.unwrap().is_ok());
+
+        outer.promise().cancel();
+
+        inner.appender().append("after")?;
+        inner.appender().close();
+        for message in inner.promise().await?.iter() {
+            note(message);
+        }
+        Ok(())
+    });
+
+    assert_eq!(events, ["before", "after"]);
+}
+
+#[test]
+fn a_dropped_sequence_appender_is_one_error() {
+    events_of(async {
+        let sequence = MessageSequence::new();
+        sequence.appender().open()?;
+        let promise = sequence.promise().clone();
+
+        drop(sequence);
+
+        let read = read(promise.stream().map(|promise| promise.map(|_| "a message"))).await;
+        assert_eq!(read, ["!the appender was dropped before it was closed"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn an_item_that_was_emitted_is_not_lost_when_the_body_ends() {
+    let mut items = generate(|out| async move {
+        let mut emit = out.emit("left behind");
+        let _ = futures_lite::future::poll_once(&mut emit).await;
+        Err(Error::msg("and then the end"))
+    });
+
+    let read = futures_lite::future::block_on(read(&mut items));
+
+    assert_eq!(read, ["left behind", "!and then the end"]);
+}
+
+#[test]
+fn after_its_executor_is_gone_cancelling_finds_nothing_to_stop() {
+    let executor = Executor::with_virtual_clock();
+    let miniagents = MiniAgents::new();
+    let promise = executor.block_on(async {
+        let promise = miniagents.scope(async {
+            let appender = StreamAppender::<i32>::new();
+            appender.open()?;
+            appender.append(1)?;
+            appender.close();
+            Ok(StreamedPromise::<i32, Vec<i32>>::collected(
+                appender.stream(),
+            ))
+        });
+        promise.await.unwrap()
+    });
+    drop(executor);
+
+    assert!(!promise.unwrap().cancel());
+}
