@@ -5,9 +5,11 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use miniagents::executor::{Executor, sleep, spawn};
+use futures_lite::StreamExt;
+use miniagents::executor::{Executor, sleep, spawn, yield_now};
 use miniagents::{
     Agent, InteractionContext, MiniAgents, Promise, Result, StreamAppender, StreamedPromise,
+    generate,
 };
 
 async fn count(ctx: InteractionContext) -> Result<()> {
@@ -74,7 +76,76 @@ fn a_promise_that_awaits_itself_does_not_hang() {
         ended
     });
 
-    assert!(ended.unwrap_err().is_deadlock());
+    let error = ended.unwrap_err();
+    assert!(error.is_deadlock());
+    assert!(
+        error.to_string().starts_with("a promise awaits itself"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_source_that_reads_itself_does_not_hang() {
+    let read = MiniAgents::new().run(async {
+        let place = Rc::new(OnceCell::<StreamedPromise<i32, Vec<i32>>>::new());
+        let itself = place.clone();
+        let source = generate(move |out| async move {
+            out.emit(1).await;
+            let mut own = itself.get().unwrap().stream();
+            assert_eq!(own.next().await.unwrap()?, 1);
+            own.next().await.unwrap().map(drop)
+        });
+        let promise = StreamedPromise::collected(source);
+        place.set(promise.clone()).unwrap();
+        promise.await
+    });
+
+    assert!(
+        read.unwrap_err()
+            .to_string()
+            .starts_with("a promise awaits itself")
+    );
+}
+
+#[test]
+fn promises_that_wait_for_each_other_are_marked() {
+    let ended = MiniAgents::new().run(async {
+        let place = Rc::new(OnceCell::<Promise<()>>::new());
+        let other = place.clone();
+        let one = Promise::new(async move { other.get().unwrap().await });
+        let waited_for = one.clone();
+        let two = Promise::new(async move { waited_for.await });
+        place.set(two).unwrap();
+        one.await
+    });
+
+    let report = ended.unwrap_err().to_string();
+    assert_eq!(
+        report.matches("should bring [in a circle]").count(),
+        2,
+        "{report}"
+    );
+}
+
+#[test]
+fn a_live_program_can_be_asked_too() {
+    let executor = Executor::new();
+    let miniagents = MiniAgents::new();
+    let (sender, receiver) = async_channel::bounded::<()>(1);
+
+    let report = executor.block_on(miniagents.scope(async {
+        let later = Promise::new(async move { Ok(receiver.recv().await?) });
+        let waits = MiniAgents::current().start_soon(async move { later.await });
+        yield_now().await;
+        let report = Executor::current().unwrap().waiting_report();
+        sender.send(()).await?;
+        waits.await?;
+        Ok(report)
+    }));
+
+    let report = report.unwrap().unwrap();
+    let waits = "waits for a promise, which the task spawned at tests/deadlock.rs";
+    assert!(report.contains(waits), "{report}");
 }
 
 #[test]
@@ -115,10 +186,7 @@ fn many_that_say_the_same_are_one_line() {
     });
 
     let report = ended.unwrap_err().to_string();
-    assert!(
-        report.contains("waits for a promise (100 of them)"),
-        "{report}"
-    );
+    assert!(report.contains("should bring (100 of them)"), "{report}");
     assert!(
         report.contains("waits for something outside of miniagents"),
         "{report}"

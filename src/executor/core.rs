@@ -134,6 +134,7 @@ impl Core {
         let header = task.header();
         header.queued.set(false);
         header.waits_for.set(None);
+        header.waits_on.set(None);
         if let Some(own) = header.waker.get() {
             return as_current(task, own.waker(), body);
         }
@@ -158,6 +159,11 @@ impl Core {
                 self.schedule_by_id(id);
             }
         }
+    }
+
+    /// The task of that number, if it has not ended.
+    pub(crate) fn task(&self, id: TaskId) -> Option<Rc<dyn Runnable>> {
+        self.table.borrow().get(id).cloned()
     }
 
     /// Stops the task of that number, if it has not ended.
@@ -320,6 +326,26 @@ pub(crate) fn note_wait(what: &'static str) {
             task.header().waits_for.set(Some(what));
         }
     });
+}
+
+/// Notes which task should bring what the current task waits for.
+pub(crate) fn note_wait_on(id: TaskId) {
+    CURRENT.with(|current| {
+        if let Some(task) = &*current.task.borrow() {
+            task.header().waits_on.set(Some(id));
+        }
+    });
+}
+
+/// Whether that is the task that runs just now.
+pub(crate) fn current_task_is(core: &Weak<Core>, id: TaskId) -> bool {
+    CURRENT.with(|current| {
+        let task = current.task.borrow();
+        task.as_ref().is_some_and(|task| {
+            let header = task.header();
+            header.id.get() == id && header.core.ptr_eq(core)
+        })
+    })
 }
 
 /// Has `describe` asked what a task belongs to, with the values of that task current.

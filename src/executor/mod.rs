@@ -56,6 +56,7 @@ mod core;
 mod gather;
 mod lock;
 mod ready_queue;
+mod report;
 mod run;
 mod task;
 mod task_group;
@@ -130,6 +131,23 @@ impl Executor {
     #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
         task::spawn_on(&self.core, None, future)
+    }
+
+    /// Who waits on this executor, for what, and for whom, as far as that is known; a line each. For
+    /// people who wonder why nothing goes on.
+    ///
+    /// ```
+    /// use miniagents::executor::{Executor, spawn, yield_now};
+    ///
+    /// let executor = Executor::new();
+    /// executor.block_on(async {
+    ///     spawn(std::future::pending::<()>()).detach();
+    ///     yield_now().await;
+    /// }).unwrap();
+    /// assert!(executor.waiting_report().contains("waits for something outside"));
+    /// ```
+    pub fn waiting_report(&self) -> String {
+        report::waiting_report(&self.core)
     }
 
     /// Runs `future` as one of the tasks, and the others with it, until it is ready.

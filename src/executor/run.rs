@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::blocking::wake_at;
 use super::core::Core;
+use super::report::waiting_report;
 use super::task::{Header, Runnable};
 use crate::error::{Error, Result, What};
 
@@ -44,6 +45,10 @@ struct Main {
 impl Runnable for Main {
     fn header(&self) -> &Header {
         &self.header
+    }
+
+    fn is_main(&self) -> bool {
+        true
     }
 
     fn turn(self: Rc<Self>, _: &mut Context<'_>) -> bool {
@@ -171,7 +176,7 @@ impl<F: Future> Run<F> {
     }
 
     fn deadlock(&self) -> Error {
-        let waiting = waiting_report(&self.core, &(self.main.clone() as Rc<dyn Runnable>));
+        let waiting = waiting_report(&self.core);
         Error::own(
             What::Deadlock,
             format_args!(
@@ -181,55 +186,6 @@ impl<F: Future> Run<F> {
             ),
         )
     }
-}
-
-/// How many lines a report of who waits has at most.
-const REPORTED: usize = 20;
-
-/// Who waits for what, one line for all that say the same, those of the user first.
-fn waiting_report(core: &Rc<Core>, main: &Rc<dyn Runnable>) -> String {
-    let mut lines: Vec<(String, usize)> = Vec::new();
-    for task in core.tasks() {
-        let header = task.header();
-        let who = if Rc::ptr_eq(&task, main) {
-            "the main future".to_owned()
-        } else {
-            let place = header.spawned_at;
-            let own = file!().strip_suffix("executor/run.rs").unwrap_or_default();
-            match place.file().strip_prefix(own) {
-                Some(file) if !own.is_empty() => {
-                    format!("a task of miniagents ({file}:{})", place.line())
-                }
-                _ => format!("the task spawned at {place}"),
-            }
-        };
-        let of = super::core::describe(&task).map_or(String::new(), |of| format!(" of {of}"));
-        let what = header
-            .waits_for
-            .get()
-            .unwrap_or("something outside of miniagents");
-        let line = format!("  {who}{of} waits for {what}");
-        match lines.iter_mut().find(|(known, _)| *known == line) {
-            Some((_, count)) => *count += 1,
-            None => lines.push((line, 1)),
-        }
-    }
-    let more = lines.len().saturating_sub(REPORTED);
-    let mut report: Vec<String> = lines
-        .into_iter()
-        .take(REPORTED)
-        .map(|(line, count)| {
-            if count > 1 {
-                format!("{line} ({count} of them)")
-            } else {
-                line
-            }
-        })
-        .collect();
-    if more > 0 {
-        report.push(format!("  and {more} more"));
-    }
-    report.join("\n")
 }
 
 impl<F: Future> Unpin for Run<F> {}

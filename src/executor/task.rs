@@ -35,6 +35,11 @@ pub(crate) trait Runnable {
     /// Goes on as far as it can; true when it has ended.
     fn turn(self: Rc<Self>, cx: &mut Context<'_>) -> bool;
 
+    /// Whether it is the future that is run, and not one that was spawned.
+    fn is_main(&self) -> bool {
+        false
+    }
+
     /// Has it dropped instead of run when its turn comes; false if that cannot be done.
     fn stop(&self) -> bool {
         false
@@ -52,6 +57,16 @@ pub(crate) struct TaskRef {
 }
 
 impl TaskRef {
+    /// Notes that the current task waits for this one.
+    pub(crate) fn note_wait(&self) {
+        core::note_wait_on(self.id);
+    }
+
+    /// Whether it is the task that runs just now.
+    pub(crate) fn is_current(&self) -> bool {
+        core::current_task_is(&self.core, self.id)
+    }
+
     /// Stops the task as [`JoinHandle::cancel`] does.
     pub(crate) fn cancel(&self) {
         if let Some(core) = self.core.upgrade() {
@@ -76,6 +91,8 @@ pub(crate) struct Header {
     ended: Cell<bool>,
     /// What it waits for, as far as that is known; empty while it is polled.
     pub(crate) waits_for: Cell<Option<&'static str>>,
+    /// The task that should bring that; empty if nobody knows.
+    pub(crate) waits_on: Cell<Option<TaskId>>,
     /// Where it was spawned.
     pub(crate) spawned_at: &'static Location<'static>,
     /// The group that counts it; empty for a task outside of any.
@@ -95,6 +112,7 @@ impl Header {
             waiters: RefCell::default(),
             ended: Cell::new(false),
             waits_for: Cell::new(None),
+            waits_on: Cell::new(None),
             spawned_at: Location::caller(),
             group,
         }
@@ -297,7 +315,11 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = &mut *self;
-        this.task.header.poll_end(&mut this.ticket, cx).map(|()| {
+        let ended = this.task.header.poll_end(&mut this.ticket, cx);
+        if ended.is_pending() {
+            core::note_wait_on(this.task.header.id.get());
+        }
+        ended.map(|()| {
             let outcome = this.task.outcome.take();
             outcome.unwrap_or_else(|| Err(Error::msg("the value of this task was taken already")))
         })

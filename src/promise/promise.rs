@@ -188,6 +188,10 @@ impl<T: Clone + 'static> Promised<T> for Inner<T> {
         &self.context
     }
 
+    fn worker(&self) -> &Cell<Option<TaskRef>> {
+        &self.task
+    }
+
     fn start(self: Rc<Self>) {
         if let Some(work) = self.work.take() {
             let task = start_resolving(self.clone(), work);

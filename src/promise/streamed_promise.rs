@@ -14,7 +14,7 @@ use super::flat_drop::drop_flat;
 use super::outcome::Outcome;
 use super::piece_log::{Items, PieceLog, Place, Source};
 use super::start::Start;
-use super::wait::{Promised, Wait, cancelled, start_resolving};
+use super::wait::{Promised, Wait, awaits_itself, cancelled, start_resolving};
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
@@ -349,6 +349,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
         &self.context
     }
 
+    fn worker(&self) -> &Cell<Option<TaskRef>> {
+        &self.resolving
+    }
+
     fn start(self: Rc<Self>) {
         if let Some(resolver) = self.resolver.take() {
             let promise = StreamedPromise {
@@ -448,7 +452,20 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
         let this = &mut *self;
-        this.promise.inner.log.poll_read(&mut this.place, cx)
+        let read = this.promise.inner.log.poll_read(&mut this.place, cx);
+        if read.is_pending() {
+            let feeding = this.promise.inner.feeding.take();
+            let by_itself = feeding.as_ref().is_some_and(TaskRef::is_current);
+            if let Some(feeding) = &feeding {
+                feeding.note_wait();
+            }
+            this.promise.inner.feeding.set(feeding);
+            if by_itself {
+                this.promise.inner.log.leave(&mut this.place);
+                return Poll::Ready(Some(Err(awaits_itself())));
+            }
+        }
+        read
     }
 }
 

@@ -1,5 +1,6 @@
 //! Waiting for a promise.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -18,6 +19,9 @@ pub(crate) trait Promised<T> {
     fn outcome(&self) -> &Outcome<T>;
 
     fn context(&self) -> &PromisingContext;
+
+    /// The task that brings it to its outcome; empty before it has begun.
+    fn worker(&self) -> &Cell<Option<TaskRef>>;
 
     /// Begins the work, if it has not begun.
     fn start(self: Rc<Self>);
@@ -59,7 +63,16 @@ pub(crate) fn cancelled() -> Error {
     Error::own(What::Cancelled, "this was cancelled")
 }
 
+/// What whoever reads a promise gets that would have to bring it.
+pub(crate) fn awaits_itself() -> Error {
+    let text = "a promise awaits itself: the work behind it waits for what it is to bring";
+    Error::own(What::Deadlock, text)
+}
+
 /// Waits for a promise, made by awaiting one.
+///
+/// A promise that is awaited by the very work behind it would never resolve: that is an error that
+/// [is a deadlock](Error::is_deadlock).
 ///
 /// It is cancel safe: when it is dropped, nothing happens to the promise.
 #[must_use = "futures do nothing until they are awaited"]
@@ -85,7 +98,20 @@ impl<T: Clone> Wait<T> {
         if !std::mem::replace(&mut self.waits, true) && self.promise.outcome().get().is_none() {
             self.promise.clone().start();
         }
-        self.promise.outcome().poll(&mut self.ticket, cx)
+        let outcome = self.promise.outcome().poll(&mut self.ticket, cx);
+        if outcome.is_pending() {
+            let worker = self.promise.worker().take();
+            if let Some(worker) = &worker {
+                if worker.is_current() {
+                    let error = awaits_itself();
+                    self.promise.worker().set(Some(worker.clone()));
+                    return Poll::Ready(Err(error));
+                }
+                worker.note_wait();
+            }
+            self.promise.worker().set(worker);
+        }
+        outcome
     }
 }
 
