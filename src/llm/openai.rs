@@ -463,7 +463,8 @@ pub fn refusal(place: &str, head: &ResponseHead, body: &[u8]) -> Error {
     Error::own(What::Http, text)
 }
 
-/// What the body of a refusal says, in any of the shapes that servers use; `None` if it is empty.
+/// What the body of a refusal says, in any of the shapes that servers use, on one line; `None` if it
+/// is empty.
 ///
 /// ```
 /// use miniagents::llm::openai::error_message;
@@ -490,7 +491,26 @@ pub fn error_message(body: &str) -> Option<String> {
         _ => None,
     });
     let said = said.or_else(|| trimmed(body.to_owned()))?;
-    Some(shortened(&said, 2000))
+    Some(on_one_line(&shortened(&said, 2000)))
+}
+
+/// `text` with a space for each run of white space, and control characters spelled out: an error is
+/// one line, and does nothing to the terminal that shows it.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for letter in word.chars() {
+            if letter.is_control() {
+                line.extend(letter.escape_debug());
+            } else {
+                line.push(letter);
+            }
+        }
+    }
+    line
 }
 
 /// The findings of a server that checks its input: where and what, without the input, which such
@@ -1189,6 +1209,10 @@ mod tests {
             ),
             (r#"{"detail": [7]}"#, Some("[7]")),
             ("<html>502</html>", Some("<html>502</html>")),
+            (
+                "<p>\r\n\tGo\u{1b}[2J <b>away",
+                Some("<p> Go\\u{1b}[2J <b>away"),
+            ),
             ("{}", Some("{}")),
             ("", None),
         ] {
