@@ -46,7 +46,11 @@ pub(crate) async fn stream<F: Future<Output = Result<()>>>(
         .fill(async {
             ctx.try_reply(promise.append_from(&appender)?)?;
             ctx.finish_early().await;
-            body(appender).await
+            // The error goes into the message and not out of the agent: it is noted here.
+            body(appender).await.inspect_err(|error| {
+                let trace = ctx.agent_trace();
+                error.note_agent_trace(|| trace.iter().map(|agent| agent.alias().into()).collect());
+            })
         })
         .await
 }
