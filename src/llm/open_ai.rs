@@ -39,7 +39,8 @@ static TRANSPORT: OnceLock<HttpTransport> = OnceLock::new();
 /// - The message has the fields `model` and `agent_alias` beforehand; at the end it also has
 ///   `stop_reason`, a normalised `token_usage`, and what the server sent beside the text.
 /// - What goes wrong is the last piece of the message, behind the tokens that came before. Errors
-///   never show the key or the messages.
+///   are one line and never show the key. Nor do they show the messages, unless the server says them
+///   in its refusal.
 ///
 /// ```no_run
 /// use futures_lite::StreamExt;
@@ -128,9 +129,7 @@ impl OpenAi {
     /// Any other field of the request, sent as it is.
     pub fn field(mut self, name: &str, value: impl Serialize) -> Self {
         // Our own values refuse what JSON cannot hold, where serde_json would write null.
-        let value =
-            frozen::Value::from_serialize(&value).and_then(|_| Ok(serde_json::to_value(&value)?));
-        match value {
+        match frozen::Value::from_serialize(&value).and_then(|_| as_written(&value)) {
             Ok(value) => drop(self.fields.insert(name.into(), value)),
             Err(error) => {
                 self.refused
@@ -197,6 +196,12 @@ impl OpenAi {
             None => chat(TRANSPORT.get_or_init(HttpTransport::new), request, on_token).await,
         }
     }
+}
+
+/// The value that its JSON text holds. Made without the text, a float of 32 bits would get the many
+/// digits of its widened form.
+fn as_written(value: &impl Serialize) -> Result<Value> {
+    Ok(serde_json::from_str(&serde_json::to_string(value)?)?)
 }
 
 impl Agent for OpenAi {

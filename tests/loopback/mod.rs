@@ -2,17 +2,25 @@
 //!
 //! It knows no HTTP beyond the length of a request. An [`Answer`] is a list of pieces, each written
 //! on its own; the answers are given one after the other, one to each request, and the server then
-//! stops. Nothing here waits for a clock.
+//! stops. Nothing here waits for a clock, except that a test which would hang fails after a minute.
+#![allow(dead_code, reason = "not every test uses all of it")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long the server waits for a test before it takes it for hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is said to one request.
 pub(crate) struct Answer {
     pub(crate) pieces: Vec<Vec<u8>>,
     pub(crate) then: Then,
+    /// Permissions to say the pieces behind the first, one each; empty if none is needed. When the
+    /// sender is gone, all are given.
+    gate: Option<Receiver<()>>,
 }
 
 /// What becomes of the connection after an answer.
@@ -32,7 +40,30 @@ impl Answer {
         Answer {
             pieces: vec![bytes.into()],
             then: Then::Close,
+            gate: None,
         }
+    }
+
+    /// The head of a stream of events, then the events with this data, each a piece of its own; the
+    /// head goes with the first.
+    pub(crate) fn events<'a>(data: impl IntoIterator<Item = &'a str>) -> Self {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        let events = data.into_iter().map(|data| format!("data: {data}\n\n"));
+        let mut answer = Answer::new(head);
+        answer.pieces.extend(events.map(String::into_bytes));
+        let head = answer.pieces.remove(0);
+        match answer.pieces.first_mut() {
+            Some(first) => drop(first.splice(..0, head)),
+            None => answer.pieces.push(head),
+        }
+        answer
+    }
+
+    /// The same answer, whose pieces behind the first are each said when something is sent.
+    pub(crate) fn gated(mut self) -> (Self, Sender<()>) {
+        let (open, gate) = channel();
+        self.gate = Some(gate);
+        (self, open)
     }
 
     /// A whole answer with this status, further header lines and body.
@@ -57,10 +88,7 @@ impl Answer {
             pieces.push(bytes[begin..end].to_vec());
             begin = end;
         }
-        Answer {
-            pieces,
-            then: self.then,
-        }
+        Answer { pieces, ..self }
     }
 }
 
@@ -98,7 +126,7 @@ impl Loopback {
 
     /// The next request, waiting for it.
     pub(crate) fn next(&self) -> Seen {
-        self.seen.recv().unwrap()
+        self.seen.recv_timeout(PATIENCE).unwrap()
     }
 
     /// All requests, when every answer has been given.
@@ -129,7 +157,11 @@ fn serve(listener: &TcpListener, answers: Vec<Answer>, sender: &Sender<Seen>) {
             connection: connections,
         });
         let stream = kept.as_mut().unwrap().get_mut();
-        for piece in &answer.pieces {
+        for (index, piece) in answer.pieces.iter().enumerate() {
+            if let (Some(gate), 1..) = (&answer.gate, index) {
+                let permission = gate.recv_timeout(PATIENCE);
+                assert_ne!(permission, Err(RecvTimeoutError::Timeout), "the test hangs");
+            }
             // A client that has gone away is no concern of the server.
             let _ = stream.write_all(piece);
         }
@@ -137,7 +169,12 @@ fn serve(listener: &TcpListener, answers: Vec<Answer>, sender: &Sender<Seen>) {
             Then::Keep => {}
             Then::Close => kept = None,
             Then::Hold => {
-                let _ = stream.read(&mut [0]);
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                let waiting = stream.read(&mut [0]).map_err(|error| error.kind());
+                assert!(
+                    !matches!(waiting, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+                    "the client does not close the connection"
+                );
                 kept = None;
             }
         }
