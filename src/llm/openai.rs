@@ -175,6 +175,19 @@ impl Endpoint {
         self.base_url.as_deref().unwrap_or(DEFAULT_BASE_URL)
     }
 
+    /// Where it is, without what may be secret: scheme, host and path.
+    ///
+    /// ```
+    /// use miniagents::llm::openai::Endpoint;
+    ///
+    /// let endpoint = Endpoint::new().with_base_url("http://me:s3cret@localhost:8080/v1?key=s3cret");
+    /// assert_eq!(endpoint.place(), "http://localhost:8080/v1");
+    /// ```
+    pub fn place(&self) -> String {
+        let place = HttpRequest::post(self.base_url(), []).place();
+        place.trim_start_matches("POST ").to_owned()
+    }
+
     /// The address of `path` at this server. The base keeps its path and its query.
     pub fn url(&self, path: &str) -> String {
         let base = self.base_url();
@@ -209,7 +222,7 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("Endpoint")
-            .field("place", &HttpRequest::post(self.base_url(), []).place())
+            .field("place", &self.place())
             .field("has_api_key", &self.api_key.is_some())
             .field("organization", &self.organization)
             .field("project", &self.project)
