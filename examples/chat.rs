@@ -11,16 +11,18 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Write, stdin, stdout};
+use std::process::exit;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future};
 use miniagents::dialog::{AgentLoop, Link};
 use miniagents::executor::{BlockingStream, unblock_stream};
-use miniagents::llm::{EmbeddedModel, OpenAi};
+use miniagents::llm::{EmbeddedModel, OpenAi, openai::Endpoint};
 use miniagents::{
-    Agent, InteractionContext, Message, MessagePromise, MiniAgent, MiniAgents, Result, UserMessage,
+    Agent, Error, InteractionContext, Message, MessagePromise, MiniAgent, MiniAgents, Result,
+    UserMessage,
 };
 
 /// What was said so far, by both.
@@ -48,8 +50,7 @@ impl Agent for User {
     async fn run(&self, ctx: InteractionContext) -> Result<()> {
         let mut answers = ctx.messages().stream();
         while let Some(answer) = answers.try_next().await? {
-            if let Err(error) = show(&answer).await {
-                println!("\nNo answer: {error}\n");
+            if !show(&answer).await? {
                 // What was asked is forgotten, so that it can be asked again.
                 self.history.borrow_mut().pop();
             }
@@ -71,18 +72,18 @@ impl User {
     /// The next line that is not empty. Reading waits on a thread, so that others can go on.
     async fn read_line(&self) -> Result<String> {
         loop {
-            print!("USER: ");
+            write!(stdout(), "USER: ")?;
             stdout().flush()?;
             let next = future::poll_fn(|cx| self.lines.borrow_mut().poll_next(cx)).await;
             match next {
                 None => {
-                    println!();
+                    writeln!(stdout())?;
                     return Err(Goodbye.into());
                 }
                 Some(line) => {
                     let line = line?;
                     if !stdin().is_terminal() {
-                        println!("{line}"); // a terminal shows it by itself
+                        writeln!(stdout(), "{line}")?; // a terminal shows it by itself
                     }
                     if !line.trim().is_empty() {
                         return Ok(line);
@@ -93,20 +94,31 @@ impl User {
     }
 }
 
-/// Prints a message as it comes, with the name of the speaker before the first token.
-async fn show(answer: &MessagePromise) -> Result<()> {
+/// Prints a message as it comes, behind the name of the speaker. False if it did not come to its
+/// end.
+async fn show(answer: &MessagePromise) -> io::Result<bool> {
     let speaker = answer.known_beforehand().get("agent_alias");
-    let mut speaker = Some(speaker.map_or("ASSISTANT".into(), ToString::to_string));
+    let speaker = speaker.map_or("ASSISTANT".into(), ToString::to_string);
     let mut tokens = answer.stream();
-    while let Some(token) = tokens.try_next().await? {
-        if let Some(speaker) = speaker.take() {
-            print!("\n{speaker}: ");
-        }
-        print!("{token}");
-        stdout().flush()?;
+    let mut next = tokens.try_next().await;
+    if let Err(error) = next {
+        writeln!(stdout(), "\nNo answer: {error}\n")?;
+        return Ok(false);
     }
-    println!("\n");
-    Ok(())
+    write!(stdout(), "\n{speaker}: ")?;
+    loop {
+        match next {
+            Ok(Some(token)) => write!(stdout(), "{token}")?,
+            Ok(None) => break writeln!(stdout(), "\n")?,
+            Err(error) => {
+                writeln!(stdout(), "\n\nThe answer broke off: {error}\n")?;
+                return Ok(false);
+            }
+        }
+        stdout().flush()?;
+        next = tokens.try_next().await;
+    }
+    Ok(true)
 }
 
 /// Hands the answer on while it is still being written, and remembers it when it is complete.
@@ -125,15 +137,18 @@ impl Agent for Memory {
 }
 
 /// The model that answers, and what there is to say about it.
-fn choose_model(name: Option<String>) -> (MiniAgent, String) {
+fn choose_model(name: Option<String>) -> Result<(MiniAgent, String)> {
     let is_set = |name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
     if is_set("OPENAI_API_KEY") || is_set("OPENAI_BASE_URL") {
         let name = name.unwrap_or_else(|| "gpt-4o-mini".into());
-        let server = std::env::var("OPENAI_BASE_URL").unwrap_or_else(|_| "OpenAI".into());
-        return (
-            OpenAi::new(name.as_str()).into(),
-            format!("{name}, served by {server}"),
-        );
+        let endpoint = Endpoint::new().resolve()?;
+        let what = format!("{name} at {}", endpoint.place());
+        return Ok((OpenAi::new(name).endpoint(endpoint).into(), what));
+    }
+    if let Some(name) = name {
+        wrong_usage(format_args!(
+            "for {name} set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of yours"
+        ));
     }
     let pace = if stdout().is_terminal() {
         Duration::from_millis(30)
@@ -143,7 +158,34 @@ fn choose_model(name: Option<String>) -> (MiniAgent, String) {
     let model = MiniAgent::new(EmbeddedModel::new().with_pace(pace)).with_alias("ELIZA");
     let what = "ELIZA, the embedded model: no network, no key.\n\
                 For another one set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of yours";
-    (model, what.into())
+    Ok((model, what.into()))
+}
+
+const USAGE: &str = "usage: chat [--model NAME]";
+
+/// The name after `--model`, if there is one.
+fn model_argument() -> Option<String> {
+    let mut name = None;
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.to_string_lossy().as_ref() {
+            "--model" => match arguments.next() {
+                Some(value) => name = Some(value.to_string_lossy().into_owned()),
+                None => wrong_usage("`--model` needs a name"),
+            },
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                exit(0);
+            }
+            other => wrong_usage(format_args!("unknown argument `{other}`")),
+        }
+    }
+    name
+}
+
+fn wrong_usage(what: impl fmt::Display) -> ! {
+    eprintln!("{what}\n{USAGE}");
+    exit(2);
 }
 
 /// The lines that are typed, read on a thread.
@@ -167,18 +209,28 @@ fn lines() -> BlockingStream<String> {
 }
 
 fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let model = match arguments.next().as_deref() {
-        None => None,
-        Some("--model") => arguments.next(),
-        Some(other) => {
-            eprintln!("unknown argument `{other}`; usage: chat [--model NAME]");
-            std::process::exit(2);
-        }
+    let ended = converse(model_argument());
+    // Whoever closes our output, such as `| head`, has had enough too.
+    let closed = |error: &io::Error| error.kind() == ErrorKind::BrokenPipe;
+    let is_goodbye = |error: &Error| {
+        error.downcast_ref::<Goodbye>().is_some() || error.downcast_ref().is_some_and(closed)
     };
-    let (model, what) = choose_model(model);
-    println!("You are talking to {what}.");
-    println!("Press Enter to send. `exit`, the end of input or Ctrl-C ends the conversation.\n");
+    ended.or_else(|error| {
+        if is_goodbye(&error) {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
+}
+
+fn converse(model: Option<String>) -> Result<()> {
+    let (model, what) = choose_model(model)?;
+    writeln!(
+        stdout(),
+        "You are talking to {what}.\n\
+         Press Enter to send. `exit`, the end of input or Ctrl-C ends the conversation.\n"
+    )?;
 
     let history = History::default();
     let dialog = AgentLoop::new()
@@ -194,19 +246,12 @@ fn main() -> Result<()> {
     ctrlc::set_handler(move || {
         let _ = interrupt.try_send(());
     })?;
-    let conversation = async {
-        match MiniAgents::new()
-            .scope(async { dialog.trigger(()).await })
-            .await
-        {
-            Err(error) if error.downcast_ref::<Goodbye>().is_some() => Ok(()),
-            ended => ended.map(drop),
-        }
-    };
     // Whichever comes first; when it is Ctrl-C, everything that was under way is dropped.
+    let miniagents = MiniAgents::new();
+    let conversation = miniagents.scope(async { dialog.trigger(()).await.map(drop) });
     future::block_on(future::or(conversation, async {
         let _ = interrupted.recv().await;
-        println!();
+        writeln!(stdout())?;
         Ok(())
     }))
 }
