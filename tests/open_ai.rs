@@ -5,12 +5,11 @@
 mod loopback;
 
 use std::cell::RefCell;
-use std::net::TcpListener;
 use std::process::Command;
 use std::rc::Rc;
 
 use futures_lite::{StreamExt, future};
-use loopback::{Answer, Loopback, Then};
+use loopback::{Answer, Loopback, Nobody, Then};
 use miniagents::llm::OpenAi;
 use miniagents::llm::openai::Endpoint;
 use miniagents::llm::transport::{HttpSettings, HttpTransport};
@@ -399,6 +398,24 @@ fn a_server_of_your_own_needs_no_key() {
 }
 
 #[test]
+fn a_server_on_this_machine_is_reached_without_the_proxy() {
+    let nobody = Nobody::new().url("");
+    let environment =
+        ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, nobody.as_str()));
+    if !runs_with(
+        &environment,
+        "a_server_on_this_machine_is_reached_without_the_proxy",
+    ) {
+        return;
+    }
+    let server = Loopback::new([hello_world()]);
+
+    let (_, message) = ask(model(&server));
+
+    assert_eq!(message.unwrap().text(), "Hello world");
+}
+
+#[test]
 fn a_wrong_key_is_one_line_without_the_key_and_the_prompt() {
     let refusal = json!({"error": {
         "message": "Incorrect API key provided: sk-secret.\nYou can find\x1b[2J yours\r\n  elsewhere.",
@@ -469,17 +486,14 @@ fn a_truncated_stream_is_an_error_behind_the_tokens() {
 
 #[test]
 fn a_refused_connection_is_an_error_that_says_where() {
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let nobody = Nobody::new();
 
-    let (tokens, message) = ask(model_at(format!("http://127.0.0.1:{port}/v1")));
+    let (tokens, message) = ask(model_at(nobody.url("/v1")));
 
     let error = message.unwrap_err();
     assert!(tokens.is_empty() && error.is_http());
     let said = error.to_string();
-    let place = format!("POST http://127.0.0.1:{port}/v1/chat/completions got no answer");
+    let place = format!("POST {} got no answer", nobody.url("/v1/chat/completions"));
     assert!(
         said.starts_with(&place) && said.contains("refused"),
         "{said}"

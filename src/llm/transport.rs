@@ -15,6 +15,8 @@
 //!   out. Nothing is tried again once an answer has begun.
 //! - **Redirects** are followed; 307 and 308 keep method and body. Credentials do not go to another
 //!   origin.
+//! - **Proxies** are those of the environment: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and
+//!   `NO_PROXY`. A server on this machine (`localhost`, `127.0.0.1`, `[::1]`) is reached without one.
 //! - **Connections** are kept for the next request. One that the server has closed meanwhile is
 //!   replaced at once, and that counts as no retry.
 //! - **Statuses** are not errors here: the body of a refusal has the reason, and only the caller
@@ -52,6 +54,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -745,7 +748,13 @@ impl HttpTransport {
     }
 
     fn new_line(&self, origin: String) -> Line {
-        let agent = Agent::config_builder()
+        let config = Agent::config_builder();
+        let config = if is_loopback(&origin) {
+            config.proxy(None)
+        } else {
+            config
+        };
+        let agent = config
             .http_status_as_error(false)
             .max_redirects(0)
             .max_idle_connections(1)
@@ -776,6 +785,14 @@ fn build(request: &HttpRequest) -> Result<http::Request<&[u8]>, ureq::Error> {
         built = built.header(&header.name, value);
     }
     Ok(built.body(request.body.as_slice())?)
+}
+
+/// Whether a server is on this machine, where no proxy could reach it.
+fn is_loopback(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// The request that follows a redirect.
@@ -1034,6 +1051,23 @@ mod tests {
             assert_eq!(origin(url), expected, "{url}");
         }
         assert_ne!(origin("http://host"), origin("https://host"));
+    }
+
+    #[test]
+    fn servers_on_this_machine_are_known() {
+        for (url, expected) in [
+            ("http://localhost", true),
+            ("http://LOCALHOST:8080/v1", true),
+            ("http://127.0.0.1:8080/v1", true),
+            ("http://127.1.2.3", true),
+            ("https://[::1]:8080", true),
+            ("http://[::1]", true),
+            ("http://[::2]", false),
+            ("http://localhost.example", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(&origin(url)), expected, "{url}");
+        }
     }
 
     #[test]
