@@ -6,12 +6,11 @@ mod loopback;
 
 use std::env;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use loopback::{Answer, Loopback, Then};
+use loopback::{Answer, Loopback, Nobody, Then};
 use serde_json::{Value, json};
 
 /// The example, built as it is now. `cargo test --test chat` alone would leave an old one.
@@ -258,11 +257,8 @@ fn the_introduction_names_the_server_without_its_secrets() {
 
 #[test]
 fn a_wrong_address_is_one_line_and_the_conversation_goes_on() {
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
-    let url = format!("http://127.0.0.1:{port}/v1");
+    let nobody = Nobody::new();
+    let url = nobody.url("/v1");
 
     let printed = conversation(
         chat(&[], &[("OPENAI_BASE_URL", &url)]),

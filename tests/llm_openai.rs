@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future::block_on, stream};
-use loopback::{Answer, Loopback, Then};
+use loopback::{Answer, Loopback, Nobody, Then};
 use miniagents::Result;
 use miniagents::llm::chat;
 use miniagents::llm::openai::{ChatRequest, Endpoint};
@@ -514,18 +514,11 @@ fn a_silent_server_is_given_up() {
 
 #[test]
 fn a_server_that_is_not_there_is_an_error() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let nobody = Nobody::new();
     let settings = HttpSettings::default().with_max_retries(0);
     let transport = HttpTransport::with_settings(settings);
 
-    let (_, fields) = ask(
-        &transport,
-        request(&format!("http://127.0.0.1:{port}/v1?key=sk-query")),
-    );
+    let (_, fields) = ask(&transport, request(&nobody.url("/v1?key=sk-query")));
 
     let error = fields.unwrap_err();
     assert!(error.is_http());

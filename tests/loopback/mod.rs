@@ -136,6 +136,29 @@ impl Loopback {
     }
 }
 
+/// An address at which nobody listens, and nobody will while this is there: its port is taken by the
+/// end of a connection.
+pub(crate) struct Nobody {
+    taken: TcpStream,
+    /// The other end of it.
+    _listener: TcpListener,
+}
+
+impl Nobody {
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        Nobody {
+            taken,
+            _listener: listener,
+        }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.taken.local_addr().unwrap())
+    }
+}
+
 fn serve(listener: &TcpListener, answers: Vec<Answer>, sender: &Sender<Seen>) {
     let mut connections = 0;
     let mut kept: Option<BufReader<TcpStream>> = None;
