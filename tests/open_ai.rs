@@ -502,6 +502,33 @@ fn a_refused_connection_is_an_error_that_says_where() {
 }
 
 #[test]
+fn settings_that_cannot_be_sent_are_told_without_the_key() {
+    let nobody = Nobody::new();
+    for (url, key, why) in [
+        ("localhost:8080/v1", "sk-secret", "not an address "),
+        ("nonsense", "sk-secret", "not an address "),
+        ("ftp://localhost/v1", "sk-secret", "not an address "),
+        (
+            &nobody.url("/v1"),
+            "sk-\nsecret",
+            "a header, such as that of the key, ",
+        ),
+    ] {
+        let (tokens, message) = ask(model_at(url.into()).api_key(key));
+
+        let error = message.unwrap_err();
+        let said = error.to_string();
+        assert!(tokens.is_empty() && error.is_http());
+        assert!(
+            said.contains(&format!("/chat/completions got no answer: {why}")),
+            "{said}"
+        );
+        assert_eq!(said.lines().count(), 1);
+        assert!(!format!("{error:?}").contains("secret"));
+    }
+}
+
+#[test]
 fn a_fork_under_another_name_answers_under_that_name() {
     let server = Loopback::new([hello_world(), hello_world()]);
     let model = MiniAgent::new(model(&server));

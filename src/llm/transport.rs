@@ -61,6 +61,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_lite::Stream;
+use ureq::http::header::{InvalidHeaderName, InvalidHeaderValue};
 use ureq::{Agent, http};
 
 use crate::error::{Error, Result, What};
@@ -896,10 +897,23 @@ fn is_disconnect(error: &ureq::Error) -> bool {
     )
 }
 
+/// What is said of an address that is none.
+const NO_ADDRESS: &str = "not an address such as http://localhost:8080/v1";
+
 fn broken(what: &str, error: ureq::Error) -> Error {
     match error {
         // The text of this one has the whole address in it.
-        ureq::Error::BadUri(_) => Error::own(What::Http, format_args!("{what}: not an address")),
+        ureq::Error::BadUri(_) => Error::own(What::Http, format_args!("{what}: {NO_ADDRESS}")),
+        ureq::Error::Http(cause)
+            if cause.is::<InvalidHeaderValue>() || cause.is::<InvalidHeaderName>() =>
+        {
+            let why =
+                "a header, such as that of the key, holds a character that is not allowed in it";
+            Error::own_because(What::Http, format_args!("{what}: {why}"), cause)
+        }
+        ureq::Error::Http(cause) => {
+            Error::own_because(What::Http, format_args!("{what}: {NO_ADDRESS}"), cause)
+        }
         ureq::Error::Timeout(ureq::Timeout::PerRead) => Error::own_because(
             What::Http,
             format_args!("{what}: the server was silent for too long (timeout)"),
