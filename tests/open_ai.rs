@@ -663,6 +663,25 @@ fn any_executor_will_do() {
 }
 
 #[test]
+fn waiting_for_a_server_is_no_deadlock() {
+    let (answer, say) = hello_world().gated();
+    let server = Loopback::new([answer]);
+    let model = model(&server);
+
+    let replies = MiniAgents::new()
+        .with_virtual_clock()
+        .run(async {
+            let reply = first(&relay.trigger(model.trigger("Hi"))).await?;
+            reply.stream().try_next().await?;
+            drop(say);
+            reply.await
+        })
+        .unwrap();
+
+    assert_eq!(replies.text(), "Hello world");
+}
+
+#[test]
 fn debug_does_not_show_the_key() {
     let model = model_at("http://me:sk-secret@localhost/v1?key=sk-secret".into());
     let shown = format!("{model:?} {:?}", MiniAgent::new(model.clone()));
