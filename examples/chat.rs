@@ -226,6 +226,13 @@ fn main() -> Result<()> {
 
 fn converse(model: Option<String>) -> Result<()> {
     let (model, what) = choose_model(model)?;
+    let (interrupt, interrupted) = async_channel::bounded(1);
+    ctrlc::set_handler(move || {
+        // Should nobody have heard the first one, because nobody reads our output, the second ends it.
+        if interrupt.try_send(()).is_err_and(|error| error.is_full()) {
+            exit(130);
+        }
+    })?;
     writeln!(
         stdout(),
         "You are talking to {what}.\n\
@@ -242,10 +249,6 @@ fn converse(model: Option<String>) -> Result<()> {
         .then(model)
         .then(Memory { history });
 
-    let (interrupt, interrupted) = async_channel::bounded(1);
-    ctrlc::set_handler(move || {
-        let _ = interrupt.try_send(());
-    })?;
     // Whichever comes first; when it is Ctrl-C, everything that was under way is dropped.
     let miniagents = MiniAgents::new();
     let conversation = miniagents.scope(async { dialog.trigger(()).await.map(drop) });

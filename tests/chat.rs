@@ -495,6 +495,33 @@ mod terminal {
     }
 
     #[test]
+    fn ctrl_c_twice_ends_it_even_when_nobody_reads_the_output() {
+        use rustix::process::{Pid, Signal, kill_process};
+
+        let mut chat = chat(&[], &[]).spawn().unwrap();
+        let process = Pid::from_child(&chat);
+        let line = [vec![b'x'; 1 << 20], b"\n".to_vec()].concat();
+        chat.stdin.take().unwrap().write_all(&line).unwrap();
+        // From here on the program prints more than a pipe holds.
+        let output = chat.stdout.as_mut().unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"xx") {
+            assert_eq!(output.take(1).read_to_end(&mut seen).unwrap(), 1);
+        }
+
+        let status = loop {
+            // A signal that comes before the last was handled is lost, so there is no counting.
+            kill_process(process, Signal::INT).unwrap();
+            if let Some(status) = chat.try_wait().unwrap() {
+                break status;
+            }
+            thread::yield_now();
+        };
+
+        assert_eq!(status.code(), Some(130));
+    }
+
+    #[test]
     fn ctrl_c_while_eliza_speaks_ends_it() {
         let mut terminal = Terminal::new(&[]);
 
