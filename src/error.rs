@@ -80,6 +80,8 @@ pub(crate) enum What {
     Deadlock,
     /// The time was over.
     Timeout,
+    /// More would have been used than a budget allows.
+    Budget,
     /// A server could not be reached, or refused, or broke off.
     Http,
 }
@@ -96,6 +98,7 @@ impl What {
             What::Panic => "PanicError",
             What::Deadlock => "DeadlockError",
             What::Timeout => "TimeoutError",
+            What::Budget => "BudgetError",
             What::Http => "HttpError",
         }
     }
@@ -247,6 +250,11 @@ impl Error {
     /// Whether the program could never have gone on: nothing was ready, no timer was armed, nothing outside could wake it.
     pub fn is_deadlock(&self) -> bool {
         self.is(What::Deadlock)
+    }
+
+    /// Whether more would have been used than a budget allows.
+    pub fn is_budget(&self) -> bool {
+        self.is(What::Budget)
     }
 
     /// Whether something did not come in time.

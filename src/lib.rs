@@ -11,8 +11,8 @@ mod message;
 mod promise;
 
 pub use agent::{
-    Agent, AgentCall, CallOptions, InteractionContext, MiniAgent, MiniAgents, PersistOptions,
-    display_agent_trace,
+    Agent, AgentCall, Budget, CallOptions, Expense, InteractionContext, MiniAgent, MiniAgents,
+    PersistOptions, display_agent_trace,
 };
 pub use error::{Error, Result};
 pub use executor::TaskLocal;

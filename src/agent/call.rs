@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use super::budget::Budget;
 use super::interaction_context::InteractionContext;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
@@ -37,6 +38,7 @@ pub struct CallOptions {
     pub(crate) start: Start,
     pub(crate) errors_as_messages: Option<bool>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) budget: Option<Budget>,
     pub(crate) arguments: Frozen,
     /// The first argument that was refused.
     pub(crate) refused: Option<Error>,
@@ -68,6 +70,13 @@ impl CallOptions {
     #[must_use]
     pub fn with_timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
+        self
+    }
+
+    /// What the call, and all it causes, may use.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
         self
     }
 
@@ -133,7 +142,11 @@ struct Parts {
 impl AgentCall {
     #[track_caller]
     pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
-        let (miniagents, timeout) = (MiniAgents::current(), options.timeout);
+        let miniagents = MiniAgents::current();
+        let limits = [
+            options.timeout,
+            options.budget.and_then(|budget| budget.time),
+        ];
         let input = MessageSequence::options()
             .with_start(Start::OnDemand)
             .with_errors_as_messages(false)
@@ -142,7 +155,7 @@ impl AgentCall {
         let messages = input.appender().clone();
         let opened = messages.open();
         debug_assert!(opened.is_ok(), "a new appender can be opened");
-        if let Some(limit) = timeout {
+        if let Some(limit) = limits.into_iter().flatten().min() {
             cancel_in_time(limit, &replies);
         }
         let caller = InteractionContext::try_current().ok();

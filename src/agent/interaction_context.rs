@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
+use super::budget::{Expense, Spending};
 use super::call::ChildCalls;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
@@ -190,8 +191,10 @@ impl InteractionContext {
     ///
     /// # Errors
     ///
-    /// The replies have ended ([`Error::is_closed`]).
+    /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply(&self, messages: impl IntoMessages) -> Result<()> {
+        let messages = messages.into_messages();
+        Spending::spend(Expense::Messages(messages.count()))?;
         self.parts.replies.append(messages).map(|_| ())
     }
 
@@ -199,9 +202,20 @@ impl InteractionContext {
     ///
     /// # Errors
     ///
-    /// The replies have ended ([`Error::is_closed`]).
+    /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
         self.parts.replies.append_out_of_order(messages).map(|_| ())
+    }
+
+    /// Counts an expense in the [budgets](super::Budget) of this call and of those around it. Replies
+    /// are counted by themselves; an agent that asks a model calls this for the question and the
+    /// tokens.
+    ///
+    /// # Errors
+    ///
+    /// A budget is used up ([`Error::is_budget`]); the call that has it is cancelled.
+    pub fn spend(&self, expense: Expense) -> Result<()> {
+        Spending::spend(expense)
     }
 
     /// Makes sure that the replies do not end before this has ended: a promise, or a task

@@ -6,6 +6,7 @@
 )]
 mod agent;
 mod alias;
+mod budget;
 mod call;
 mod interaction_context;
 mod mini_agent;
@@ -14,6 +15,7 @@ mod nodes;
 mod reply_sequence;
 
 pub use agent::Agent;
+pub use budget::{Budget, Expense};
 pub use call::{AgentCall, CallOptions};
 pub use interaction_context::{InteractionContext, display_agent_trace};
 pub use mini_agent::MiniAgent;

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use futures_lite::{FutureExt, StreamExt};
 
+use super::budget::Spending;
 use super::call::CallOptions;
 use super::interaction_context::InteractionContext;
 use super::mini_agent::MiniAgent;
@@ -40,6 +41,9 @@ pub(crate) fn begin(
     let places = Rc::new(Places::default());
     let for_stream = places.clone();
     let agent = agent.clone();
+    let own_budget = options.budget.is_some();
+    let spending = Spending::begin(options.budget, agent.alias());
+    let spent = spending.clone();
     let sequence = sequence.make_with(|mut flat| {
         generate(move |out| async move {
             let replies = for_stream.appender.get().expect("set below").clone();
@@ -49,6 +53,12 @@ pub(crate) fn begin(
             let arguments = options.refused.map_or(arguments, Err);
             let causes = for_stream.causes.clone();
             let work = act(agent.clone(), input, arguments, replies, causes);
+            let work = async move {
+                if let Some(spending) = spent {
+                    spending.activate();
+                }
+                work.await
+            };
             let call = Promise::with_start(Start::Soon, work);
             let _ = for_stream.causes.act.set(call.clone());
 
@@ -85,6 +95,9 @@ pub(crate) fn begin(
     });
     let _ = places.appender.set(sequence.appender().clone());
     let _ = places.promise.set(sequence.promise().downgrade());
+    if let Some(spending) = spending.filter(|_| own_budget) {
+        spending.is_of(sequence.promise());
+    }
     let causes = places.causes.clone();
     sequence
         .promise()

@@ -57,12 +57,12 @@ impl Agent for EmbeddedModel {
     async fn run(&self, ctx: InteractionContext) -> Result<()> {
         let conversation = answer::conversation(&ctx).await?;
         let promise = answer::promise(&ctx, MessageClass::ASSISTANT, MODEL);
-        answer::stream(&ctx, promise, |appender| async move {
+        answer::stream(&ctx, promise, |answer| async move {
             for token in tokens(&self.eliza.reply(&conversation)) {
                 sleep(self.pace).await;
-                appender.append(token)?;
+                answer.append(token)?;
             }
-            appender.set_field("stop_reason", "stop");
+            answer.set_field("stop_reason", "stop");
             Ok(())
         })
         .await

@@ -1,8 +1,12 @@
 //! OpenAI's models, and those of every compatible server, as agents.
 
+use std::cell::Cell;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::OnceLock;
+use std::task::Poll;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -212,17 +216,23 @@ impl Agent for OpenAi {
             .unwrap_or_else(|| ctx.miniagents().streams_llm_tokens());
         let promise =
             answer::promise(&ctx, &ANSWER, &self.model).with_fields(&self.response_metadata);
-        answer::stream(&ctx, promise, |appender| async move {
-            let mut refused = Ok(());
-            let fields = self.ask(&messages, stream, |token| {
-                if refused.is_ok() {
-                    refused = appender.append(token).map(drop);
+        answer::stream(&ctx, promise, |answer| async move {
+            // What cannot be said ends the request: nobody is left to read the rest.
+            let refused = Cell::new(None);
+            let mut fields = pin!(self.ask(&messages, stream, |token| {
+                if let Err(error) = answer.append(token) {
+                    refused.set(Some(error));
+                }
+            }));
+            let fields = poll_fn(|cx| {
+                let fields = fields.as_mut().poll(cx);
+                match refused.take() {
+                    Some(error) => Poll::Ready(Err(error)),
+                    None => fields,
                 }
             });
-            let fields = fields.await?;
-            refused?;
-            for (name, value) in fields {
-                appender.set_field(&name, frozen::Value::from_serialize(&value)?);
+            for (name, value) in fields.await? {
+                answer.set_field(&name, frozen::Value::from_serialize(&value)?);
             }
             Ok(())
         })

@@ -83,6 +83,19 @@ impl Messages {
         }
     }
 
+    /// How many messages are said by this, not counting what sequences and streams will bring.
+    pub(crate) fn count(&self) -> u64 {
+        let (mut open, mut said) = (vec![&self.item], 0);
+        while let Some(item) = open.pop() {
+            match item {
+                Item::Message(_) | Item::Promise(_) => said += 1,
+                Item::List(items) => open.extend(&items.0),
+                Item::Sequence(_) | Item::Stream(_) | Item::Error(_) => {}
+            }
+        }
+        said
+    }
+
     fn one(message: Result<Message>) -> Self {
         Messages {
             item: message.map_or_else(Item::Error, Item::Message),

@@ -524,3 +524,153 @@ fn after_its_executor_is_gone_cancelling_finds_nothing_to_stop() {
 
     assert!(!promise.unwrap().cancel());
 }
+
+mod budgets {
+    use miniagents::{Budget, Expense};
+
+    use super::*;
+
+    async fn pair(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(["one", "two"]);
+        Ok(())
+    }
+
+    /// Asks others again and again.
+    async fn manager(ctx: InteractionContext) -> Result<()> {
+        let _gone = Gone("the manager");
+        loop {
+            ctx.reply(pair.trigger(()));
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    #[test]
+    fn a_call_and_all_it_causes_have_one_budget() {
+        let events = events_of(async {
+            let options = CallOptions::new().with_budget(Budget::new().with_messages(5));
+            let replies = MiniAgent::new(manager).trigger_with((), options);
+
+            let error = replies.wait().await.unwrap_err();
+
+            assert!(error.is_budget());
+            assert_eq!(
+                error.to_string(),
+                "the call of `MANAGER` may use 5 messages, not more"
+            );
+            let mut reader = replies.stream();
+            while let Some(Ok(message)) = reader.next().await {
+                note(message.await?);
+            }
+            sleep(Duration::from_secs(9)).await;
+            Ok(())
+        });
+
+        assert_eq!(events, ["one", "two", "one", "two", "the manager is gone"]);
+    }
+
+    #[test]
+    fn what_is_used_counts_for_the_budgets_around_too() {
+        events_of(async {
+            let outer = MiniAgent::new(|ctx: InteractionContext| async move {
+                let roomy = CallOptions::new().with_budget(Budget::new().with_messages(100));
+                for _ in 0..3 {
+                    ctx.reply(MiniAgent::new(pair).trigger_with((), roomy.clone()));
+                }
+                Ok(())
+            });
+            let options = CallOptions::new().with_budget(Budget::new().with_messages(4));
+            let replies = outer.with_alias("OUTER").trigger_with((), options);
+
+            let error = replies.await.unwrap_err();
+
+            assert_eq!(
+                error.to_string(),
+                "the call of `OUTER` may use 4 messages, not more"
+            );
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn calls_outside_of_it_are_free() {
+        events_of(async {
+            let options = CallOptions::new().with_budget(Budget::new().with_messages(2));
+            let limited = MiniAgent::new(pair).trigger_with((), options);
+            let free = pair.trigger(());
+
+            assert_eq!(limited.await?.len() + free.await?.len(), 4);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn agents_count_what_they_ask_of_models() {
+        async fn asks(ctx: InteractionContext) -> Result<()> {
+            ctx.spend(Expense::ModelCall)?;
+            for token in ["a", "b", "c"] {
+                ctx.spend(Expense::Tokens(1))?;
+                ctx.reply(token);
+            }
+            Ok(())
+        }
+
+        events_of(async {
+            let tokens = CallOptions::new().with_budget(Budget::new().with_tokens(2));
+            let replies = MiniAgent::new(asks).trigger_with((), tokens);
+            let error = replies.wait().await.unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the call of `ASKS` may use 2 tokens, not more"
+            );
+
+            let calls = CallOptions::new().with_budget(Budget::new().with_model_calls(0));
+            let error = MiniAgent::new(asks)
+                .trigger_with((), calls)
+                .await
+                .unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the call of `ASKS` may use 0 model calls, not more"
+            );
+            Ok(())
+        });
+    }
+
+    #[cfg(feature = "embedded")]
+    #[test]
+    fn a_model_that_used_up_its_tokens_stops_in_mid_sentence() {
+        use miniagents::llm::EmbeddedModel;
+
+        events_of(async {
+            let options = CallOptions::new().with_budget(Budget::new().with_tokens(3));
+            let model = MiniAgent::new(EmbeddedModel::new());
+            let replies = model.trigger_with("I need my coffee.", options);
+
+            let message = replies.stream().next().await.unwrap()?;
+
+            let read = read(message.stream()).await;
+            assert_eq!(read[..3], ["What", " would", " change"]);
+            assert!(read[3].contains("may use 3 tokens"), "{read:?}");
+            assert_eq!(read.len(), 4);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn time_can_be_part_of_a_budget() {
+        events_of(async {
+            let budget = Budget::new()
+                .with_time(Duration::from_secs(3))
+                .with_messages(100);
+            let options = CallOptions::new().with_budget(budget);
+
+            let error = MiniAgent::new(manager)
+                .trigger_with((), options)
+                .await
+                .unwrap_err();
+
+            assert!(error.is_timeout());
+            Ok(())
+        });
+    }
+}
