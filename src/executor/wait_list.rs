@@ -18,8 +18,12 @@ pub(crate) type Ticket = u64;
 pub(crate) struct WaitList {
     /// The one who waits longest; empty when nobody waits.
     first: Option<(Ticket, Waiter)>,
-    /// Everybody behind the first.
-    others: VecDeque<(Ticket, Waiter)>,
+    /// Everybody behind the first; empty where there never was anybody.
+    #[allow(
+        clippy::box_collection,
+        reason = "an empty queue in place would make every list three words longer"
+    )]
+    others: Option<Box<VecDeque<(Ticket, Waiter)>>>,
     next: Ticket,
 }
 
@@ -31,7 +35,8 @@ impl WaitList {
         if self.first.is_none() {
             self.first = Some((ticket, waiter));
         } else {
-            self.others.push_back((ticket, waiter));
+            let others = self.others.get_or_insert_default();
+            others.push_back((ticket, waiter));
         }
         ticket
     }
@@ -52,7 +57,7 @@ impl WaitList {
     fn slot(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
         self.first
             .iter_mut()
-            .chain(&mut self.others)
+            .chain(self.others.iter_mut().flat_map(|others| others.iter_mut()))
             .find(|(held, _)| *held == ticket)
             .map(|(_, waiter)| waiter)
     }
@@ -65,7 +70,7 @@ impl WaitList {
     /// Takes out the one who waits longest, and tells which it was.
     pub(crate) fn pop_with_ticket(&mut self) -> Option<(Ticket, Waiter)> {
         let popped = self.first.take();
-        self.first = self.others.pop_front();
+        self.first = self.others.as_mut().and_then(|others| others.pop_front());
         popped
     }
 
@@ -79,8 +84,9 @@ impl WaitList {
         if self.first.as_ref().is_some_and(|(held, _)| *held == ticket) {
             return self.pop();
         }
-        let place = self.others.iter().position(|(held, _)| *held == ticket)?;
-        self.others.remove(place).map(|(_, waiter)| waiter)
+        let others = self.others.as_mut()?;
+        let place = others.iter().position(|(held, _)| *held == ticket)?;
+        others.remove(place).map(|(_, waiter)| waiter)
     }
 
     /// Takes everybody out, to be woken when the borrow has ended.
@@ -90,7 +96,7 @@ impl WaitList {
             self,
             WaitList {
                 first: None,
-                others: VecDeque::new(),
+                others: None,
                 next,
             },
         )
@@ -98,7 +104,10 @@ impl WaitList {
 
     /// Wakes everybody in order.
     pub(crate) fn wake_all(self) {
-        for (_, waiter) in self.first.into_iter().chain(self.others) {
+        if let Some((_, waiter)) = self.first {
+            waiter.wake();
+        }
+        for (_, waiter) in self.others.into_iter().flat_map(|others| *others) {
             waiter.wake();
         }
     }
