@@ -392,23 +392,22 @@ fn each_once(fields: Vec<(Rc<str>, Value)>) -> Vec<(Rc<str>, Value)> {
     /// Up to here comparing is cheaper than hashing.
     const FEW: usize = 16;
 
+    let repeats = |(place, (key, _)): (usize, &(Rc<str>, Value))| {
+        &**key == CLASS_KEY || fields[..place].iter().any(|(other, _)| other == key)
+    };
+    if fields.len() <= FEW && !fields.iter().enumerate().any(repeats) {
+        return fields; // as nearly always
+    }
     let mut once: Vec<(Rc<str>, Value)> = Vec::with_capacity(fields.len());
     let mut places: HashMap<Rc<str>, usize> = HashMap::new();
-    let many = fields.len() > FEW;
     for (key, value) in fields {
         if &*key == CLASS_KEY {
             continue;
         }
-        let place = match many {
-            true => places.get(&key).copied(),
-            false => once.iter().position(|(other, _)| *other == key),
-        };
-        match place {
-            Some(place) => once[place].1 = value,
+        match places.get(&key) {
+            Some(place) => once[*place].1 = value,
             None => {
-                if many {
-                    places.insert(key.clone(), once.len());
-                }
+                places.insert(key.clone(), once.len());
                 once.push((key, value));
             }
         }
