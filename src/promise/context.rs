@@ -225,9 +225,8 @@ impl PromisingContext {
     /// What a layer above keeps here.
     pub(crate) fn extension<T: 'static>(&self) -> Option<Rc<T>> {
         let extensions = self.inner.extensions.borrow();
-        extensions
-            .iter()
-            .find_map(|value| value.clone().downcast().ok())
+        let found = extensions.iter().find(|value| value.is::<T>())?;
+        found.clone().downcast().ok()
     }
 
     pub(crate) fn extend<T: 'static>(&self, value: Rc<T>) {
@@ -371,18 +370,22 @@ impl PromisingContext {
 
     /// Whether somebody would be told of a promise that resolves here.
     pub(crate) fn has_handlers() -> bool {
-        let mut next = CURRENT.get();
+        let current = CURRENT.get();
+        let mut next = current.as_ref();
         while let Some(context) = next {
             if !context.inner.handlers.borrow().is_empty() {
                 return true;
             }
-            next = context.parent().cloned();
+            next = context.parent();
         }
         false
     }
 
     /// Tells the handlers of this context and of those around it of a value.
     pub(crate) fn tell_resolved<T: Clone + 'static>(value: &T) {
+        if !Self::has_handlers() {
+            return;
+        }
         let mut next = CURRENT.get();
         let mut resolved = None;
         while let Some(context) = next {
