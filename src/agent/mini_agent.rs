@@ -8,7 +8,7 @@ use super::agent::Agent;
 use super::call::{AgentCall, CallOptions};
 use super::interaction_context::InteractionContext;
 use crate::error::{Error, Result};
-use crate::frozen::{Frozen, Value};
+use crate::frozen::{Frozen, Value, name};
 use crate::message::{IntoMessages, MessageSequencePromise};
 
 /// Any agent: an alias, a description, preset arguments, and what it does. Cheap to clone.
@@ -242,8 +242,8 @@ impl From<&MiniAgent> for MiniAgent {
 /// How an agent appears in the messages that record its calls: by its alias.
 impl From<&MiniAgent> for Value {
     fn from(agent: &MiniAgent) -> Self {
-        let fields = vec![("alias".into(), Value::from(agent.alias()))];
-        let frozen = Frozen::object("MiniAgent", fields, false);
+        let fields = vec![(name("alias"), Value::from(agent.parts.alias.clone()))];
+        let frozen = Frozen::object(name("MiniAgent"), fields, false);
         Value::Object(frozen.unwrap_or_else(|_| unreachable!("one level is not too deep")))
     }
 }

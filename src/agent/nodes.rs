@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::mini_agent::MiniAgent;
 use crate::error::{Error, Result, What};
-use crate::frozen::{Frozen, Value};
+use crate::frozen::{Frozen, Value, name};
 use crate::message::Message;
 
 const CALL_NODE: &str = "AgentCallNode";
@@ -21,11 +21,11 @@ pub(crate) fn call_node(
     arguments: &Frozen,
 ) -> Result<Message> {
     let fields = vec![
-        ("agent".into(), agent.into()),
-        ("messages".into(), list(messages)),
+        (name("agent"), agent.into()),
+        (name("messages"), list(messages)),
     ];
     let extra = [agent.interaction_metadata(), arguments];
-    Message::make(CALL_NODE, with_fields(agent, fields, &extra)?)
+    Message::make(name(CALL_NODE), with_fields(agent, fields, &extra)?)
 }
 
 pub(crate) fn reply_node(
@@ -34,12 +34,12 @@ pub(crate) fn reply_node(
     replies: &[Message],
 ) -> Result<Message> {
     let fields = vec![
-        ("agent".into(), agent.into()),
-        ("agent_call".into(), agent_call.into()),
-        ("replies".into(), list(replies)),
+        (name("agent"), agent.into()),
+        (name("agent_call"), agent_call.into()),
+        (name("replies"), list(replies)),
     ];
     Message::make(
-        REPLY_NODE,
+        name(REPLY_NODE),
         with_fields(agent, fields, &[agent.interaction_metadata()])?,
     )
 }

@@ -9,6 +9,7 @@ mod deserialize;
 mod escape;
 mod full_json;
 mod hash_key;
+mod name;
 mod number;
 mod object;
 mod serialize;
@@ -16,6 +17,7 @@ mod value;
 
 pub use hash_key::HashKey;
 pub(crate) use hash_key::set_length_source;
+pub(crate) use name::name;
 pub use number::Number;
 pub use object::Frozen;
 pub use value::{List, MAX_DEPTH, Value};

@@ -38,6 +38,7 @@ use std::rc::Rc;
 use super::canonical_json::{self, SubObjects};
 use super::full_json;
 use super::hash_key::HashKey;
+use super::name::name;
 use super::value::{MAX_DEPTH, Value, too_deep};
 use crate::error::Result;
 
@@ -107,12 +108,7 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().full_json(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn new() -> Self {
-        Frozen(Rc::new(Inner::new(
-            PLAIN_CLASS.into(),
-            Vec::new(),
-            false,
-            1,
-        )))
+        Frozen(Rc::new(Inner::new(name(PLAIN_CLASS), Vec::new(), false, 1)))
     }
 
     /// An object of any class. One that is kept by reference appears in the canonical text of

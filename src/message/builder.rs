@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::class::{CONTENT, CONTENT_TEMPLATE, MessageClass};
 use super::message::Message;
 use crate::error::{Error, Result};
-use crate::frozen::Value;
+use crate::frozen::{Value, name};
 
 /// A message in the making: fields are added, then it is built or sent as it is.
 ///
@@ -45,12 +45,12 @@ impl MessageBuilder {
 
     /// Gives it its text.
     pub fn content(self, content: impl Into<Rc<str>>) -> Self {
-        self.with(CONTENT, content.into())
+        self.with(name(CONTENT), content.into())
     }
 
     /// Gives it a template for its text, in which `{field}` stands for the text of a field.
     pub fn content_template(self, template: impl Into<Rc<str>>) -> Self {
-        self.with(CONTENT_TEMPLATE, template.into())
+        self.with(name(CONTENT_TEMPLATE), template.into())
     }
 
     /// Sets a field; a number that JSON cannot hold is refused when the message is built.
@@ -81,7 +81,10 @@ impl MessageBuilder {
     pub fn build(self) -> Result<Message> {
         match self.refused {
             Some(error) => Err(error),
-            None => Message::make(self.class.name(), with_declared(self.class, self.fields)),
+            None => Message::make(
+                name(self.class.name()),
+                with_declared(self.class, self.fields),
+            ),
         }
     }
 }

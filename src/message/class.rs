@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::frozen::Value;
+use crate::frozen::{Value, name};
 
 /// A class of messages: its name, and the fields that every message of it has.
 ///
@@ -99,7 +99,7 @@ impl MessageClass {
         };
         let fields = text.iter().chain(self.fields);
         fields
-            .map(|(key, value)| (Rc::from(*key), Value::from(*value)))
+            .map(|(key, value)| (name(key), Value::from(*value)))
             .collect()
     }
 

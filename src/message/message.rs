@@ -14,7 +14,7 @@ use super::template;
 use super::token::Token;
 use crate::error::{Error, Result, What, short_type_name};
 use crate::executor::Lock;
-use crate::frozen::{Frozen, HashKey, Value};
+use crate::frozen::{Frozen, HashKey, Value, name};
 use crate::promise::PromisingContext;
 
 /// A message: named fields that never change, with an identity.
@@ -78,10 +78,10 @@ impl Message {
     ///
     /// The fields are nested too deeply.
     pub fn from_fields(fields: &Frozen) -> Result<Self> {
-        Self::make(MessageClass::PLAIN.name(), owned_fields(fields))
+        Self::make(name(MessageClass::PLAIN.name()), owned_fields(fields))
     }
 
-    pub(crate) fn make(class: &str, fields: Fields) -> Result<Self> {
+    pub(crate) fn make(class: impl Into<Rc<str>>, fields: Fields) -> Result<Self> {
         let message = Message {
             fields: Frozen::object(class, fields, true)?,
         };

@@ -16,7 +16,7 @@ use super::token::Token;
 use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify};
-use crate::frozen::{Frozen, Value};
+use crate::frozen::{Frozen, Value, name};
 use crate::promise::{Reader, Start, StreamedPromise, Wait};
 
 /// A promise of a message that can be streamed token by token.
@@ -119,9 +119,9 @@ impl MessagePromise {
             }
             let given = fields.take().into_iter().chain(owned_fields(&known_fields));
             let given = given.filter(|(key, _)| !class.is_content(key));
-            let content = (Rc::from(CONTENT), Value::from(text));
+            let content = (name(CONTENT), Value::from(text));
             Message::make(
-                class.name(),
+                name(class.name()),
                 with_declared(class, std::iter::once(content).chain(given)),
             )
         });
@@ -602,7 +602,7 @@ impl MessagePromiseBuilder {
         if let Some(error) = self.refused {
             return Err(error);
         }
-        let known = Frozen::object("Frozen", self.known, false)?;
+        let known = Frozen::object(name("Frozen"), self.known, false)?;
         Ok(MessagePromise::streamed(
             self.class, known, self.start, fields, tokens,
         ))
