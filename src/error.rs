@@ -284,9 +284,12 @@ impl Error {
         self.0.report.store(level as usize, Ordering::Relaxed);
     }
 
-    /// Notes that it is raised anew, after somebody may have read it.
+    /// Notes that it is raised anew, after somebody may have read it. What stops many agents at once
+    /// is read once for all of them.
     pub(crate) fn mark_unread(&self) {
-        self.0.read.store(false, Ordering::Relaxed);
+        if !(self.is_budget() || self.is_timeout() || self.is_cancelled()) {
+            self.0.read.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Notes that somebody has got it.

@@ -14,7 +14,7 @@ use super::reply_sequence::Causes;
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify, TaskLocal, gather};
 use crate::frozen::Frozen;
-use crate::message::{IntoMessages, MessageSequenceAppender, MessageSequencePromise};
+use crate::message::{IntoMessages, MessageSequenceAppender, MessageSequencePromise, Messages};
 
 static CURRENT: TaskLocal<InteractionContext> = TaskLocal::new();
 
@@ -193,9 +193,15 @@ impl InteractionContext {
     ///
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply(&self, messages: impl IntoMessages) -> Result<()> {
+        let messages = Self::paid(messages)?;
+        self.parts.replies.append(messages).map(|_| ())
+    }
+
+    /// Messages that the budgets allow to be said.
+    fn paid(messages: impl IntoMessages) -> Result<Messages> {
         let messages = messages.into_messages();
         Spending::spend(Expense::Messages(messages.count()))?;
-        self.parts.replies.append(messages).map(|_| ())
+        Ok(messages)
     }
 
     /// As [`reply_out_of_order`](Self::reply_out_of_order).
@@ -204,6 +210,7 @@ impl InteractionContext {
     ///
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
+        let messages = Self::paid(messages)?;
         self.parts.replies.append_out_of_order(messages).map(|_| ())
     }
 

@@ -592,6 +592,25 @@ mod budgets {
     }
 
     #[test]
+    fn what_is_said_out_of_order_counts_too() {
+        async fn hasty(ctx: InteractionContext) -> Result<()> {
+            ctx.reply_out_of_order(["one", "two"]);
+            Ok(())
+        }
+
+        events_of(async {
+            let options = CallOptions::new().with_budget(Budget::new().with_messages(1));
+            let error = MiniAgent::new(hasty)
+                .trigger_with((), options)
+                .await
+                .unwrap_err();
+
+            assert!(error.is_budget());
+            Ok(())
+        });
+    }
+
+    #[test]
     fn calls_outside_of_it_are_free() {
         events_of(async {
             let options = CallOptions::new().with_budget(Budget::new().with_messages(2));
