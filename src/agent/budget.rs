@@ -101,6 +101,8 @@ pub(crate) struct Spending {
     alias: Rc<str>,
     /// What is cancelled when it is used up.
     replies: OnceCell<WeakSequencePromise>,
+    /// What was said when it was used up; everybody who comes later gets the same.
+    exhausted: OnceCell<Error>,
     /// The budget around this one.
     outer: Option<Rc<Spending>>,
 }
@@ -117,6 +119,7 @@ impl Spending {
             tokens: Cell::new(0),
             alias: alias.into(),
             replies: OnceCell::new(),
+            exhausted: OnceCell::new(),
             outer,
         }))
     }
@@ -150,15 +153,17 @@ impl Spending {
         let total = used.get().saturating_add(amount);
         match limit {
             Some(limit) if total > limit => {
-                let text = format_args!(
-                    "the call of `{}` may use {limit} {name}, not more",
-                    self.alias
-                );
-                let error = Error::own(What::Budget, text);
+                let error = self.exhausted.get_or_init(|| {
+                    let text = format!(
+                        "the call of `{}` may use {limit} {name}, not more",
+                        self.alias
+                    );
+                    Error::own(What::Budget, text)
+                });
                 if let Some(replies) = self.replies.get().and_then(WeakSequencePromise::upgrade) {
                     replies.cancel_because(error.clone());
                 }
-                Err(error)
+                Err(error.clone())
             }
             _ => {
                 used.set(total);
