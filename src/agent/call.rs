@@ -107,8 +107,8 @@ impl CallOptions {
 /// ```
 ///
 /// - What is sent is there for the agent at once; the end comes when the call is finished.
-/// - A call that nobody finishes is finished when the agent that made it ends, or when its context
-///   does.
+/// - Calls that nobody finishes are finished when the agent that made them ends, or when their context
+///   does, in the order in which they were made.
 /// - Clones are handles of one call. Dropping them does not finish it.
 ///
 /// ```

@@ -55,7 +55,7 @@ impl Join {
     }
 
     /// Whether line breaks at the beginning of each message are left out, as models like to begin
-    /// with them.
+    /// with them. (In the Python package this option has no effect.)
     #[must_use]
     pub fn with_strip_leading_newlines(mut self, strip: bool) -> Self {
         self.strip_leading_newlines = strip;
@@ -92,6 +92,9 @@ impl Join {
 }
 
 /// All of `messages` as one text message that streams their tokens, with a delimiter in between.
+///
+/// A message that is itself joined brings its own originals, which then stand for those before it; in
+/// the Python package that is an error unless it is the last.
 ///
 /// Its fields are those of the messages (of a field that several have, the last), and where asked
 /// for the originals. An error in one of the messages ends it.
