@@ -12,7 +12,7 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::reply_sequence::Causes;
 use crate::error::{Error, Result, What};
-use crate::executor::{Awaitable, Notify, TaskLocal, gather};
+use crate::executor::{Awaitable, Notify, TaskLocal, gather, name_current_task};
 use crate::frozen::Frozen;
 use crate::message::{IntoMessages, MessageSequenceAppender, MessageSequencePromise, Messages};
 
@@ -90,6 +90,7 @@ impl InteractionContext {
 
     /// Makes it the current one for the rest of this task.
     pub(crate) fn activate(&self) {
+        name_current_task(&|| display_agent_trace(&self.agent_trace()));
         CURRENT.set(self.clone());
     }
 

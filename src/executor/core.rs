@@ -1,12 +1,13 @@
 //! What an executor consists of, and what is current on this thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::ready_queue::ReadyQueue;
+use super::schedule::Conductor;
 use super::task::Runnable;
 use super::task_local::Locals;
 use super::timer::{Clock, Timers};
@@ -30,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) due: Cell<usize>,
     /// How many runs have been started, which numbers them.
     pub(crate) runs: Cell<u64>,
+    /// Who takes tasks out of the ready queue; empty for first in, first out.
+    pub(crate) conductor: OnceCell<Conductor>,
 }
 
 /// Tasks by number. A place is used again under another number.
@@ -77,6 +80,7 @@ impl Core {
             polling: Cell::new(false),
             due: Cell::new(0),
             runs: Cell::new(0),
+            conductor: OnceCell::new(),
         });
         CORES.with_borrow_mut(|cores| {
             cores.retain(|known| known.strong_count() > 0);
@@ -100,6 +104,14 @@ impl Core {
             .iter()
             .filter_map(|(_, task)| task.clone())
             .collect()
+    }
+
+    /// Takes the next of the `left` tasks that are left of this turn of the loop.
+    pub(crate) fn next_ready(&self, left: usize) -> Option<Rc<dyn Runnable>> {
+        match self.conductor.get() {
+            None => self.ready.pop(),
+            Some(conductor) => conductor.next(self, left),
+        }
     }
 
     /// Gives `task` its turn.
@@ -306,6 +318,20 @@ pub(crate) fn expect_current(what: &str) -> Rc<Core> {
 /// The values of the current task, or of the thread outside of tasks.
 pub(crate) fn with_locals<R>(body: impl FnOnce(&mut Locals) -> R) -> R {
     CURRENT.with(|current| body(&mut current.locals.borrow_mut()))
+}
+
+/// The task that is being polled.
+pub(crate) fn current_task() -> Option<Rc<dyn Runnable>> {
+    CURRENT.with(|current| current.task.borrow().clone())
+}
+
+/// Does `body` with the values of `task`, which is not being polled.
+pub(crate) fn with_locals_of<R>(task: &Rc<dyn Runnable>, body: impl FnOnce() -> R) -> R {
+    let inside = task.header().locals.borrow().clone();
+    let outside = CURRENT.with(|current| current.locals.replace(inside));
+    let result = body();
+    CURRENT.with(|current| current.locals.replace(outside));
+    result
 }
 
 /// The task that is being polled with `waker`, if that is its own.

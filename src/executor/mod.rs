@@ -15,6 +15,9 @@
 //!    those whose timers are due; timers due at the same instant in the order of arming.
 //! 7. Under a virtual clock time moves only when nothing is ready.
 //!
+//! A [`Schedule`] other than the default changes rule 1 inside of each turn, and nothing else: to find
+//! out what a program makes of another order, see [`simulation`](crate::simulation).
+//!
 //! The future that is [run](Executor::run) is a task like the others; the run ends as soon as it is
 //! ready, and whatever is left in the queue waits for the next run.
 //!
@@ -55,9 +58,11 @@ mod blocking;
 mod core;
 mod gather;
 mod lock;
+mod random;
 mod ready_queue;
 mod report;
 mod run;
+mod schedule;
 mod task;
 mod task_group;
 mod task_local;
@@ -74,18 +79,22 @@ use crate::error::Result;
 
 pub use blocking::{BlockingStream, ItemSender, MAX_THREADS, Unblock, unblock, unblock_stream};
 pub use gather::{Awaitable, Gather, Notify, gather};
+pub use random::Random;
 pub use run::Run;
+pub use schedule::Schedule;
 pub use task::{Finished, JoinHandle, spawn};
 pub use task_group::TaskGroup;
 pub use task_local::{Scope, TaskLocal};
 pub use timer::{Sleep, now, sleep, timeout};
 pub use yield_now::{YieldNow, yield_now};
 
-pub(crate) use self::core::{Core, appoint, is_polling, set_describer};
+pub(crate) use self::core::{Core, appoint, is_polling, set_describer, with_locals_of};
 pub(crate) use lock::{Lock, Locked};
-pub(crate) use task::TaskRef;
+pub(crate) use random::{mixed, mixed_bytes};
+pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
+pub(crate) use task::{Runnable, TaskRef};
 pub(crate) use wait_list::{Ticket, WaitList};
-pub(crate) use waker::Waiter;
+pub(crate) use waker::{TaskId, Waiter};
 
 /// A single-threaded executor. Clones are handles of the same one.
 ///
@@ -120,6 +129,36 @@ impl Executor {
         Executor {
             core: Core::new(Clock::simulated()),
         }
+    }
+
+    /// The same executor with another order of the tasks that are ready in one turn of the loop.
+    ///
+    /// ```
+    /// use miniagents::executor::{Executor, Schedule};
+    ///
+    /// let executor = Executor::with_virtual_clock().with_schedule(Schedule::Seeded(7));
+    /// executor.block_on(async { /* … */ }).unwrap();
+    /// println!("to see that again: {}", executor.choices_made());
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If it has a schedule already.
+    #[must_use]
+    pub fn with_schedule(self, schedule: Schedule) -> Self {
+        self.with_conductor(Conductor::new(schedule, None))
+    }
+
+    pub(crate) fn with_conductor(self, conductor: Conductor) -> Self {
+        let set = self.core.conductor.set(conductor);
+        assert!(set.is_ok(), "this executor has a schedule already");
+        self
+    }
+
+    /// The schedule that makes the choices again that were made so far.
+    pub fn choices_made(&self) -> Schedule {
+        let conductor = self.core.conductor.get();
+        conductor.map(Conductor::made).unwrap_or_default()
     }
 
     /// The executor that polls the current task.

@@ -1,7 +1,8 @@
 //! The queue of tasks that can go on.
 //!
 //! First in, first out. One *turn* of the executor takes what was ready when it began; what becomes
-//! ready meanwhile waits for the next turn. A task stands in the queue at most once.
+//! ready meanwhile waits for the next turn. A task stands in the queue at most once. A
+//! [schedule](super::schedule) may change the order inside of a turn.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -22,6 +23,15 @@ impl ReadyQueue {
 
     pub(crate) fn pop(&self) -> Option<Rc<dyn Runnable>> {
         self.tasks.borrow_mut().pop_front()
+    }
+
+    /// Takes out a task that others stand in front of.
+    pub(crate) fn take(&self, index: usize) -> Option<Rc<dyn Runnable>> {
+        self.tasks.borrow_mut().remove(index)
+    }
+
+    pub(crate) fn front(&self) -> Option<Rc<dyn Runnable>> {
+        self.tasks.borrow().front().cloned()
     }
 
     pub(crate) fn remove(&self, task: &Rc<dyn Runnable>) {

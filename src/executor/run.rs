@@ -229,8 +229,10 @@ impl<F: Future> Future for Run<F> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            for _ in 0..ready {
-                let Some(task) = core.ready.pop() else { break };
+            for left in (1..=ready).rev() {
+                let Some(task) = core.next_ready(left) else {
+                    break;
+                };
                 if Rc::ptr_eq(&task, &main) {
                     if let Poll::Ready(output) = this.poll_main() {
                         this.end();

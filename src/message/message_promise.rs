@@ -236,6 +236,14 @@ impl MessagePromise {
         }
     }
 
+    /// The message, if it was there from the beginning.
+    pub(crate) fn as_known(&self) -> Option<&Message> {
+        match &self.kind {
+            Kind::Known(message) => Some(message),
+            _ => None,
+        }
+    }
+
     /// Waits for the message, as awaiting a reference does.
     pub fn wait(&self) -> MessageWait {
         self.waiting(false)

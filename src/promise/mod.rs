@@ -15,6 +15,7 @@ mod promise;
 mod queue;
 mod start;
 mod streamed_promise;
+pub(crate) mod tap;
 mod wait;
 
 pub use appender::{Appended, StreamAppender};

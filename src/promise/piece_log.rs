@@ -28,6 +28,7 @@ use std::task::{Context, Poll};
 use futures_lite::Stream;
 
 use super::flat_drop::drop_flat;
+use super::tap;
 use crate::error::{Error, Result};
 use crate::executor::{Ticket, WaitList, Waiter};
 
@@ -104,6 +105,7 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Adds a piece that a task produced; after the end it is dropped.
     pub(crate) fn push(&self, piece: Result<P>) {
+        tap::tell(&piece);
         let getter = {
             let mut state = self.state.borrow_mut();
             if state.ended {
@@ -218,6 +220,9 @@ impl<P: Clone + 'static> PieceLog<P> {
         let mut source = self.source.take();
         if source.is_some() {
             let read = poll_source(&mut source, cx);
+            if let (Poll::Ready(Some(piece)), false) = (&read, self.has_ended()) {
+                tap::tell(piece);
+            }
             let mut state = self.state.borrow_mut();
             if !state.ended {
                 // Otherwise it was cancelled, by its own source; what that gave comes too late.
