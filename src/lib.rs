@@ -9,6 +9,7 @@ mod frozen;
 pub mod llm;
 mod message;
 mod promise;
+pub mod simulation;
 
 pub use agent::{
     Agent, AgentCall, Budget, CallOptions, Expense, InteractionContext, MiniAgent, MiniAgents,
