@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -291,6 +292,50 @@ fn a_failed_check_and_an_error_are_failures() {
     assert_eq!(failure.runs(), 1);
     let error: Error = failure.into();
     assert!(error.to_string().contains("the till is empty"));
+}
+
+/// What [`the_environment_names_the_case`] runs in a process of its own.
+#[test]
+#[ignore = "fails, if the environment says so"]
+fn in_a_process_of_its_own() {
+    Exploration::new()
+        .with_seeds(1)
+        .check(|simulation| async move {
+            println!("seed {}", simulation.seed());
+            let order = some_agents().await?;
+            assert_eq!(order, "abcdabcdabcd");
+            Ok(())
+        });
+}
+
+#[test]
+fn the_environment_names_the_case() {
+    let run = |case: &str| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "in_a_process_of_its_own",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("MINIAGENTS_SCHEDULE", case)
+            .env("RUST_BACKTRACE", "0")
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    };
+    let (passed, text) = run("seed=9;fifo");
+    assert!(passed && text.contains("seed 9\n"), "{text}");
+    let (passed, text) = run("seed=9");
+    assert!(!passed && text.contains("seed 9\n"), "{text}");
+    assert!(text.contains("choices are enough"), "{text}");
+    assert!(
+        text.contains("MINIAGENTS_SCHEDULE='seed=9' cargo test in_a_process"),
+        "{text}"
+    );
+    let (passed, text) = run("seed=nine");
+    assert!(!passed && text.contains("is not a schedule"), "{text}");
 }
 
 #[test]

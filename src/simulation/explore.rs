@@ -77,6 +77,7 @@ pub struct Exploration {
     first_seed: u64,
     time_limit: Option<Duration>,
     shrink_limit: u64,
+    shrink_time: Duration,
     tolerate_panics: bool,
     progress_every: Duration,
     progress: Rc<dyn Fn(&Progress)>,
@@ -97,6 +98,7 @@ impl Exploration {
             first_seed: 1,
             time_limit: None,
             shrink_limit: 1000,
+            shrink_time: Duration::from_secs(60),
             tolerate_panics: false,
             progress_every: Duration::from_secs(5),
             progress: Rc::new(|progress| eprintln!("{progress}")),
@@ -127,9 +129,11 @@ impl Exploration {
         self
     }
 
-    /// How many runs may be made to shorten a schedule; by default a thousand.
-    pub fn with_shrink_limit(mut self, runs: u64) -> Self {
+    /// How many runs may be made to shorten a schedule, and how much real time they may take; by
+    /// default a thousand in a minute.
+    pub fn with_shrink_limit(mut self, runs: u64, time: Duration) -> Self {
         self.shrink_limit = runs;
+        self.shrink_time = time;
         self
     }
 
@@ -251,7 +255,11 @@ impl Exploration {
     ) {
         let mut runs = 0;
         let type_name = failure.0.error.type_name().to_owned();
+        let started = Instant::now();
         let shortest = shrink(made, self.shrink_limit, &mut |case, shortest| {
+            if started.elapsed() >= self.shrink_time {
+                return None;
+            }
             let simulated = self.quietly(case).run(&program);
             runs += 1;
             report.tick(failure.0.runs, Some(shortest));

@@ -12,6 +12,9 @@
     doc = "| [`SimulatedServer`] | the same behind [`OpenAi`](crate::llm::OpenAi): rate limits, retries, malformed answers |"
 )]
 //!
+//! Nothing of it costs anything where nothing is simulated. It stands at the edge of the crate, beside
+//! `llm`, for whose servers it can stand in.
+//!
 //! # What is promised
 //!
 //! - **The same case, the same run.** Seed and schedule decide about everything that happens in a
@@ -24,7 +27,8 @@
 //! - **The first case is the real one.** Without seed and schedule the order is that of a program that is
 //!   not simulated.
 //! - **Nothing hangs.** What can never go on is an error, even where it waits for a channel or a lock of
-//!   another crate, and so is what does not [end](Simulation::with_max_turns).
+//!   another crate, and so is what does not [end](Simulation::with_max_turns). Only a task that never
+//!   lets go cannot be interrupted.
 //!
 //! # What is not
 //!
