@@ -1,11 +1,12 @@
 //! Cancelling is said out loud, and three acts are kept apart: a reader goes away; the work is
 //! stopped; what was said stays readable.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
-use miniagents::executor::{Executor, sleep, yield_now};
+use miniagents::executor::{Executor, sleep, unblock_stream, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, InteractionContext, Message, MessageClass, MessagePromise,
     MessageSequence, MessageTokenAppender, MiniAgent, MiniAgents, Promise, Result, Start,
@@ -237,6 +238,61 @@ fn an_agent_that_is_cancelled_stops_and_with_it_the_calls_that_it_made() {
             "remark 2",
             "the secretary is gone",
             "the chatterbox is gone"
+        ]
+    );
+}
+
+/// Lines as from a keyboard: a thread blocks for them.
+async fn typist(ctx: InteractionContext) -> Result<()> {
+    let _gone = Gone("the typist");
+    let (keyboard, typed) = std::sync::mpsc::channel();
+    KEYBOARD.set(Some(keyboard));
+    let mut lines = unblock_stream(1, move |lines| {
+        for line in typed {
+            if lines.send(line).is_err() {
+                return; // this drops the receiver, which the keyboard notices
+            }
+        }
+    });
+    while let Some(line) = lines.next().await {
+        ctx.reply(line?);
+    }
+    Ok(())
+}
+
+thread_local! {
+    static KEYBOARD: Cell<Option<std::sync::mpsc::Sender<&'static str>>> = const { Cell::new(None) };
+}
+
+#[test]
+fn who_waits_for_input_that_blocks_a_thread_is_stopped_at_once() {
+    let events = events_of(async {
+        let replies = typist.trigger(());
+        let mut reader = replies.stream();
+        let keyboard = loop {
+            if let Some(keyboard) = KEYBOARD.take() {
+                break keyboard;
+            }
+            yield_now().await;
+        };
+        keyboard.send("hello").unwrap();
+        note(reader.next().await.unwrap()?.await?);
+
+        assert!(replies.cancel());
+        assert!(reader.next().await.unwrap().unwrap_err().is_cancelled());
+        while keyboard.send("is anybody there?").is_ok() {
+            std::thread::yield_now();
+        }
+        note("nobody listens to the keyboard");
+        Ok(())
+    });
+
+    assert_eq!(
+        events,
+        [
+            "hello",
+            "the typist is gone",
+            "nobody listens to the keyboard"
         ]
     );
 }
