@@ -52,14 +52,13 @@ pub(crate) fn begin(
                 .map(|own| joined(&own, &options.arguments));
             let arguments = options.refused.map_or(arguments, Err);
             let causes = for_stream.causes.clone();
-            let work = act(agent.clone(), input, arguments, replies, causes);
-            let work = async move {
+            let acting = agent.clone();
+            let call = Promise::with_start(Start::Soon, async move {
                 if let Some(spending) = spent {
                     spending.activate();
                 }
-                work.await
-            };
-            let call = Promise::with_start(Start::Soon, work);
+                act(acting, input, arguments, replies, causes).await
+            });
             let _ = for_stream.causes.act.set(call.clone());
 
             let persist = agent
@@ -154,32 +153,36 @@ async fn act(
     causes: Rc<Causes>,
 ) -> Result<Message> {
     let mut recorded = Frozen::new();
-    replies
-        .fill(async {
-            recorded = arguments?;
-            let all = joined(agent.preset_arguments(), &recorded);
-            let (agent, input, replies) = (agent.clone(), input.clone(), replies.clone());
-            let ctx = InteractionContext::new(agent.clone(), input, all, replies, causes);
-            ctx.activate();
-            let body = AssertUnwindSafe(agent.act(ctx.clone()))
-                .catch_unwind()
-                .await;
-            let body = body.unwrap_or_else(|panic| {
-                Err(Error::from_panic(
-                    &format!("agent `{}`", agent.alias()),
-                    &*panic,
-                ))
-            });
-            let result = body.and_then(|()| ctx.take_refusal().map_or(Ok(()), Err));
-            if let Err(error) = &result {
-                error.mark_unread();
-                let trace = ctx.agent_trace();
-                error.note_agent_trace(|| trace.iter().map(|agent| agent.alias().into()).collect());
-            }
-            ctx.finalize().await;
-            result
-        })
-        .await?;
+    replies.open()?;
+    let acted = async {
+        recorded = arguments?;
+        let all = joined(agent.preset_arguments(), &recorded);
+        let (agent, input, replies) = (agent.clone(), input.clone(), replies.clone());
+        let ctx = InteractionContext::new(agent.clone(), input, all, replies, causes);
+        ctx.activate();
+        let body = AssertUnwindSafe(agent.act(ctx.clone()))
+            .catch_unwind()
+            .await;
+        let body = body.unwrap_or_else(|panic| {
+            Err(Error::from_panic(
+                &format!("agent `{}`", agent.alias()),
+                &*panic,
+            ))
+        });
+        let result = body.and_then(|()| ctx.take_refusal().map_or(Ok(()), Err));
+        if let Err(error) = &result {
+            error.mark_unread();
+            let trace = ctx.agent_trace();
+            error.note_agent_trace(|| trace.iter().map(|agent| agent.alias().into()).collect());
+        }
+        ctx.finalize().await;
+        result
+    };
+    // As `fill` does, which would hold the future twice.
+    match acted.await {
+        Ok(()) => replies.close(),
+        Err(error) => replies.close_with(error)?,
+    }
     call_node(&agent, &input.quietly().await?, &recorded)
 }
 

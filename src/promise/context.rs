@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::AssertUnwindSafe;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
 
-use futures_lite::FutureExt;
 use log::LevelFilter;
 
 use super::outcome::Outcome;
@@ -263,13 +264,21 @@ impl PromisingContext {
         &self,
         future: impl Future<Output = Result<T>> + 'static,
     ) -> Started<T> {
+        self.start_unpinned(Box::pin(future))
+    }
+
+    /// As [`start_soon`](Self::start_soon), for a future that is held as it is.
+    #[track_caller]
+    pub(crate) fn start_unpinned<T: 'static>(
+        &self,
+        mut future: impl Future<Output = Result<T>> + Unpin + 'static,
+    ) -> Started<T> {
         let level = self.error_level();
-        let handle = self.inner.tasks.spawn(async move {
-            let result = AssertUnwindSafe(future).catch_unwind().await;
-            result
-                .unwrap_or_else(|panic| Err(Error::from_panic("a task", &*panic)))
-                .inspect_err(|error| error.capture(level))
-        });
+        let handle = self.inner.tasks.spawn(poll_fn(move |cx| {
+            catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx)))
+                .unwrap_or_else(|panic| Poll::Ready(Err(Error::from_panic("a task", &*panic))))
+                .map(|result| result.inspect_err(|error| error.capture(level)))
+        }));
         Started { handle }
     }
 
@@ -445,10 +454,7 @@ impl<T: 'static> Started<T> {
 impl<T: 'static> Future for Started<T> {
     type Output = Result<T>;
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<T>> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         Pin::new(&mut self.handle).poll(cx).map(|outcome| {
             outcome
                 .and_then(|value| value)

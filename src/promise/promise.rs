@@ -2,14 +2,13 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::pin::Pin;
 use std::rc::Rc;
 
 use super::context::PromisingContext;
 use super::flat_drop::drop_flat;
 use super::outcome::Outcome;
 use super::start::Start;
-use super::wait::{Promised, Wait, cancelled, start_resolving};
+use super::wait::{Promised, Wait, Work, cancelled, start_resolving};
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
@@ -55,8 +54,6 @@ impl<T: 'static> Drop for Inner<T> {
     }
 }
 
-type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
-
 impl<T: Clone + 'static> Promise<T> {
     /// A promise of what `work` gives, started as the context says (soon by default).
     ///
@@ -82,7 +79,7 @@ impl<T: Clone + 'static> Promise<T> {
         let soon = context.starts_soon(start.into());
         let promise = Self::open(context);
         if soon {
-            let task = start_resolving(promise.inner.clone(), work);
+            let task = start_resolving(promise.inner.clone(), Box::pin(work));
             promise.inner.task.set(Some(task));
         } else {
             promise.inner.work.set(Some(Box::pin(work)));

@@ -7,14 +7,13 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use futures_lite::{Stream, StreamExt};
-use log::LevelFilter;
 
 use super::context::PromisingContext;
 use super::flat_drop::drop_flat;
 use super::outcome::Outcome;
 use super::piece_log::{Items, PieceLog, Place, Source};
 use super::start::Start;
-use super::wait::{Promised, Wait, awaits_itself, cancelled, start_resolving};
+use super::wait::{Promised, Wait, Work, awaits_itself, cancelled, start_resolving};
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
@@ -72,10 +71,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
     }
 }
 
-type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 /// Stops what else there is to stop; whether there was anything.
 type OnCancel = Box<dyn FnOnce(Error) -> bool>;
-type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> LocalFuture<Result<W>>>;
+type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> Work<W>>;
 
 impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// A promise of the pieces of `source` and of the whole that `resolver` makes of them, started
@@ -110,7 +108,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             let promise = Self::make(context, PieceLog::fed(), None);
             let for_resolver = promise.clone();
             let work = async move { resolver(for_resolver).await };
-            let resolving = start_resolving(promise.inner.clone(), work);
+            let resolving = start_resolving(promise.inner.clone(), Box::pin(work));
             promise.inner.resolving.set(Some(resolving));
             promise.feed(Box::pin(source));
             promise
@@ -170,28 +168,9 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// Starts the task that runs the source ahead of its readers.
     #[track_caller]
     fn feed(&self, source: Source<P>) {
-        /// Ends the log with an error if the task goes away before the source has ended.
-        struct Feeding<P: Clone + 'static, W: Clone + 'static>(Rc<Inner<P, W>>);
-        impl<P: Clone + 'static, W: Clone + 'static> Drop for Feeding<P, W> {
-            fn drop(&mut self) {
-                if !self.0.log.has_ended() {
-                    let text = "the source of these pieces was dropped before its end";
-                    self.0.log.push(Err(Error::own(What::Abandoned, text)));
-                    self.0.log.end();
-                }
-            }
-        }
-
-        let feeding = Feeding(self.inner.clone());
-        let task = self.inner.context.start_soon(async move {
-            let Feeding(inner) = &feeding;
-            let mut pieces = Items::of(source);
-            while let Some(piece) = pieces.next().await {
-                keep(&piece, inner.context.error_level());
-                inner.log.push(piece);
-            }
-            inner.log.end();
-            Ok(())
+        let task = self.inner.context.start_unpinned(Feeding {
+            pieces: Items::of(source),
+            unended: Unended(self.inner.clone()),
         });
         self.inner.feeding.set(Some(task.to_ref()));
     }
@@ -333,10 +312,47 @@ where
     }
 }
 
-/// Notes that an error is kept for whoever reads.
-fn keep<P>(piece: &Result<P>, level: LevelFilter) {
-    if let Err(error) = piece {
-        error.capture(level);
+/// Runs a source ahead of its readers. Written by hand, as an async block is larger.
+struct Feeding<P: Clone + 'static, W: Clone + 'static> {
+    pieces: Items<P>,
+    unended: Unended<P, W>,
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Future for Feeding<P, W> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Feeding { pieces, unended } = &mut *self;
+        let Unended(promise) = unended;
+        loop {
+            match Pin::new(&mut *pieces).poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(piece)) => {
+                    if let Err(error) = &piece {
+                        error.capture(promise.context.error_level());
+                    }
+                    promise.log.push(piece);
+                }
+                Poll::Ready(None) => {
+                    promise.log.end();
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+/// Ends the log with an error if the task goes away before the source has ended.
+struct Unended<P: Clone + 'static, W: Clone + 'static>(Rc<Inner<P, W>>);
+
+impl<P: Clone + 'static, W: Clone + 'static> Drop for Unended<P, W> {
+    fn drop(&mut self) {
+        let log = &self.0.log;
+        if !log.has_ended() {
+            let text = "the source of these pieces was dropped before its end";
+            log.push(Err(Error::own(What::Abandoned, text)));
+            log.end();
+        }
     }
 }
 
@@ -359,7 +375,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
                 inner: self.clone(),
             };
             let work = async move { resolver(promise).await };
-            let resolving = start_resolving(self.clone(), work);
+            let resolving = start_resolving(self.clone(), Box::pin(work));
             self.resolving.set(Some(resolving));
         }
     }

@@ -2,12 +2,11 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-
-use futures_lite::FutureExt;
 
 use super::context::PromisingContext;
 use super::outcome::Outcome;
@@ -27,35 +26,61 @@ pub(crate) trait Promised<T> {
     fn start(self: Rc<Self>);
 }
 
+/// The work behind a promise.
+pub(crate) type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
+
 /// Starts the task that brings a promise to its outcome.
 #[track_caller]
 pub(crate) fn start_resolving<T: Clone + 'static>(
     promise: Rc<impl Promised<T> + 'static>,
-    work: impl Future<Output = Result<T>> + 'static,
+    work: Work<T>,
 ) -> TaskRef {
-    /// Ends the promise with an error if the task goes away before it has resolved it.
-    struct Resolving<T: Clone + 'static, P: Promised<T>>(Rc<P>, std::marker::PhantomData<T>);
-    impl<T: Clone + 'static, P: Promised<T>> Drop for Resolving<T, P> {
-        fn drop(&mut self) {
-            if self.0.outcome().get().is_none() {
-                let text = "the work behind this promise was dropped before it came to its end";
-                let _ = self.0.outcome().set(Err(Error::own(What::Abandoned, text)));
-            }
-        }
-    }
-
     let context = promise.context().clone();
-    let resolving = Resolving(promise, std::marker::PhantomData);
-    let task = context.start_soon(async move {
-        let result = AssertUnwindSafe(work)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| Err(Error::from_panic("the work behind a promise", &*panic)));
-        let promise = &resolving.0;
-        promise.context().settle(promise.outcome(), result);
-        Ok(())
+    let task = context.start_unpinned(Resolving {
+        work: Some(work),
+        unresolved: Unresolved(promise, PhantomData),
     });
     task.to_ref()
+}
+
+/// Brings a promise to its outcome. Written by hand: an async block would hold the work twice.
+struct Resolving<T: Clone + 'static, P: Promised<T>> {
+    /// Empty after the end. It is dropped before the promise is resolved.
+    work: Option<Work<T>>,
+    unresolved: Unresolved<T, P>,
+}
+
+impl<T: Clone + 'static, P: Promised<T>> Unpin for Resolving<T, P> {}
+
+impl<T: Clone + 'static, P: Promised<T>> Future for Resolving<T, P> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Some(work) = &mut self.work else {
+            return Poll::Ready(Ok(()));
+        };
+        let result = match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => result,
+            Err(panic) => Err(Error::from_panic("the work behind a promise", &*panic)),
+        };
+        self.work = None;
+        let Unresolved(promise, _) = &self.unresolved;
+        promise.context().settle(promise.outcome(), result);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Ends the promise with an error if the task goes away before it has resolved it.
+struct Unresolved<T: Clone + 'static, P: Promised<T>>(Rc<P>, PhantomData<T>);
+
+impl<T: Clone + 'static, P: Promised<T>> Drop for Unresolved<T, P> {
+    fn drop(&mut self) {
+        if self.0.outcome().get().is_none() {
+            let text = "the work behind this promise was dropped before it came to its end";
+            let _ = self.0.outcome().set(Err(Error::own(What::Abandoned, text)));
+        }
+    }
 }
 
 /// What whoever reads a promise gets that was cancelled.
