@@ -8,14 +8,14 @@ use std::task::{Context, Waker};
 
 use super::ready_queue::ReadyQueue;
 use super::schedule::Conductor;
-use super::task::Runnable;
+use super::task::{Runnable, Turn};
 use super::task_local::Locals;
 use super::timer::{Clock, Timers};
 use super::waker::{Inbox, LentWaker, TaskId};
 
 /// The parts of one executor.
 pub(crate) struct Core {
-    pub(crate) ready: ReadyQueue,
+    pub(crate) ready: Rc<ReadyQueue>,
     /// Every task that has not ended.
     table: RefCell<Table>,
     pub(crate) timers: RefCell<Timers>,
@@ -25,8 +25,6 @@ pub(crate) struct Core {
     lent: Cell<Option<LentWaker>>,
     /// The tasks whose waker somebody keeps, or kept.
     kept: RefCell<Vec<TaskId>>,
-    /// Whether it is being polled just now.
-    polling: Cell<bool>,
     /// The runs whose own future has its turn and has to wait until they are polled.
     pub(crate) due: Cell<usize>,
     /// How many runs have been started, which numbers them.
@@ -69,15 +67,15 @@ impl Table {
 
 impl Core {
     pub(crate) fn new(clock: Clock) -> Rc<Self> {
-        let core = Rc::new(Core {
-            ready: ReadyQueue::default(),
+        let inbox = Arc::new(Inbox::new());
+        let core = Rc::new_cyclic(|core| Core {
+            ready: ReadyQueue::new(core, &inbox),
             table: RefCell::default(),
             timers: RefCell::default(),
             clock,
-            inbox: Arc::new(Inbox::new()),
+            inbox,
             lent: Cell::new(None),
             kept: RefCell::default(),
-            polling: Cell::new(false),
             due: Cell::new(0),
             runs: Cell::new(0),
             conductor: OnceCell::new(),
@@ -116,9 +114,10 @@ impl Core {
 
     /// Gives `task` its turn.
     pub(crate) fn run(&self, task: &Rc<dyn Runnable>) {
-        let ended = self.inside(task, |cx| task.clone().turn(cx));
-        if ended {
-            self.end(task);
+        match self.inside(task, |cx| task.turn(cx)) {
+            Turn::Waits => {}
+            Turn::Again => schedule(task.clone()),
+            Turn::Ended => self.end(task),
         }
     }
 
@@ -166,7 +165,7 @@ impl Core {
 
     /// Puts those that were woken from other threads at the end of the ready queue.
     pub(crate) fn collect_mail(&self) {
-        if !self.inbox.is_empty() {
+        if !self.inbox.seems_empty() {
             for id in self.inbox.take_woken() {
                 self.schedule_by_id(id);
             }
@@ -207,9 +206,7 @@ impl Core {
 
     /// Makes whoever polls it poll again, unless that is going on just now.
     pub(crate) fn ask_for_poll(&self) {
-        if !self.polling.get() {
-            self.inbox.wake_hosts();
-        }
+        self.ready.ask_for_poll();
     }
 
     /// Makes this the current executor of the thread until the guard is dropped.
@@ -217,7 +214,7 @@ impl Core {
         let core = CURRENT.with(|current| current.core.replace(Some(self.clone())));
         Entered {
             outer: core,
-            polling: self.polling.replace(true),
+            polling: self.ready.polling.replace(true),
         }
     }
 }
@@ -226,11 +223,13 @@ impl Core {
 impl Drop for Core {
     fn drop(&mut self) {
         self.inbox.close();
+        self.ready.close();
         let tasks = self.tasks();
         for task in tasks {
-            task.clone().abandon();
+            task.abandon();
             self.end(&task);
         }
+        self.ready.clear();
     }
 }
 
@@ -244,7 +243,7 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let inner = CURRENT.with(|current| current.core.replace(self.outer.take()));
         if let Some(core) = inner {
-            core.polling.set(self.polling);
+            core.ready.polling.set(self.polling);
         }
     }
 }
@@ -258,14 +257,19 @@ struct Current {
     core: RefCell<Option<Rc<Core>>>,
     /// The executor of what is done outside of any executor of ours; empty if none was appointed.
     appointed: RefCell<Option<Rc<Core>>>,
-    /// The task that is polled; empty outside of tasks.
-    task: RefCell<Option<Rc<dyn Runnable>>>,
-    /// Where the waker points that the task is polled with.
-    waker: Cell<*const ()>,
-    /// The values of the task, or of the thread outside of tasks.
-    locals: RefCell<Locals>,
+    polled: RefCell<Polled>,
     /// Tells what the current task belongs to; empty if nobody knows.
     describer: Cell<Option<Describer>>,
+}
+
+/// The task that is polled.
+struct Polled {
+    /// Empty outside of tasks.
+    task: Option<Rc<dyn Runnable>>,
+    /// Where the waker points that the task is polled with.
+    waker: *const (),
+    /// The values of the task, or of the thread outside of tasks.
+    locals: Locals,
 }
 
 thread_local! {
@@ -273,9 +277,11 @@ thread_local! {
         Current {
             core: RefCell::new(None),
             appointed: RefCell::new(None),
-            task: RefCell::new(None),
-            waker: Cell::new(ptr::null()),
-            locals: RefCell::new(Locals::empty()),
+            polled: RefCell::new(Polled {
+                task: None,
+                waker: ptr::null(),
+                locals: Locals::empty(),
+            }),
             describer: Cell::new(None),
         }
     };
@@ -317,59 +323,45 @@ pub(crate) fn expect_current(what: &str) -> Rc<Core> {
 
 /// The values of the current task, or of the thread outside of tasks.
 pub(crate) fn with_locals<R>(body: impl FnOnce(&mut Locals) -> R) -> R {
-    CURRENT.with(|current| body(&mut current.locals.borrow_mut()))
+    CURRENT.with(|current| body(&mut current.polled.borrow_mut().locals))
 }
 
 /// The task that is being polled.
 pub(crate) fn current_task() -> Option<Rc<dyn Runnable>> {
-    CURRENT.with(|current| current.task.borrow().clone())
+    CURRENT.with(|current| current.polled.borrow().task.clone())
 }
 
 /// Does `body` with the values of `task`, which is not being polled.
 pub(crate) fn with_locals_of<R>(task: &Rc<dyn Runnable>, body: impl FnOnce() -> R) -> R {
-    let inside = task.header().locals.borrow().clone();
-    let outside = CURRENT.with(|current| current.locals.replace(inside));
-    let result = body();
-    CURRENT.with(|current| current.locals.replace(outside));
-    result
+    as_current(task, Waker::noop(), |_| body())
 }
 
-/// The task that is being polled with `waker`, if that is its own.
-pub(crate) fn current_task_of(waker: &Waker) -> Option<Rc<dyn Runnable>> {
+/// Notes what the current task waits for, and gives the task, if `waker` is its own.
+pub(crate) fn waiting_for(what: &'static str, waker: &Waker) -> Option<Rc<dyn Runnable>> {
     CURRENT.with(|current| {
-        if current.waker.get() == waker.data() {
-            current.task.borrow().clone()
-        } else {
-            None
-        }
+        let polled = current.polled.borrow();
+        let task = polled.task.as_ref()?;
+        task.header().waits_for.set(Some(what));
+        (polled.waker == waker.data()).then(|| task.clone())
     })
-}
-
-/// Notes what the current task waits for.
-pub(crate) fn note_wait(what: &'static str) {
-    CURRENT.with(|current| {
-        if let Some(task) = &*current.task.borrow() {
-            task.header().waits_for.set(Some(what));
-        }
-    });
 }
 
 /// Notes which task should bring what the current task waits for.
 pub(crate) fn note_wait_on(id: TaskId) {
     CURRENT.with(|current| {
-        if let Some(task) = &*current.task.borrow() {
+        if let Some(task) = &current.polled.borrow().task {
             task.header().waits_on.set(Some(id));
         }
     });
 }
 
 /// Whether that is the task that runs just now.
-pub(crate) fn current_task_is(core: &Weak<Core>, id: TaskId) -> bool {
+pub(crate) fn current_task_is(ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
     CURRENT.with(|current| {
-        let task = current.task.borrow();
-        task.as_ref().is_some_and(|task| {
+        let polled = current.polled.borrow();
+        polled.task.as_ref().is_some_and(|task| {
             let header = task.header();
-            header.id.get() == id && header.core.ptr_eq(core)
+            header.id.get() == id && Rc::ptr_eq(&header.ready, ready)
         })
     })
 }
@@ -382,7 +374,7 @@ pub(crate) fn set_describer(describe: Describer) {
 /// What a task belongs to, as far as anybody can say.
 pub(crate) fn describe(task: &Rc<dyn Runnable>) -> Option<String> {
     let describer = CURRENT.with(|current| current.describer.get())?;
-    as_current(task, Waker::noop(), |_| describer())
+    with_locals_of(task, describer)
 }
 
 fn as_current<R>(
@@ -391,42 +383,37 @@ fn as_current<R>(
     body: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
     /// Puts back what was current before, also when `body` panics.
-    struct Restore<'a> {
-        task: &'a Rc<dyn Runnable>,
-        outer_task: Option<Rc<dyn Runnable>>,
-        outer_waker: *const (),
-        outer_locals: Locals,
+    struct Restore(Polled);
+    impl Restore {
+        fn swap(&mut self) {
+            CURRENT.with(|current| std::mem::swap(&mut *current.polled.borrow_mut(), &mut self.0));
+        }
     }
-    impl Drop for Restore<'_> {
+    impl Drop for Restore {
         fn drop(&mut self) {
-            CURRENT.with(|current| {
-                current.task.replace(self.outer_task.take());
-                current.waker.set(self.outer_waker);
-                let locals = current
-                    .locals
-                    .replace(std::mem::take(&mut self.outer_locals));
-                self.task.header().locals.replace(locals);
-            });
+            self.swap();
+            let Polled { task, locals, .. } = &mut self.0;
+            if let Some(task) = task {
+                task.header().locals.set(std::mem::take(locals));
+            }
         }
     }
 
-    let _restore = CURRENT.with(|current| Restore {
-        task,
-        outer_task: current.task.replace(Some(task.clone())),
-        outer_waker: current.waker.replace(waker.data()),
-        outer_locals: current.locals.replace(task.header().locals.take()),
+    let mut restore = Restore(Polled {
+        task: Some(task.clone()),
+        waker: waker.data(),
+        locals: task.header().locals.take(),
     });
+    restore.swap();
     body(&mut Context::from_waker(waker))
 }
 
 /// Puts a task at the end of its ready queue, once.
 pub(crate) fn schedule(task: Rc<dyn Runnable>) {
-    if task.header().queued.replace(true) {
-        return;
-    }
-    if let Some(core) = task.header().core.upgrade() {
-        core.ready.push(task);
-        core.ask_for_poll();
+    let header = task.header();
+    if !header.queued.replace(true) {
+        let ready = header.ready.clone();
+        ready.push(task);
     }
 }
 

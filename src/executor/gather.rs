@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::core;
-use super::task::{Header, Runnable};
+use super::task::{Header, Runnable, Turn};
 use super::waker::Waiter;
 
 /// Something whose end can be waited for together with others: a task, a promise.
@@ -128,7 +128,7 @@ impl Runnable for Notice {
         &self.header
     }
 
-    fn turn(self: Rc<Self>, _: &mut Context<'_>) -> bool {
+    fn turn(&self, _: &mut Context<'_>) -> Turn {
         let left = self.countdown.left.get() - 1;
         self.countdown.left.set(left);
         if left == 0 {
@@ -137,10 +137,10 @@ impl Runnable for Notice {
                 waiter.wake();
             }
         }
-        true
+        Turn::Ended
     }
 
-    fn abandon(self: Rc<Self>) {}
+    fn abandon(&self) {}
 }
 
 impl<A: Awaitable> Future for Gather<A> {

@@ -4,21 +4,64 @@
 //! ready meanwhile waits for the next turn. A task stands in the queue at most once. A
 //! [schedule](super::schedule) may change the order inside of a turn.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
+use super::core::Core;
 use super::task::Runnable;
+use super::waker::Inbox;
 
 /// Tasks that can go on, in the order in which they became ready.
-#[derive(Default)]
+///
+/// Every task has a handle of the queue that it stands in, and through it a way to its executor.
 pub(crate) struct ReadyQueue {
     tasks: RefCell<VecDeque<Rc<dyn Runnable>>>,
+    /// Whether its executor is being polled just now.
+    pub(crate) polling: Cell<bool>,
+    /// Whether its executor is gone: nothing is queued any more.
+    closed: Cell<bool>,
+    /// Where those who poll the executor are found.
+    inbox: Arc<Inbox>,
+    pub(crate) core: Weak<Core>,
 }
 
 impl ReadyQueue {
+    pub(crate) fn new(core: &Weak<Core>, inbox: &Arc<Inbox>) -> Rc<Self> {
+        Rc::new(ReadyQueue {
+            tasks: RefCell::default(),
+            polling: Cell::new(false),
+            closed: Cell::new(false),
+            inbox: inbox.clone(),
+            core: core.clone(),
+        })
+    }
+
     pub(crate) fn push(&self, task: Rc<dyn Runnable>) {
+        if self.closed.get() {
+            return;
+        }
         self.tasks.borrow_mut().push_back(task);
+        self.ask_for_poll();
+    }
+
+    /// Makes whoever polls the executor poll it again, unless that is going on just now.
+    pub(crate) fn ask_for_poll(&self) {
+        if !self.polling.get() {
+            self.inbox.wake_hosts();
+        }
+    }
+
+    /// Lets nobody in from now on.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+    }
+
+    /// Lets everybody go: a task in the queue holds the queue.
+    pub(crate) fn clear(&self) {
+        let tasks = self.tasks.take();
+        drop(tasks);
     }
 
     pub(crate) fn pop(&self) -> Option<Rc<dyn Runnable>> {

@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::blocking::wake_at;
 use super::core::Core;
 use super::report::waiting_report;
-use super::task::{Header, Runnable};
+use super::task::{Header, Runnable, Turn};
 use crate::error::{Error, Result, What};
 
 /// After so many turns of tasks a run lets its host do something else.
@@ -51,9 +51,9 @@ impl Runnable for Main {
         true
     }
 
-    fn turn(self: Rc<Self>, _: &mut Context<'_>) -> bool {
+    fn turn(&self, _: &mut Context<'_>) -> Turn {
         if !self.due.replace(true) {
-            if let Some(core) = self.header.core.upgrade() {
+            if let Some(core) = self.header.ready.core.upgrade() {
                 core.due.set(core.due.get() + 1);
             }
         }
@@ -61,10 +61,10 @@ impl Runnable for Main {
         if let Some(host) = host {
             host.wake();
         }
-        false
+        Turn::Waits
     }
 
-    fn abandon(self: Rc<Self>) {}
+    fn abandon(&self) {}
 }
 
 impl<F: Future> Run<F> {

@@ -17,11 +17,12 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::core::{self, Core};
 use super::gather::{Awaitable, Notify};
+use super::ready_queue::ReadyQueue;
 use super::task_group::Group;
 use super::task_local::Locals;
 use super::wait_list::{Ticket, WaitList};
@@ -32,8 +33,8 @@ use crate::error::{Error, Result, What};
 pub(crate) trait Runnable {
     fn header(&self) -> &Header;
 
-    /// Goes on as far as it can; true when it has ended.
-    fn turn(self: Rc<Self>, cx: &mut Context<'_>) -> bool;
+    /// Goes on as far as it can.
+    fn turn(&self, cx: &mut Context<'_>) -> Turn;
 
     /// Whether it is the future that is run, and not one that was spawned.
     fn is_main(&self) -> bool {
@@ -46,13 +47,22 @@ pub(crate) trait Runnable {
     }
 
     /// Drops what it would have run.
-    fn abandon(self: Rc<Self>);
+    fn abandon(&self);
+}
+
+/// What comes after a turn.
+pub(crate) enum Turn {
+    /// It waits until it is woken.
+    Waits,
+    /// It is to have another turn.
+    Again,
+    Ended,
 }
 
 /// A task that can be cancelled and is not kept by this.
 #[derive(Clone)]
 pub(crate) struct TaskRef {
-    core: Weak<Core>,
+    ready: Rc<ReadyQueue>,
     id: TaskId,
 }
 
@@ -64,12 +74,12 @@ impl TaskRef {
 
     /// Whether it is the task that runs just now.
     pub(crate) fn is_current(&self) -> bool {
-        core::current_task_is(&self.core, self.id)
+        core::current_task_is(&self.ready, self.id)
     }
 
     /// Stops the task as [`JoinHandle::cancel`] does.
     pub(crate) fn cancel(&self) {
-        if let Some(core) = self.core.upgrade() {
+        if let Some(core) = self.ready.core.upgrade() {
             core.cancel(self.id);
         }
     }
@@ -77,13 +87,14 @@ impl TaskRef {
 
 /// What the executor knows of a task.
 pub(crate) struct Header {
-    pub(crate) core: Weak<Core>,
+    /// Where it stands when it can go on.
+    pub(crate) ready: Rc<ReadyQueue>,
     /// Its number; one that no task has, where it is not in the table.
     pub(crate) id: Cell<TaskId>,
     /// Whether it stands in the ready queue.
     pub(crate) queued: Cell<bool>,
     /// Its values; empty while it is polled.
-    pub(crate) locals: RefCell<Locals>,
+    pub(crate) locals: Cell<Locals>,
     /// A std waker of its own; empty until somebody keeps one.
     pub(crate) waker: OnceCell<LentWaker>,
     /// Who waits for its end.
@@ -104,10 +115,10 @@ impl Header {
     #[track_caller]
     pub(crate) fn new(core: &Rc<Core>, group: Option<Rc<Group>>) -> Self {
         Header {
-            core: Rc::downgrade(core),
+            ready: core.ready.clone(),
             id: Cell::new(TaskId::MAX),
             queued: Cell::new(false),
-            locals: RefCell::new(core::with_locals(|locals| locals.clone())),
+            locals: Cell::new(core::with_locals(|locals| locals.clone())),
             waker: OnceCell::new(),
             waiters: RefCell::default(),
             ended: Cell::new(false),
@@ -169,9 +180,9 @@ type BoxedFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 struct Task<T> {
     header: Header,
     /// Empty while it is polled and after the end.
-    future: RefCell<Option<BoxedFuture<T>>>,
+    future: Cell<Option<BoxedFuture<T>>>,
     /// Empty until the end, and again when the value was taken.
-    outcome: RefCell<Option<Result<T>>>,
+    outcome: Cell<Option<Result<T>>>,
     cancelled: Cell<bool>,
     /// Whether its turn came while it is polled: it blocks inside of itself and others run meanwhile.
     missed: Cell<bool>,
@@ -188,10 +199,10 @@ impl<T: 'static> Runnable for Task<T> {
         &self.header
     }
 
-    fn turn(self: Rc<Self>, cx: &mut Context<'_>) -> bool {
+    fn turn(&self, cx: &mut Context<'_>) -> Turn {
         let Some(mut future) = self.future.take() else {
             self.missed.set(true);
-            return false;
+            return Turn::Waits;
         };
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let mut poll = Poll::Pending;
@@ -208,24 +219,25 @@ impl<T: 'static> Runnable for Task<T> {
         let outcome = match polled {
             Ok((Poll::Ready(value), _)) => Ok(value),
             Ok((Poll::Pending, Some(future))) => {
-                self.future.replace(Some(future));
-                if self.missed.take() {
-                    core::schedule(self);
-                }
-                return false;
+                self.future.set(Some(future));
+                return if self.missed.take() {
+                    Turn::Again
+                } else {
+                    Turn::Waits
+                };
             }
             Ok((Poll::Pending, None)) => Err(Self::cancelled_error()),
             Err(panic) => Err(Error::from_panic("a task", &*panic)),
         };
-        self.outcome.replace(Some(outcome));
-        true
+        self.outcome.set(Some(outcome));
+        Turn::Ended
     }
 
     fn stop(&self) -> bool {
         !self.header.has_ended() && !self.cancelled.replace(true)
     }
 
-    fn abandon(self: Rc<Self>) {
+    fn abandon(&self) {
         let Some(future) = self.future.take() else {
             return;
         };
@@ -233,7 +245,7 @@ impl<T: 'static> Runnable for Task<T> {
             Ok(()) => Self::cancelled_error(),
             Err(panic) => Error::from_panic("a task", &*panic),
         };
-        self.outcome.replace(Some(Err(error)));
+        self.outcome.set(Some(Err(error)));
     }
 }
 
@@ -256,8 +268,8 @@ pub(crate) fn spawn_on<T: 'static>(
 ) -> JoinHandle<T> {
     let task = Rc::new(Task {
         header: Header::new(core, group),
-        future: RefCell::new(Some(Box::pin(future))),
-        outcome: RefCell::new(None),
+        future: Cell::new(Some(Box::pin(future))),
+        outcome: Cell::new(None),
         cancelled: Cell::new(false),
         missed: Cell::new(false),
     });
@@ -291,7 +303,7 @@ impl<T: 'static> JoinHandle<T> {
 
     pub(crate) fn to_ref(&self) -> TaskRef {
         TaskRef {
-            core: self.task.header.core.clone(),
+            ready: self.task.header.ready.clone(),
             id: self.task.header.id.get(),
         }
     }

@@ -12,7 +12,7 @@
 //! there until its turn, however often it is woken.
 
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, ThreadId};
@@ -26,6 +26,9 @@ pub(crate) type TaskId = u64;
 /// What other threads may reach: the numbers of tasks to wake, and who polls the executor.
 pub(crate) struct Inbox {
     thread: ThreadId,
+    /// Whether tasks were woken that nobody has taken; looked at in every turn of the loop, so that
+    /// the lock is not.
+    any_woken: AtomicBool,
     mail: Mutex<Mail>,
 }
 
@@ -42,6 +45,7 @@ impl Inbox {
     pub(crate) fn new() -> Self {
         Inbox {
             thread: thread::current().id(),
+            any_woken: AtomicBool::new(false),
             mail: Mutex::default(),
         }
     }
@@ -65,7 +69,14 @@ impl Inbox {
 
     /// Takes the tasks that were woken from outside, in the order in which they were.
     pub(crate) fn take_woken(&self) -> Vec<TaskId> {
-        std::mem::take(&mut self.mail().woken)
+        let mut mail = self.mail();
+        self.any_woken.store(false, Ordering::Relaxed);
+        std::mem::take(&mut mail.woken)
+    }
+
+    /// Whether nothing was woken, as far as is known here without taking the lock.
+    pub(crate) fn seems_empty(&self) -> bool {
+        !self.any_woken.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -101,6 +112,7 @@ impl Inbox {
             return; // nobody reads it any more, or it was the last to be woken already
         }
         mail.woken.push(task);
+        self.any_woken.store(true, Ordering::Release);
         drop(mail);
         self.wake_hosts();
     }
@@ -171,8 +183,7 @@ impl Waiter {
     /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.
     /// What it waits for is noted, for whoever asks why nothing goes on.
     pub(crate) fn waiting_for(what: &'static str, cx: &Context<'_>) -> Self {
-        core::note_wait(what);
-        match core::current_task_of(cx.waker()) {
+        match core::waiting_for(what, cx.waker()) {
             Some(task) => Waiter::Task(task),
             None => Waiter::Waker(cx.waker().clone()),
         }
