@@ -1,5 +1,7 @@
 //! A call of an agent.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -137,6 +139,8 @@ struct Parts {
     replies: MessageSequencePromise,
     /// Where it is listed until it is finished.
     listed: Weak<ChildCalls>,
+    /// Its number there.
+    number: u64,
 }
 
 impl AgentCall {
@@ -168,6 +172,7 @@ impl AgentCall {
             messages,
             replies,
             listed: Rc::downgrade(&listed),
+            number: listed.next_number(),
         };
         let call = AgentCall {
             parts: Rc::new(parts),
@@ -304,20 +309,23 @@ impl fmt::Debug for AgentCall {
 /// The calls that somebody has made and not finished, in the order in which they were made.
 #[derive(Debug, Default)]
 pub(crate) struct ChildCalls {
-    calls: std::cell::RefCell<Vec<AgentCall>>,
+    calls: RefCell<VecDeque<AgentCall>>,
+    numbers: Cell<u64>,
 }
 
 impl ChildCalls {
+    fn next_number(&self) -> u64 {
+        self.numbers.replace(self.numbers.get() + 1)
+    }
+
     fn add(&self, call: &AgentCall) {
-        self.calls.borrow_mut().push(call.clone());
+        self.calls.borrow_mut().push_back(call.clone());
     }
 
     fn remove(&self, call: &AgentCall) {
         let mut calls = self.calls.borrow_mut();
-        let place = calls
-            .iter()
-            .rposition(|known| Rc::ptr_eq(&known.parts, &call.parts));
-        let removed = place.map(|place| calls.remove(place));
+        let place = calls.binary_search_by_key(&call.parts.number, |known| known.parts.number);
+        let removed = place.ok().and_then(|place| calls.remove(place));
         drop(calls);
         drop(removed);
     }

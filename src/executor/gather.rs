@@ -148,21 +148,22 @@ impl<A: Awaitable> Future for Gather<A> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.items.is_empty() {
+            return Poll::Ready(Vec::new());
+        }
         let countdown = this.countdown.get_or_insert_with(|| {
             let countdown = Rc::new(Countdown {
                 left: Cell::new(this.items.len()),
                 waiter: RefCell::new(None),
             });
-            if !this.items.is_empty() {
-                let core = core::expect_current("`gather`");
-                for item in &this.items {
-                    item.start();
-                    let notice = Notice {
-                        header: Header::new(&core, None),
-                        countdown: countdown.clone(),
-                    };
-                    item.notify(Notify(Waiter::Task(Rc::new(notice))));
-                }
+            let core = core::expect_current("`gather`");
+            for item in &this.items {
+                item.start();
+                let notice = Notice {
+                    header: Header::new(&core, None),
+                    countdown: countdown.clone(),
+                };
+                item.notify(Notify(Waiter::Task(Rc::new(notice))));
             }
             countdown
         });

@@ -85,13 +85,15 @@ impl Messages {
 
     /// How many messages are said by this, not counting what sequences and streams will bring.
     pub(crate) fn count(&self) -> u64 {
-        let (mut open, mut said) = (vec![&self.item], 0);
-        while let Some(item) = open.pop() {
+        let (mut open, mut said) = (Vec::new(), 0);
+        let mut next = Some(&self.item);
+        while let Some(item) = next {
             match item {
                 Item::Message(_) | Item::Promise(_) => said += 1,
                 Item::List(items) => open.extend(&items.0),
                 Item::Sequence(_) | Item::Stream(_) | Item::Error(_) => {}
             }
+            next = open.pop();
         }
         said
     }

@@ -85,7 +85,7 @@ impl Message {
         let message = Message {
             fields: Frozen::object(class, fields, true)?,
         };
-        if let (Some(template), true) = (message.text_field(CONTENT_TEMPLATE), message.is_text()) {
+        if let Some((_, Some(template))) = message.content_and_template() {
             // What cannot be filled in is refused now, so that the text is there for good.
             let text = template::fill(template, &message.fields)?;
             message.fields.string_or_else(|| text);
@@ -184,9 +184,16 @@ impl Message {
 
     /// Whether it is a message of text: it has a content and a template for one, given or not.
     pub(crate) fn is_text(&self) -> bool {
-        self.class_name() != MessageClass::PLAIN.name()
-            && self.fields.contains(CONTENT)
-            && self.fields.contains(CONTENT_TEMPLATE)
+        self.content_and_template().is_some()
+    }
+
+    /// What it has of both, if it is a message of text.
+    fn content_and_template(&self) -> Option<(Option<&str>, Option<&str>)> {
+        if self.class_name() == MessageClass::PLAIN.name() {
+            return None;
+        }
+        let (content, template) = (self.get(CONTENT)?, self.get(CONTENT_TEMPLATE)?);
+        Some((content.as_str(), template.as_str()))
     }
 
     /// The content that it was given; the text of one that was made of a template is
@@ -203,14 +210,13 @@ impl Message {
     /// It as text, for people and models: the content, or the filled-in template, or for a message
     /// without either its JSON in a code block.
     pub fn text(&self) -> &str {
-        if self.is_text() {
-            if self.text_field(CONTENT_TEMPLATE).is_some() {
-                return self.fields.string();
-            }
-            return self.content().unwrap_or_default();
+        match self.content_and_template() {
+            Some((_, Some(_))) => self.fields.string(),
+            Some((content, None)) => content.unwrap_or_default(),
+            None => self
+                .fields
+                .string_or_else(|| format!("```json\n{}\n```", self.full_json())),
         }
-        self.fields
-            .string_or_else(|| format!("```json\n{}\n```", self.full_json()))
     }
 
     /// Everything in it as compact JSON, fields in their order.

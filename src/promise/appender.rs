@@ -47,20 +47,20 @@ use crate::executor::Ticket;
 /// }).unwrap();
 /// ```
 pub struct StreamAppender<P> {
-    end: Rc<WritingEnd<P>>,
+    end: WritingEnd<P>,
     capture: bool,
 }
 
-/// Closes the pipe when the last handle goes.
-struct WritingEnd<P> {
-    pipe: Rc<Pipe<P>>,
-    /// Whether going without having been closed is no error.
-    may_go: Cell<bool>,
-}
+/// A handle of the end that is appended to; when the last one goes, the pipe is closed.
+struct WritingEnd<P>(Rc<Pipe<P>>);
 
 /// What both ends share.
 struct Pipe<P> {
     queue: Queue<Result<P>>,
+    /// How many handles of the writing end there are.
+    writers: Cell<usize>,
+    /// Whether it is no error if they all go without having closed it.
+    may_go: Cell<bool>,
     was_open: Cell<bool>,
     /// Why it was cancelled; empty if it was not.
     cancelled: RefCell<Option<Error>>,
@@ -85,14 +85,13 @@ impl<P> StreamAppender<P> {
         let context = PromisingContext::try_current();
         let pipe = Pipe {
             queue: Queue::default(),
+            writers: Cell::new(1),
+            may_go: Cell::new(false),
             was_open: Cell::new(false),
             cancelled: RefCell::new(None),
         };
         StreamAppender {
-            end: Rc::new(WritingEnd {
-                pipe: Rc::new(pipe),
-                may_go: Cell::new(false),
-            }),
+            end: WritingEnd(Rc::new(pipe)),
             capture: context.is_ok_and(|context| context.appenders_capture_errors()),
         }
     }
@@ -106,7 +105,7 @@ impl<P> StreamAppender<P> {
 
     /// Closes without an error when the last handle is dropped: another appender has one.
     pub(crate) fn quiet_when_dropped(self) -> Self {
-        self.end.may_go.set(true);
+        self.pipe().may_go.set(true);
         self
     }
 
@@ -248,20 +247,29 @@ impl<P> StreamAppender<P> {
     }
 
     fn pipe(&self) -> &Rc<Pipe<P>> {
-        &self.end.pipe
+        &self.end.0
+    }
+}
+
+impl<P> Clone for WritingEnd<P> {
+    fn clone(&self) -> Self {
+        self.0.writers.set(self.0.writers.get() + 1);
+        WritingEnd(self.0.clone())
     }
 }
 
 impl<P> Drop for WritingEnd<P> {
     fn drop(&mut self) {
-        if self.pipe.queue.is_closed() {
+        let pipe = &self.0;
+        pipe.writers.set(pipe.writers.get() - 1);
+        if pipe.writers.get() > 0 || pipe.queue.is_closed() {
             return;
         }
-        if !self.may_go.get() {
+        if !pipe.may_go.get() {
             let text = "the appender was dropped before it was closed";
-            self.pipe.queue.put(Err(Error::own(What::Abandoned, text)));
+            pipe.queue.put(Err(Error::own(What::Abandoned, text)));
         }
-        self.pipe.queue.close();
+        pipe.queue.close();
     }
 }
 

@@ -39,10 +39,12 @@ type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 pub(crate) type Flatten<I, O> = Rc<dyn Fn(I, &Output<O>) -> Option<LocalFuture<Result<()>>>>;
 
 /// Where the parts of flattened items go.
-pub(crate) struct Output<O> {
-    queue: Rc<Queue<Part<O>>>,
+pub(crate) struct Output<O>(Rc<Filled<O>>);
+
+struct Filled<O> {
+    queue: Queue<Part<O>>,
     /// The tasks that fill it, for when it is not wanted any more.
-    tasks: Rc<RefCell<Vec<TaskRef>>>,
+    tasks: RefCell<Vec<TaskRef>>,
 }
 
 enum Part<O> {
@@ -53,14 +55,14 @@ enum Part<O> {
 
 impl<O> Output<O> {
     fn new() -> Self {
-        Output {
-            queue: Rc::default(),
-            tasks: Rc::default(),
-        }
+        Output(Rc::new(Filled {
+            queue: Queue::default(),
+            tasks: RefCell::default(),
+        }))
     }
 
     pub(crate) fn put(&self, piece: Result<O>) {
-        self.queue.put(Part::Piece(piece));
+        self.0.queue.put(Part::Piece(piece));
     }
 
     /// Starts a task that fills it.
@@ -70,17 +72,14 @@ impl<O> Output<O> {
         work: impl Future<Output = Result<()>> + 'static,
     ) -> Started<()> {
         let task = context.start_soon(work);
-        self.tasks.borrow_mut().push(task.to_ref());
+        self.0.tasks.borrow_mut().push(task.to_ref());
         task
     }
 }
 
 impl<O> Clone for Output<O> {
     fn clone(&self) -> Self {
-        Output {
-            queue: self.queue.clone(),
-            tasks: self.tasks.clone(),
-        }
+        Output(self.0.clone())
     }
 }
 
@@ -128,7 +127,7 @@ impl<I: 'static, O: 'static> Stream for Flattened<I, O> {
             drop(this.output.start(&this.context, work));
         }
         while !(this.ordered_ended && this.unordered_ended) {
-            match this.output.queue.poll_get(&mut this.ticket, cx) {
+            match this.output.0.queue.poll_get(&mut this.ticket, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(Part::Piece(piece))) => return Poll::Ready(Some(piece)),
                 Poll::Ready(Some(Part::OrderedEnd)) => this.ordered_ended = true,
@@ -142,9 +141,9 @@ impl<I: 'static, O: 'static> Stream for Flattened<I, O> {
 
 impl<I, O> Drop for Flattened<I, O> {
     fn drop(&mut self) {
-        self.output.queue.leave(self.ticket);
+        self.output.0.queue.leave(self.ticket);
         if !(self.ordered_ended && self.unordered_ended) {
-            let tasks = self.output.tasks.take();
+            let tasks = self.output.0.tasks.take();
             tasks.iter().for_each(TaskRef::cancel);
         }
     }
@@ -228,7 +227,7 @@ struct End<'a, O> {
 impl<O> End<'_, O> {
     fn say(mut self) {
         if let Some(part) = self.part.take() {
-            self.output.queue.put(part);
+            self.output.0.queue.put(part);
         }
     }
 }
@@ -238,7 +237,7 @@ impl<O> Drop for End<'_, O> {
         if let Some(part) = self.part.take() {
             let text = "the task that flattens this sequence was dropped before its end";
             self.output.put(Err(Error::own(What::Abandoned, text)));
-            self.output.queue.put(part);
+            self.output.0.queue.put(part);
         }
     }
 }
