@@ -169,7 +169,7 @@ impl Executor {
     /// Spawns a task, see [`spawn`].
     #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        task::spawn_on(&self.core, None, future)
+        task::spawn_on(&self.core, None, Box::pin(future))
     }
 
     /// Who waits on this executor, for what, and for whom, as far as that is known; a line each. For

@@ -174,27 +174,41 @@ impl Header {
     }
 }
 
-type BoxedFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+/// A task that gives a value.
+trait Joinable<T>: Runnable {
+    /// What it has come to; empty before the end, and when it was taken.
+    fn take_outcome(&self) -> Option<Result<T>>;
+
+    fn into_runnable(self: Rc<Self>) -> Rc<dyn Runnable>;
+}
 
 /// A future with a place for what it gives.
-struct Task<T> {
+struct Task<F: Future> {
     header: Header,
     /// Empty while it is polled and after the end.
-    future: Cell<Option<BoxedFuture<T>>>,
+    future: Cell<Option<F>>,
     /// Empty until the end, and again when the value was taken.
-    outcome: Cell<Option<Result<T>>>,
+    outcome: Cell<Option<Result<F::Output>>>,
     cancelled: Cell<bool>,
     /// Whether its turn came while it is polled: it blocks inside of itself and others run meanwhile.
     missed: Cell<bool>,
 }
 
-impl<T> Task<T> {
-    fn cancelled_error() -> Error {
-        Error::own(What::Cancelled, "this task was cancelled")
+fn cancelled_error() -> Error {
+    Error::own(What::Cancelled, "this task was cancelled")
+}
+
+impl<F: Future + Unpin + 'static> Joinable<F::Output> for Task<F> {
+    fn take_outcome(&self) -> Option<Result<F::Output>> {
+        self.outcome.take()
+    }
+
+    fn into_runnable(self: Rc<Self>) -> Rc<dyn Runnable> {
+        self
     }
 }
 
-impl<T: 'static> Runnable for Task<T> {
+impl<F: Future + Unpin> Runnable for Task<F> {
     fn header(&self) -> &Header {
         &self.header
     }
@@ -207,7 +221,7 @@ impl<T: 'static> Runnable for Task<T> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let mut poll = Poll::Pending;
             if !self.cancelled.get() {
-                poll = future.as_mut().poll(cx);
+                poll = Pin::new(&mut future).poll(cx);
             }
             if poll.is_ready() || self.cancelled.get() {
                 drop(future);
@@ -226,7 +240,7 @@ impl<T: 'static> Runnable for Task<T> {
                     Turn::Waits
                 };
             }
-            Ok((Poll::Pending, None)) => Err(Self::cancelled_error()),
+            Ok((Poll::Pending, None)) => Err(cancelled_error()),
             Err(panic) => Err(Error::from_panic("a task", &*panic)),
         };
         self.outcome.set(Some(outcome));
@@ -242,7 +256,7 @@ impl<T: 'static> Runnable for Task<T> {
             return;
         };
         let error = match catch_unwind(AssertUnwindSafe(|| drop(future))) {
-            Ok(()) => Self::cancelled_error(),
+            Ok(()) => cancelled_error(),
             Err(panic) => Error::from_panic("a task", &*panic),
         };
         self.outcome.set(Some(Err(error)));
@@ -257,18 +271,19 @@ impl<T: 'static> Runnable for Task<T> {
 /// If no executor of this crate is current on this thread.
 #[track_caller]
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-    spawn_on(&core::expect_current("`spawn`"), None, future)
+    spawn_on(&core::expect_current("`spawn`"), None, Box::pin(future))
 }
 
+/// Spawns a task that holds the future as it is.
 #[track_caller]
 pub(crate) fn spawn_on<T: 'static>(
     core: &Rc<Core>,
     group: Option<Rc<Group>>,
-    future: impl Future<Output = T> + 'static,
+    future: impl Future<Output = T> + Unpin + 'static,
 ) -> JoinHandle<T> {
     let task = Rc::new(Task {
         header: Header::new(core, group),
-        future: Cell::new(Some(Box::pin(future))),
+        future: Cell::new(Some(future)),
         outcome: Cell::new(None),
         cancelled: Cell::new(false),
         missed: Cell::new(false),
@@ -283,7 +298,7 @@ pub(crate) fn spawn_on<T: 'static>(
 /// panicked or was cancelled. Awaiting it is cancel safe: nothing is lost when that is given up.
 #[must_use = "dropping a handle detaches the task, which runs on; say so with `detach`"]
 pub struct JoinHandle<T> {
-    task: Rc<Task<T>>,
+    task: Rc<dyn Joinable<T>>,
     ticket: Option<Ticket>,
 }
 
@@ -297,20 +312,20 @@ impl<T: 'static> JoinHandle<T> {
     /// Whoever waits for it gets an error that [is cancelled](Error::is_cancelled).
     pub fn cancel(&self) {
         if self.task.stop() {
-            core::schedule(self.task.clone() as Rc<dyn Runnable>);
+            core::schedule(self.task.clone().into_runnable());
         }
     }
 
     pub(crate) fn to_ref(&self) -> TaskRef {
         TaskRef {
-            ready: self.task.header.ready.clone(),
-            id: self.task.header.id.get(),
+            ready: self.task.header().ready.clone(),
+            id: self.task.header().id.get(),
         }
     }
 
     /// Whether the task has ended.
     pub fn is_finished(&self) -> bool {
-        self.task.header.has_ended()
+        self.task.header().has_ended()
     }
 
     /// Waits for the end of the task and leaves its value where it is.
@@ -327,12 +342,12 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let this = &mut *self;
-        let ended = this.task.header.poll_end(&mut this.ticket, cx);
+        let ended = this.task.header().poll_end(&mut this.ticket, cx);
         if ended.is_pending() {
-            core::note_wait_on(this.task.header.id.get());
+            core::note_wait_on(this.task.header().id.get());
         }
         ended.map(|()| {
-            let outcome = this.task.outcome.take();
+            let outcome = this.task.take_outcome();
             outcome.unwrap_or_else(|| Err(Error::msg("the value of this task was taken already")))
         })
     }
@@ -340,7 +355,7 @@ impl<T> Future for JoinHandle<T> {
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        self.task.header.forget(self.ticket);
+        self.task.header().forget(self.ticket);
     }
 }
 
@@ -356,7 +371,7 @@ impl<T: 'static> fmt::Debug for JoinHandle<T> {
 /// Waits for the end of a task, made by [`JoinHandle::finished`]; any number may wait.
 #[must_use = "futures do nothing until they are awaited"]
 pub struct Finished<T> {
-    task: Rc<Task<T>>,
+    task: Rc<dyn Joinable<T>>,
     ticket: Option<Ticket>,
 }
 
@@ -365,20 +380,20 @@ impl<T> Future for Finished<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.task.header.poll_end(&mut this.ticket, cx)
+        this.task.header().poll_end(&mut this.ticket, cx)
     }
 }
 
 impl<T> Drop for Finished<T> {
     fn drop(&mut self) {
-        self.task.header.forget(self.ticket);
+        self.task.header().forget(self.ticket);
     }
 }
 
 impl<T> fmt::Debug for Finished<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Finished")
-            .field("finished", &self.task.header.has_ended())
+            .field("finished", &self.task.header().has_ended())
             .finish()
     }
 }
@@ -394,6 +409,6 @@ impl<T: 'static> Awaitable for JoinHandle<T> {
     }
 
     fn notify(&self, notify: Notify) {
-        self.task.header.notify(notify.into_waiter());
+        self.task.header().notify(notify.into_waiter());
     }
 }

@@ -53,6 +53,15 @@ impl TaskGroup {
     /// If no executor of this crate is current on this thread.
     #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+        self.spawn_unpinned(Box::pin(future))
+    }
+
+    /// As [`spawn`](Self::spawn), for a future that is held as it is.
+    #[track_caller]
+    pub(crate) fn spawn_unpinned<T: 'static>(
+        &self,
+        future: impl Future<Output = T> + Unpin + 'static,
+    ) -> JoinHandle<T> {
         let core = core::expect_current("spawning a task");
         self.group.live.set(self.group.live.get() + 1);
         spawn_on(&core, Some(self.group.clone()), future)

@@ -274,7 +274,7 @@ impl PromisingContext {
         mut future: impl Future<Output = Result<T>> + Unpin + 'static,
     ) -> Started<T> {
         let level = self.error_level();
-        let handle = self.inner.tasks.spawn(poll_fn(move |cx| {
+        let handle = self.inner.tasks.spawn_unpinned(poll_fn(move |cx| {
             catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx)))
                 .unwrap_or_else(|panic| Poll::Ready(Err(Error::from_panic("a task", &*panic))))
                 .map(|result| result.inspect_err(|error| error.capture(level)))
