@@ -82,6 +82,14 @@ impl<T: 'static> TaskLocal<T> {
         value.downcast().ok()
     }
 
+    /// Looks at its value without taking a handle of it; `look` must not ask for task-locals.
+    pub(crate) fn inspect<R>(&'static self, look: impl FnOnce(Option<&T>) -> R) -> R {
+        core::with_locals(|locals| {
+            let value = locals.get(self.key());
+            look(value.and_then(|value| value.downcast_ref()))
+        })
+    }
+
     /// Its value in the current task, or on the current thread where no task runs.
     pub fn get(&'static self) -> Option<T>
     where

@@ -379,15 +379,10 @@ impl PromisingContext {
 
     /// Whether somebody would be told of a promise that resolves here.
     pub(crate) fn has_handlers() -> bool {
-        let current = CURRENT.get();
-        let mut next = current.as_ref();
-        while let Some(context) = next {
-            if !context.inner.handlers.borrow().is_empty() {
-                return true;
-            }
-            next = context.parent();
-        }
-        false
+        CURRENT.inspect(|current| {
+            std::iter::successors(current, |context| context.parent())
+                .any(|context| !context.inner.handlers.borrow().is_empty())
+        })
     }
 
     /// Tells the handlers of this context and of those around it of a value.
