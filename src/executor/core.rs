@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 
 use super::ready_queue::ReadyQueue;
 use super::schedule::Conductor;
-use super::task::{Runnable, Turn};
+use super::task::{AfterTurn, Runnable};
 use super::task_local::Locals;
 use super::timer::{Clock, Timers};
 use super::waker::{Inbox, LentWaker, TaskId};
@@ -115,9 +115,9 @@ impl Core {
     /// Gives `task` its turn.
     pub(crate) fn run(&self, task: &Rc<dyn Runnable>) {
         match self.inside(task, |cx| task.turn(cx)) {
-            Turn::Waits => {}
-            Turn::Again => schedule(task.clone()),
-            Turn::Ended => self.end(task),
+            AfterTurn::Waits => {}
+            AfterTurn::Again => schedule(task.clone()),
+            AfterTurn::Ended => self.end(task),
         }
     }
 

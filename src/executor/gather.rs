@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::core;
-use super::task::{Header, Runnable, Turn};
+use super::task::{AfterTurn, Header, Runnable};
 use super::waker::Waiter;
 
 /// Something whose end can be waited for together with others: a task, a promise.
@@ -128,7 +128,7 @@ impl Runnable for Notice {
         &self.header
     }
 
-    fn turn(&self, _: &mut Context<'_>) -> Turn {
+    fn turn(&self, _: &mut Context<'_>) -> AfterTurn {
         let left = self.countdown.left.get() - 1;
         self.countdown.left.set(left);
         if left == 0 {
@@ -137,7 +137,7 @@ impl Runnable for Notice {
                 waiter.wake();
             }
         }
-        Turn::Ended
+        AfterTurn::Ended
     }
 
     fn abandon(&self) {}

@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::blocking::wake_at;
 use super::core::Core;
 use super::report::waiting_report;
-use super::task::{Header, Runnable, Turn};
+use super::task::{AfterTurn, Header, Runnable};
 use crate::error::{Error, Result, What};
 
 /// After so many turns of tasks a run lets its host do something else.
@@ -51,7 +51,7 @@ impl Runnable for Main {
         true
     }
 
-    fn turn(&self, _: &mut Context<'_>) -> Turn {
+    fn turn(&self, _: &mut Context<'_>) -> AfterTurn {
         if !self.due.replace(true) {
             if let Some(core) = self.header.ready.core.upgrade() {
                 core.due.set(core.due.get() + 1);
@@ -61,7 +61,7 @@ impl Runnable for Main {
         if let Some(host) = host {
             host.wake();
         }
-        Turn::Waits
+        AfterTurn::Waits
     }
 
     fn abandon(&self) {}

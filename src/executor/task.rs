@@ -34,7 +34,7 @@ pub(crate) trait Runnable {
     fn header(&self) -> &Header;
 
     /// Goes on as far as it can.
-    fn turn(&self, cx: &mut Context<'_>) -> Turn;
+    fn turn(&self, cx: &mut Context<'_>) -> AfterTurn;
 
     /// Whether it is the future that is run, and not one that was spawned.
     fn is_main(&self) -> bool {
@@ -51,7 +51,7 @@ pub(crate) trait Runnable {
 }
 
 /// What comes after a turn.
-pub(crate) enum Turn {
+pub(crate) enum AfterTurn {
     /// It waits until it is woken.
     Waits,
     /// It is to have another turn.
@@ -213,10 +213,10 @@ impl<F: Future + Unpin> Runnable for Task<F> {
         &self.header
     }
 
-    fn turn(&self, cx: &mut Context<'_>) -> Turn {
+    fn turn(&self, cx: &mut Context<'_>) -> AfterTurn {
         let Some(mut future) = self.future.take() else {
             self.missed.set(true);
-            return Turn::Waits;
+            return AfterTurn::Waits;
         };
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let mut poll = Poll::Pending;
@@ -235,16 +235,16 @@ impl<F: Future + Unpin> Runnable for Task<F> {
             Ok((Poll::Pending, Some(future))) => {
                 self.future.set(Some(future));
                 return if self.missed.take() {
-                    Turn::Again
+                    AfterTurn::Again
                 } else {
-                    Turn::Waits
+                    AfterTurn::Waits
                 };
             }
             Ok((Poll::Pending, None)) => Err(cancelled_error()),
             Err(panic) => Err(Error::from_panic("a task", &*panic)),
         };
         self.outcome.set(Some(outcome));
-        Turn::Ended
+        AfterTurn::Ended
     }
 
     fn stop(&self) -> bool {
