@@ -5,6 +5,7 @@ pub mod dialog;
 mod error;
 pub mod executor;
 mod frozen;
+pub mod laws;
 #[cfg(any(feature = "_http", feature = "embedded"))]
 pub mod llm;
 mod message;
