@@ -1,7 +1,6 @@
 //! The laws of the crate, one test for each sentence of them.
 
 mod endings;
-mod executor_model;
 mod hosts;
 mod memory;
 mod replay;

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
 
 use miniagents::executor::{Executor, JoinHandle, now, sleep, spawn, yield_now};
-
-use crate::support::{Events, Random};
+use miniagents::laws::Choices;
 
 /// What a task does, one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -26,14 +26,14 @@ enum Step {
 
 const BELLS: usize = 3;
 
-fn random_programs(random: &mut Random) -> Vec<Vec<Step>> {
+fn random_programs(random: &mut Choices<'_>) -> Vec<Vec<Step>> {
     let count = 2 + random.below(8);
     let mut program = |task: usize| {
         let steps = random.below(7);
         let mut steps: Vec<_> = (0..steps)
             .map(|_| match random.below(10) {
                 0 | 1 => Step::Yield,
-                2 => Step::Sleep(random.next() % 4),
+                2 => Step::Sleep(u64::from(random.byte() % 4)),
                 3 | 4 => Step::Spawn,
                 5 => Step::Join(random.below(count)),
                 6 => Step::Cancel(random.below(count)),
@@ -284,16 +284,23 @@ fn real(programs: &[Vec<Step>]) -> Vec<String> {
     let events = real.events.clone();
     let end = End(events.clone(), 0, false);
     executor.block_on(real.task(0, end)).unwrap();
-    let trace = events.take();
+    let trace = events.0.take();
     drop(executor);
     trace
 }
 
-#[test]
-fn random_programs_run_as_the_model_says() {
-    for seed in 0..4000 {
-        let programs = random_programs(&mut Random(seed));
-        let expected = Model::default().run(&programs);
-        assert_eq!(real(&programs), expected, "seed {seed}: {programs:#?}");
+/// Events in the order in which they happened. Clones share the list.
+#[derive(Clone, Default)]
+struct Events(Rc<RefCell<Vec<String>>>);
+
+impl Events {
+    fn add(&self, event: impl Display) {
+        self.0.borrow_mut().push(event.to_string());
     }
+}
+
+pub(crate) fn run(bytes: &[u8]) {
+    let programs = random_programs(&mut Choices::new(bytes));
+    let expected = Model::default().run(&programs);
+    assert_eq!(real(&programs), expected, "{programs:#?}");
 }

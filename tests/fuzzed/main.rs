@@ -1,0 +1,58 @@
+//! The fuzz targets of `fuzz/`, run on a few thousand inputs from seeds, and on every input that was
+//! ever found to break something.
+
+mod appender;
+mod canonical_json;
+#[cfg(feature = "embedded")]
+mod embedded;
+mod executor;
+mod flattening;
+#[cfg(feature = "openai")]
+mod openai_stream;
+mod program;
+mod replay;
+#[cfg(feature = "openai")]
+mod sse;
+mod template;
+
+use miniagents::laws::seeded_bytes;
+
+/// Runs a target on inputs of many lengths, short ones more often, and on those in `found/`.
+fn run_target(name: &str, target: fn(&[u8]), inputs: u64, longest: u64) {
+    for seed in 0..inputs {
+        let length = 1 + longest * (seed % 17) * (seed % 13) / (16 * 12);
+        let bytes = seeded_bytes(seed, length as usize);
+        target(&bytes);
+    }
+    target(b"");
+    let found = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzzed/found");
+    for file in std::fs::read_dir(format!("{found}/{name}"))
+        .into_iter()
+        .flatten()
+    {
+        target(&std::fs::read(file.unwrap().path()).unwrap());
+    }
+}
+
+macro_rules! targets {
+    ($($(#[$cfg:meta])? $name:ident: $inputs:expr, $longest:expr;)*) => {
+        $($(#[$cfg])?
+        #[test]
+        fn $name() {
+            run_target(stringify!($name), $name::run, $inputs, $longest);
+        })*
+    };
+}
+
+targets! {
+    appender: 4000, 200;
+    canonical_json: 4000, 300;
+    #[cfg(feature = "embedded")] embedded: 1000, 200;
+    executor: 4000, 100;
+    flattening: 2000, 100;
+    #[cfg(feature = "openai")] openai_stream: 2000, 300;
+    program: 2000, 120;
+    replay: 2000, 80;
+    #[cfg(feature = "openai")] sse: 3000, 300;
+    template: 4000, 60;
+}
