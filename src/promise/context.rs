@@ -244,11 +244,15 @@ impl PromisingContext {
     }
 
     async fn leave(&self) {
+        self.begin_to_leave();
+        self.flush().await;
+    }
+
+    fn begin_to_leave(&self) {
         let actions = self.inner.before_leaving.borrow().clone();
         for action in actions {
             action();
         }
-        self.flush().await;
     }
 
     /// Starts `future` soon, as a task that the context waits for.
@@ -315,7 +319,16 @@ impl PromisingContext {
     }
 
     async fn inside<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        /// Lets go of what waits for the end of the context, also if that is never reached.
+        struct Inside<'a>(&'a PromisingContext);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                self.0.begin_to_leave();
+            }
+        }
+
         let body = async {
+            let _inside = Inside(self);
             let result = future.await;
             self.leave().await;
             result

@@ -7,7 +7,8 @@ use futures_lite::{StreamExt, stream};
 use miniagents::executor::{Executor, gather, spawn, yield_now};
 use miniagents::{
     Agent, InteractionContext, IntoMessages, MessageSequence, MessageSequencePromise, Messages,
-    MiniAgents, Promise, PromisingContext, Result, Start, StreamAppender, StreamedPromise,
+    MiniAgent, MiniAgents, Promise, PromisingContext, Result, Start, StreamAppender,
+    StreamedPromise,
 };
 
 const DEEP: usize = 100_000;
@@ -209,6 +210,27 @@ fn a_context_that_has_ended_keeps_nothing() {
         .unwrap();
     assert_eq!(count.get(), 1);
     drop(context);
+    assert_eq!(count.get(), 0);
+}
+
+#[test]
+fn a_context_that_is_never_left_keeps_no_call_that_nobody_finished() {
+    let count = Rc::default();
+    let counted = Counted::new(&count);
+
+    let ended = MiniAgents::new().run(async {
+        let listener = MiniAgent::new(move |ctx: InteractionContext| {
+            let held = counted.clone();
+            async move {
+                ctx.messages().await?;
+                drop(held);
+                Ok(())
+            }
+        });
+        listener.initiate_call().replies().await.map(drop)
+    });
+
+    assert!(ended.unwrap_err().is_deadlock());
     assert_eq!(count.get(), 0);
 }
 
