@@ -228,7 +228,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// A reader of its own, from the first piece.
     ///
     /// Reading is cancel safe. Dropping the reader stops nothing; what it waited for goes to the
-    /// next reader.
+    /// next reader. One that has begun to wait for a piece and is kept, but not polled any more, holds
+    /// up those who came after it: go on reading, or drop it.
     pub fn stream(&self) -> Replay<P, W> {
         Replay {
             reader: self.reader(),
