@@ -47,7 +47,7 @@ pub fn flattening<M: IntoMessages>(branches: impl Fn() -> Vec<M>) -> Result<(), 
     let alone = run(FLAT, async {
         let mut alone = Vec::new();
         for branch in branches() {
-            alone.push(read(&MessageSequencePromise::of(branch)).await);
+            alone.push(read(&send(vec![branch], false)?).await);
         }
         Ok(alone)
     })?;

@@ -18,7 +18,7 @@ use crate::executor::{Executor, sleep, yield_now};
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// So often the executor may come back to its host, about a thousand turns of tasks each time.
-const POLLS: usize = 3000;
+const POLLS: usize = 500;
 
 /// What `body` gives, run in a context of its own; leaving the context is part of it.
 pub(super) fn run<T>(

@@ -2,6 +2,7 @@
 
 mod endings;
 mod hosts;
+mod kit;
 mod memory;
 mod replay;
 mod support;
