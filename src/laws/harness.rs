@@ -152,8 +152,8 @@ mod tests {
         });
         assert_eq!(
             steps.unwrap(),
-            4,
-            "its first turn, its second, the hour, its third"
+            3,
+            "its first turn, its second, and the hour"
         );
     }
 }
