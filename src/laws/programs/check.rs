@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::program::{Body, Call, Item, Order, Program, Step};
-use super::run::{Entry, Expect, Failure, Record, Run, run};
+use super::run::{Entry, Expect, Failure, Record, Run, Trace, run};
 use crate::laws::Violation;
 
 const ENDS: &str = "every program ends, or says why it cannot";
@@ -13,7 +13,23 @@ const READERS: &str = "every reader of a sequence sees the same";
 const ARRIVES: &str = "what is sent arrives, once and in order";
 const WHOLE: &str = "who awaits gets the first error, or all messages";
 
-pub(super) fn check(program: &Program) -> Result<(), Violation> {
+impl Program {
+    /// Runs it and gives what happened.
+    pub fn run(&self) -> Trace {
+        run(self).trace
+    }
+
+    /// Runs it and holds the laws against what happened.
+    ///
+    /// # Errors
+    ///
+    /// The first law that does not hold.
+    pub fn check(&self) -> Result<(), Violation> {
+        check(self)
+    }
+}
+
+fn check(program: &Program) -> Result<(), Violation> {
     let ran = run(program);
     if let Some(stuck) = ran.trace.stuck() {
         if !ran.trace.is_deadlock() || !may_be_stuck(program) {

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::check;
-use super::run::{Trace, run};
-use crate::laws::{Choices, Violation};
+use crate::laws::Choices;
 
 /// A program made of agents, see the [module](super).
 ///
@@ -130,20 +128,6 @@ impl Program {
             main,
             errors_as_messages,
         }
-    }
-
-    /// Runs it and gives what happened.
-    pub fn run(&self) -> Trace {
-        run(self).trace
-    }
-
-    /// Runs it and holds the laws against what happened.
-    ///
-    /// # Errors
-    ///
-    /// The first law that does not hold.
-    pub fn check(&self) -> Result<(), Violation> {
-        check::check(self)
     }
 }
 
