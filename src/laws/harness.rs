@@ -12,7 +12,7 @@ use log::LevelFilter;
 use super::violation::Violation;
 use crate::agent::MiniAgents;
 use crate::error::Result;
-use crate::executor::{Executor, sleep, yield_now};
+use crate::executor::{self, Executor, sleep, yield_now};
 
 /// So long it may take until something from outside, such as a thread, wakes what waits for it.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -33,6 +33,11 @@ pub(super) fn run_in<T>(
     context: MiniAgents,
     body: impl Future<Output = Result<T>>,
 ) -> Result<T, Violation> {
+    assert!(
+        !executor::is_polling(),
+        "the laws run what they check in an executor of their own: call them from a plain test, not \
+         from inside of `run` or `block_on`"
+    );
     let context = context
         .with_virtual_clock()
         .with_error_level(LevelFilter::Off);

@@ -33,12 +33,17 @@ const KEYS: &str = "the same messages have the same keys";
 pub fn hash_keys(make: impl Fn() -> Vec<Message>) -> Result<(), Violation> {
     let first = run(KEYS, async { Ok(make()) })?;
     let again = run(KEYS, async { Ok(make()) })?;
+    same_keys(&first, &again)
+}
+
+/// Holds the law against messages that were made twice.
+pub(super) fn same_keys(first: &[Message], again: &[Message]) -> Result<(), Violation> {
     if first.len() != again.len() {
         let (one, other) = (first.len(), again.len());
         let what = format_args!("{one} messages are made, and {other} when they are made again");
         return Err(Violation::new(KEYS, what));
     }
-    for (one, other) in first.iter().zip(&again) {
+    for (one, other) in first.iter().zip(again) {
         same_key("made again", one, other)?;
         let (written, value) = (one.full_json(), Value::from(one));
         let read = value_from_json(written).map_err(|error| {

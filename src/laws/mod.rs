@@ -18,7 +18,7 @@
 //!
 //! Each runs what it is given many times in a context of its own with a virtual clock, so an hour of
 //! waiting costs nothing, and gives a [`Violation`] that says what differs. Call them from a plain
-//! test, not from inside of an executor.
+//! test; inside of an executor they panic.
 //!
 //! ```
 //! use std::time::Duration;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -144,7 +143,6 @@ impl<T> Oddly<T> {
         let odd = Arc::new(OddWaker {
             real: Mutex::new(Some(cx.waker().clone())),
             abroad: self.way == Way::Abroad,
-            used: AtomicBool::new(false),
         });
         self.last = Arc::downgrade(&odd);
         let polled = poll(
@@ -191,7 +189,6 @@ struct OddWaker {
     /// Whom it wakes; empty when it does not work any more.
     real: Mutex<Option<Waker>>,
     abroad: bool,
-    used: AtomicBool,
 }
 
 impl OddWaker {
@@ -208,7 +205,6 @@ impl Wake for OddWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         let Some(real) = self.take() else { return };
-        self.used.store(true, Ordering::Relaxed);
         if self.abroad {
             let woken = thread::Builder::new().spawn(move || real.wake());
             // Waiting for it keeps the order of what happens.
