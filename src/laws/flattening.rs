@@ -69,29 +69,27 @@ pub fn flattening<M: IntoMessages>(branches: impl Fn() -> Vec<M>) -> Result<(), 
     same(FLAT, &flat[..until], &nested, false).map_err(|it| sent("nested", &it))?;
 
     let unordered = run(FLAT, async { Ok(read(&send(branches(), true)?).await) })?;
-    let mut left: Vec<Option<&Piece>> = unordered.iter().map(Some).collect();
+    let broken = |what: String| {
+        let what = format_args!("sent out of order: {what}; in full {unordered:?}");
+        Err(Violation::new(FLAT, what))
+    };
+    let mut left: Vec<&Piece> = unordered.iter().collect();
     for (number, branch) in alone.iter().enumerate() {
-        let mut from = 0;
+        // Branches may hold equal pieces, so none is taken for that of one branch only.
+        let mut rest = unordered.iter();
         for piece in branch {
-            let found = (from..left.len())
-                .find(|at| left[*at].is_some_and(|there| there.is_like(piece, false)));
-            let Some(found) = found else {
-                let what = format_args!(
-                    "sent out of order: {piece:?} of branch {number} is missing, or came before \
-                     what stands in front of it; in full {unordered:?}"
-                );
-                return Err(Violation::new(FLAT, what));
-            };
-            left[found] = None;
-            from = found;
+            if !rest.any(|there| there.is_like(piece, false)) {
+                return broken(format!("{piece:?} of branch {number} is not in its place"));
+            }
+            match left.iter().position(|there| there.is_like(piece, false)) {
+                Some(place) => drop(left.swap_remove(place)),
+                None => return broken(format!("{piece:?} of branch {number} is missing")),
+            }
         }
     }
-    match left.into_iter().flatten().next() {
+    match left.first() {
         None => Ok(()),
-        Some(piece) => {
-            let what = format_args!("sent out of order: {piece:?} is in none of the branches");
-            Err(Violation::new(FLAT, what))
-        }
+        Some(piece) => broken(format!("{piece:?} is in none of the branches")),
     }
 }
 
