@@ -109,8 +109,10 @@ impl CallOptions {
 /// ```
 ///
 /// - What is sent is there for the agent at once; the end comes when the call is finished.
-/// - Calls that nobody finishes are finished when the agent that made them ends, or when their context
-///   does, in the order in which they were made.
+/// - Calls that nobody finishes are finished when the function of the agent that made them ends, or when
+///   their context does, in the order in which they were made. One that is made later, by a task that the
+///   agent [makes sure to wait](super::InteractionContext::make_sure_to_wait) for, has only the context:
+///   finish it yourself, or whoever waits for its replies may wait for ever, as in the Python original.
 /// - Clones are handles of one call. Dropping them does not finish it.
 ///
 /// ```
