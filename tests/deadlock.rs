@@ -5,7 +5,6 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::StreamExt;
 use miniagents::executor::{Executor, sleep, spawn, yield_now};
 use miniagents::{
     Agent, InteractionContext, MiniAgents, Promise, Result, StreamAppender, StreamedPromise,

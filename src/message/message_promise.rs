@@ -17,7 +17,7 @@ use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify};
 use crate::frozen::{Frozen, Value, name};
-use crate::promise::{Reader, Start, StreamedPromise, Wait};
+use crate::promise::{Next, Reader, Start, StepBack, StreamedPromise, Wait};
 
 /// A promise of a message that can be streamed token by token.
 ///
@@ -407,6 +407,16 @@ impl Tokens {
     }
 }
 
+impl StepBack for Tokens {
+    fn step_back(&mut self) {
+        match self {
+            Tokens::Known(_) => {}
+            Tokens::Streamed(reader) => reader.step_back(),
+            Tokens::Safe(tokens) => tokens.step_back(),
+        }
+    }
+}
+
 impl Stream for Tokens {
     type Item = Result<Token>;
 
@@ -443,6 +453,25 @@ impl TokenStream {
     /// Goes on from that token, counted from the first; does nothing if it is further already.
     pub fn skip_to(&mut self, index: usize) {
         self.tokens.skip_to(index);
+    }
+
+    /// The next token, or `None` at the end.
+    ///
+    /// It may be given up, as by [`timeout`](crate::executor::timeout): the reader steps out of the line
+    /// of those who wait, holds up nobody, and the next call goes on with the same token. The `next` of
+    /// `StreamExt` and other combinators cannot know of that, see [`stream`](MessagePromise::stream).
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the word of streams, not of iterators"
+    )]
+    pub fn next(&mut self) -> impl Future<Output = Option<Result<Token>>> + '_ {
+        Next(self)
+    }
+}
+
+impl StepBack for TokenStream {
+    fn step_back(&mut self) {
+        self.tokens.step_back();
     }
 }
 

@@ -18,8 +18,8 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify};
 use crate::promise::{
-    Flattened, PromisingContext, Reader, Source, Start, StreamedPromise, Wait, WeakStreamedPromise,
-    cancelled,
+    Flattened, Next, PromisingContext, Reader, Source, Start, StepBack, StreamedPromise, Wait,
+    WeakStreamedPromise, cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -333,6 +333,25 @@ impl MessageStream {
     /// Goes on from that promise, counted from the first; does nothing if it is further already.
     pub fn skip_to(&mut self, index: usize) {
         self.promises.reader.skip_to(index);
+    }
+
+    /// The next promise, or `None` at the end.
+    ///
+    /// It may be given up, as by [`timeout`](crate::executor::timeout): the reader steps out of the line
+    /// of those who wait, holds up nobody, and the next call goes on with the same promise. The `next` of
+    /// `StreamExt` and other combinators cannot know of that, see [`stream`](MessageSequencePromise::stream).
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the word of streams, not of iterators"
+    )]
+    pub fn next(&mut self) -> impl Future<Output = Option<Result<MessagePromise>>> + '_ {
+        Next(self)
+    }
+}
+
+impl StepBack for MessageStream {
+    fn step_back(&mut self) {
+        self.promises.reader.step_back();
     }
 }
 

@@ -5,6 +5,7 @@ mod context;
 mod flat_drop;
 mod flat_sequence;
 mod generator;
+mod next;
 mod outcome;
 mod piece_log;
 #[allow(
@@ -29,6 +30,7 @@ pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
 pub(crate) use flat_sequence::{Flatten, Flattened, Output};
+pub(crate) use next::{Next, StepBack};
 pub(crate) use piece_log::{Items, Source};
 pub(crate) use streamed_promise::{Reader, WeakStreamedPromise};
 pub(crate) use wait::cancelled;

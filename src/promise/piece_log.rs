@@ -284,6 +284,7 @@ impl<P: Clone + 'static> PieceLog<P> {
             At::Pieces => {}
             At::Gate => self.pass_on(place),
             At::Line(ticket) => {
+                place.at = At::Pieces;
                 let (removed, next) = {
                     let mut state = self.state.borrow_mut();
                     if state.called == Some(ticket) {

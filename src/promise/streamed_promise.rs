@@ -10,6 +10,7 @@ use futures_lite::{Stream, StreamExt};
 
 use super::context::PromisingContext;
 use super::flat_drop::drop_flat;
+use super::next::{Next, StepBack};
 use super::outcome::Outcome;
 use super::piece_log::{Items, PieceLog, Place, Source};
 use super::start::Start;
@@ -228,8 +229,9 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// A reader of its own, from the first piece.
     ///
     /// Reading is cancel safe. Dropping the reader stops nothing; what it waited for goes to the
-    /// next reader. One that has begun to wait for a piece and is kept, but not polled any more, holds
-    /// up those who came after it: go on reading, or drop it.
+    /// next reader. One that was polled by a combinator, waits for a piece and is kept, but not polled
+    /// any more, holds up those who came after it: go on reading, or drop it. Giving up its
+    /// [`next`](Replay::next) is not that.
     pub fn stream(&self) -> Replay<P, W> {
         Replay {
             reader: self.reader(),
@@ -486,9 +488,15 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
     }
 }
 
+impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
+    fn step_back(&mut self) {
+        self.promise.inner.log.leave(&mut self.place);
+    }
+}
+
 impl<P: Clone + 'static, W: Clone + 'static> Drop for Reader<P, W> {
     fn drop(&mut self) {
-        self.promise.inner.log.leave(&mut self.place);
+        self.step_back();
     }
 }
 
@@ -522,6 +530,19 @@ impl<P: Clone + 'static, W: Clone + 'static> Replay<P, W> {
     pub fn skip_to(&mut self, index: usize) {
         self.reader.skip_to(index);
     }
+
+    /// The next piece, or `None` at the end.
+    ///
+    /// It may be given up, as by [`timeout`](crate::executor::timeout): the reader steps out of the line
+    /// of those who wait, holds up nobody, and the next call goes on with the same piece. The `next` of
+    /// `StreamExt` and other combinators cannot know of that, see [`stream`](StreamedPromise::stream).
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the word of streams, not of iterators"
+    )]
+    pub fn next(&mut self) -> impl Future<Output = Option<Result<P>>> + '_ {
+        Next(self)
+    }
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
@@ -533,6 +554,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
             error.mark_read();
         }
         piece
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
+    fn step_back(&mut self) {
+        self.reader.step_back();
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
-use miniagents::executor::{Executor, sleep, unblock_stream, yield_now};
+use miniagents::executor::{Executor, sleep, timeout, unblock_stream, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, InteractionContext, Message, MessageClass, MessagePromise,
     MessageSequence, MessageTokenAppender, MiniAgent, MiniAgents, Promise, Result, Start,
@@ -207,6 +207,59 @@ async fn secretary(ctx: InteractionContext) -> Result<()> {
     let _gone = Gone("the secretary");
     ctx.reply(messages!["I quote:", chatterbox.trigger(())]);
     std::future::pending().await
+}
+
+#[test]
+fn a_reader_whose_next_was_given_up_holds_up_nobody() {
+    let events = events_of(async {
+        let promise = StreamedPromise::new(
+            generate(|out| async move {
+                for number in 1..=2 {
+                    sleep(Duration::from_secs(60)).await;
+                    out.emit(number).await;
+                }
+                Ok(())
+            }),
+            |pieces| async move {
+                let mut sum = 0;
+                let mut pieces = pieces.stream();
+                while let Some(number) = pieces.next().await {
+                    sum += number?;
+                }
+                Ok(sum)
+            },
+        );
+        let mut impatient = promise.stream();
+        let second = Duration::from_secs(1);
+        assert!(timeout(second, impatient.next()).await.is_err());
+
+        note(promise.clone().await?);
+        note(impatient.next().await.unwrap()?);
+
+        let tokens = MessageTokenAppender::new();
+        tokens.open()?;
+        let message = MessagePromise::of(MessageClass::TEXT).append_from(&tokens)?;
+        let mut impatient = message.stream();
+        assert!(timeout(second, impatient.next()).await.is_err());
+        let mut other = message.stream();
+        tokens.append("word")?;
+        note(other.next().await.unwrap()?);
+        tokens.close();
+
+        async fn slow(ctx: InteractionContext) -> Result<()> {
+            sleep(Duration::from_secs(60)).await;
+            ctx.reply("here I am");
+            Ok(())
+        }
+        let replies = slow.trigger(());
+        let mut impatient = replies.stream();
+        assert!(timeout(second, impatient.next()).await.is_err());
+        note(replies.stream().next().await.unwrap()?.await?);
+        note(impatient.next().await.unwrap()?.await?);
+        Ok(())
+    });
+
+    assert_eq!(events, ["3", "1", "word", "here I am", "here I am"]);
 }
 
 #[test]

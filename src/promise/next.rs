@@ -1,0 +1,33 @@
+//! The next item of a reader, as a future that steps out of the line when it is dropped.
+//!
+//! A reader that waits stands in line with the others, or is the one whom they all wait for. Without
+//! this, one whose `next` was given up, as by a timeout, and that is kept but not asked again would
+//! hold them up.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_lite::Stream;
+
+/// A reader that can give up waiting and go on later at the same place.
+pub(crate) trait StepBack: Stream + Unpin {
+    /// Passes on what it holds; does nothing if it does not wait.
+    fn step_back(&mut self);
+}
+
+/// The next item; dropping it gives up waiting and skips nothing.
+pub(crate) struct Next<'a, R: StepBack>(pub(crate) &'a mut R);
+
+impl<R: StepBack> Future for Next<'_, R> {
+    type Output = Option<R::Item>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
+        Pin::new(&mut *self.0).poll_next(cx)
+    }
+}
+
+impl<R: StepBack> Drop for Next<'_, R> {
+    fn drop(&mut self) {
+        self.0.step_back();
+    }
+}
