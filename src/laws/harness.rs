@@ -12,7 +12,7 @@ use log::LevelFilter;
 use super::violation::Violation;
 use crate::agent::MiniAgents;
 use crate::error::Result;
-use crate::executor::{self, Executor, sleep, yield_now};
+use crate::executor::{self, Executor, Schedule, sleep, yield_now};
 
 /// So long it may take until something from outside, such as a thread, wakes what waits for it.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -25,12 +25,13 @@ pub(super) fn run<T>(
     law: &'static str,
     body: impl Future<Output = Result<T>>,
 ) -> Result<T, Violation> {
-    run_in(law, MiniAgents::new(), body)
+    run_in(law, MiniAgents::new(), Schedule::Fifo, body)
 }
 
 pub(super) fn run_in<T>(
     law: &'static str,
     context: MiniAgents,
+    schedule: Schedule,
     body: impl Future<Output = Result<T>>,
 ) -> Result<T, Violation> {
     assert!(
@@ -38,11 +39,12 @@ pub(super) fn run_in<T>(
         "the laws run what they check in an executor of their own: call them from a plain test, not \
          from inside of `run` or `block_on`"
     );
-    let context = context
-        .with_virtual_clock()
-        .with_error_level(LevelFilter::Off);
-    let ended = drive(law, context.scope(body))?;
-    ended.map_err(|error| Violation::new(law, format_args!("it does not end: {error}")))
+    let context = context.with_error_level(LevelFilter::Off);
+    let executor = Executor::with_virtual_clock().with_schedule(schedule);
+    let ended = drive(law, executor.run(context.scope(body)))?;
+    ended
+        .and_then(|ended| ended)
+        .map_err(|error| Violation::new(law, format_args!("it does not end: {error}")))
 }
 
 /// Polls `future` until it is ready, but not for ever.

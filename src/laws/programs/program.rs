@@ -3,6 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use crate::executor::Schedule;
 use crate::laws::Choices;
 
 /// A program made of agents, see the [module](super).
@@ -24,6 +25,7 @@ pub struct Program {
     pub(super) main: Body,
     /// Whether errors are read as messages everywhere.
     pub(super) errors_as_messages: bool,
+    pub(super) schedule: Schedule,
 }
 
 /// What an agent, main or a spawned task does, one after the other.
@@ -127,7 +129,25 @@ impl Program {
             agents,
             main,
             errors_as_messages,
+            schedule: Schedule::Fifo,
         }
+    }
+
+    /// The same program, with its ready tasks in another order.
+    ///
+    /// ```
+    /// use miniagents::executor::Schedule;
+    /// use miniagents::laws::{programs::Program, seeded_bytes};
+    ///
+    /// for seed in 0..10 {
+    ///     let program = Program::from_bytes(&seeded_bytes(seed, 100));
+    ///     program.with_schedule(Schedule::Seeded(seed)).check().unwrap();
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
     }
 }
 
@@ -230,6 +250,9 @@ impl Maker<'_> {
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.schedule != Schedule::Fifo {
+            writeln!(f, "in the order `{}`", self.schedule)?;
+        }
         if self.errors_as_messages {
             writeln!(f, "errors are read as messages")?;
         }

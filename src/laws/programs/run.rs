@@ -229,7 +229,8 @@ pub(super) fn run(program: &Program) -> Run {
     });
     let context = MiniAgents::new().with_errors_as_messages(program.errors_as_messages);
     let main = world.clone();
-    let ended = harness::run_in("every program ends", context, async move {
+    let schedule = program.schedule.clone();
+    let ended = harness::run_in("every program ends", context, schedule, async move {
         let actor = Actor {
             world: main.clone(),
             who: "main".into(),
