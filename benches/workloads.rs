@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use futures_lite::{Stream, StreamExt};
+use futures_lite::Stream;
 use miniagents::executor::yield_now;
 use miniagents::{
     Agent, CallOptions, Error, Frozen, InteractionContext, IntoMessages, Message, MessageClass,

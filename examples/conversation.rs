@@ -9,7 +9,6 @@ use std::io::{Write, stdout};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::StreamExt;
 use miniagents::llm::EmbeddedModel;
 use miniagents::llm::embedded::Eliza;
 use miniagents::{

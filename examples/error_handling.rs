@@ -20,7 +20,6 @@
 
 use std::num::ParseIntError;
 
-use futures_lite::StreamExt;
 use miniagents::{
     Agent, CallOptions, InteractionContext, MessageSequencePromise, MiniAgents, Result,
 };

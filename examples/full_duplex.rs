@@ -20,7 +20,6 @@
 
 use std::cmp::Ordering;
 
-use futures_lite::StreamExt;
 use miniagents::{Agent, Error, InteractionContext, MiniAgents, Result};
 
 struct Thinker {

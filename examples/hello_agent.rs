@@ -10,7 +10,6 @@
 //! Read again, from the first: You said: Hello
 //! ```
 
-use futures_lite::StreamExt;
 use miniagents::{Agent, InteractionContext, MiniAgents, Result};
 
 async fn echo(ctx: InteractionContext) -> Result<()> {

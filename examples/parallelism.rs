@@ -24,7 +24,6 @@
 
 use std::time::Duration;
 
-use futures_lite::StreamExt;
 use miniagents::executor::{now, sleep};
 use miniagents::{Agent, InteractionContext, MiniAgents, Result, messages};
 

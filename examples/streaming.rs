@@ -8,7 +8,7 @@
 use std::io::{Write, stdout};
 use std::time::Duration;
 
-use futures_lite::{StreamExt, future};
+use futures_lite::future;
 use miniagents::llm::{EmbeddedModel, OpenAi};
 use miniagents::{
     Agent, InteractionContext, MessageSequencePromise, MiniAgent, MiniAgents, Result,

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::process::Command;
 use std::rc::Rc;
 
-use futures_lite::{StreamExt, future};
+use futures_lite::future;
 use loopback::{Answer, Loopback, Nobody, Then};
 use miniagents::llm::OpenAi;
 use miniagents::llm::openai::Endpoint;

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::StreamExt;
 use miniagents::executor::{now, timeout};
 use miniagents::llm::OpenAi;
 use miniagents::llm::transport::HttpSettings;

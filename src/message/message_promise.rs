@@ -467,6 +467,15 @@ impl TokenStream {
     pub fn next(&mut self) -> impl Future<Output = Option<Result<Token>>> + '_ {
         Next(self)
     }
+
+    /// As [`next`](Self::next), with the error on the outside, for `?`.
+    ///
+    /// # Errors
+    ///
+    /// The error that comes next; the end comes after it.
+    pub async fn try_next(&mut self) -> Result<Option<Token>> {
+        self.next().await.transpose()
+    }
 }
 
 impl StepBack for TokenStream {

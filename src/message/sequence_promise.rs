@@ -347,6 +347,15 @@ impl MessageStream {
     pub fn next(&mut self) -> impl Future<Output = Option<Result<MessagePromise>>> + '_ {
         Next(self)
     }
+
+    /// As [`next`](Self::next), with the error on the outside, for `?`.
+    ///
+    /// # Errors
+    ///
+    /// The error that comes next; the end comes after it.
+    pub async fn try_next(&mut self) -> Result<Option<MessagePromise>> {
+        self.next().await.transpose()
+    }
 }
 
 impl StepBack for MessageStream {

@@ -543,6 +543,15 @@ impl<P: Clone + 'static, W: Clone + 'static> Replay<P, W> {
     pub fn next(&mut self) -> impl Future<Output = Option<Result<P>>> + '_ {
         Next(self)
     }
+
+    /// As [`next`](Self::next), with the error on the outside, for `?`.
+    ///
+    /// # Errors
+    ///
+    /// The error that comes next; the end comes after it.
+    pub async fn try_next(&mut self) -> Result<Option<P>> {
+        self.next().await.transpose()
+    }
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {

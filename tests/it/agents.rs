@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_lite::StreamExt;
 use log::LevelFilter;
 use miniagents::executor::{sleep, yield_now};
 use miniagents::{

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use futures_lite::{StreamExt, stream};
+use futures_lite::stream;
 use miniagents::dialog::{AgentLoop, Link};
 use miniagents::{
     Agent, CallOptions, Error, Frozen, InteractionContext, Message, MessageClass, MessagePromise,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use futures_lite::{StreamExt, future};
+use futures_lite::future;
 use miniagents::dialog::{AgentChain, AgentLoop, Link};
 use miniagents::executor::sleep;
 use miniagents::{

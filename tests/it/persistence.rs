@@ -3,7 +3,6 @@
 use std::future::Ready;
 use std::time::Duration;
 
-use futures_lite::StreamExt;
 use log::LevelFilter;
 use miniagents::executor::sleep;
 use miniagents::{

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_lite::future;
 use futures_lite::future::{pending, poll_fn, poll_once, yield_now as host_yields, zip};
-use futures_lite::{StreamExt, future};
 use miniagents::executor::{Executor, gather, sleep, spawn, unblock, yield_now};
 use miniagents::{
     Agent, InteractionContext, MiniAgents, Promise, PromisingContext, Result, StreamAppender,

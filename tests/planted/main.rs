@@ -5,7 +5,6 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_lite::StreamExt;
 use miniagents::executor::{Schedule, sleep, spawn, timeout, yield_now};
 use miniagents::simulation::{
     Case, Exploration, Failure, Latency, SimulatedModel, Simulation, SimulationContext,
