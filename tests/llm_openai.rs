@@ -16,6 +16,7 @@ use miniagents::llm::openai::{ChatRequest, Endpoint};
 use miniagents::llm::transport::{
     HttpRequest, HttpSettings, HttpTransport, Response, ResponseHead, ResponsePart, Transport,
 };
+use miniagents::llm::turn::Turn;
 use serde_json::{Map, Value, json};
 
 fn transcript(name: &str) -> Vec<u8> {
@@ -25,12 +26,13 @@ fn transcript(name: &str) -> Vec<u8> {
 
 fn request(url: &str) -> HttpRequest {
     let endpoint = Endpoint::new().with_base_url(url).with_api_key("sk-secret");
-    let messages = [("user".to_owned(), "Hi".to_owned())];
+    let messages = [Turn::new("user", "Hi")];
     let extra = Map::new();
     let request = ChatRequest {
         model: "m",
         system: None,
         messages: &messages,
+        tools: &[],
         stream: true,
         extra: &extra,
     };

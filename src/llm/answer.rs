@@ -1,24 +1,16 @@
 //! How a model answers as an agent: one message, promised before its first token.
 
+use super::turn::Turn;
 use crate::agent::{Expense, InteractionContext};
 use crate::error::Result;
 use crate::frozen::Value;
-use crate::message::{
-    Message, MessageClass, MessagePromise, MessagePromiseBuilder, MessageTokenAppender,
-};
+use crate::message::{MessageClass, MessagePromise, MessagePromiseBuilder, MessageTokenAppender};
 use crate::promise::Start;
 
-/// A conversation as models see it: role and text of each message, the oldest first. Who does not
-/// say is the user.
-pub(crate) async fn conversation(ctx: &InteractionContext) -> Result<Vec<(String, String)>> {
+/// A conversation as models see it, the oldest turn first.
+pub(crate) async fn conversation(ctx: &InteractionContext) -> Result<Vec<Turn>> {
     let messages = ctx.messages().await?;
-    let turn = |message: &Message| {
-        (
-            message.role().unwrap_or("user").to_owned(),
-            message.text().to_owned(),
-        )
-    };
-    Ok(messages.iter().map(turn).collect())
+    messages.iter().map(Turn::of).collect()
 }
 
 /// Begins the promise of what `model` answers.

@@ -55,7 +55,8 @@ impl EmbeddedModel {
 
 impl Agent for EmbeddedModel {
     async fn run(&self, ctx: InteractionContext) -> Result<()> {
-        let conversation = answer::conversation(&ctx).await?;
+        let turns = answer::conversation(&ctx).await?;
+        let conversation: Vec<_> = turns.iter().map(|it| (&*it.role, &*it.text)).collect();
         let promise = answer::promise(&ctx, MessageClass::ASSISTANT, MODEL);
         answer::stream(&ctx, promise, |answer| async move {
             for token in tokens(&self.eliza.reply(&conversation)) {

@@ -8,6 +8,7 @@
 //! | `chat` | how these three make one question and its answer |
 //! | `embedded` | a small model of its own that needs none of them |
 //! | `answer` | how a model answers as an agent |
+//! | `turn` | what a conversation with any model is made of, with calls of tools |
 //!
 //! [`OpenAi`] and [`EmbeddedModel`] are the models as agents.
 //!
@@ -18,7 +19,7 @@
     doc = r#"
 ```no_run
 use miniagents::llm::openai::{ChatRequest, Endpoint};
-use miniagents::llm::{chat, transport::HttpTransport};
+use miniagents::llm::{chat, transport::HttpTransport, turn::Turn};
 
 # futures_lite::future::block_on(async {
 let transport = HttpTransport::new();
@@ -26,7 +27,8 @@ let endpoint = Endpoint::new().resolve()?; // with OPENAI_API_KEY
 let question = ChatRequest {
     model: "gpt-4o-mini",
     system: Some("Be brief."),
-    messages: &[("user".into(), "Hello!".into())],
+    messages: &[Turn::new("user", "Hello!")],
+    tools: &[],
     stream: true,
     extra: &serde_json::Map::new(),
 };
@@ -57,6 +59,7 @@ pub mod openai;
 pub mod sse;
 #[cfg(feature = "_http")]
 pub mod transport;
+pub mod turn;
 
 #[cfg(feature = "openai")]
 pub use chat::chat;

@@ -15,6 +15,7 @@ use super::answer;
 use super::chat::chat;
 use super::openai::{ChatRequest, Endpoint};
 use super::transport::{HttpTransport, Transport};
+use super::turn::{ToolDeclaration, Turn};
 use crate::agent::{Agent, InteractionContext};
 use crate::error::{Error, Result};
 use crate::frozen::{self, Frozen};
@@ -70,6 +71,7 @@ pub struct OpenAi {
     system: Option<Rc<str>>,
     stream: Option<bool>,
     endpoint: Endpoint,
+    tools: Rc<[ToolDeclaration]>,
     fields: Map<String, Value>,
     /// The first field that was refused; raised where the answer is read.
     refused: Option<Error>,
@@ -86,6 +88,7 @@ impl OpenAi {
             system: None,
             stream: None,
             endpoint: Endpoint::new(),
+            tools: Rc::new([]),
             fields: Map::new(),
             refused: None,
             response_metadata: Frozen::new(),
@@ -128,6 +131,13 @@ impl OpenAi {
     /// Texts at which the answer ends.
     pub fn stop(self, texts: &[&str]) -> Self {
         self.field("stop", texts)
+    }
+
+    /// The tools that the model may call. Its calls are in the field `tool_calls` of its message, see
+    /// [`turn`](super::turn).
+    pub fn tools(mut self, tools: impl Into<Rc<[ToolDeclaration]>>) -> Self {
+        self.tools = tools.into();
+        self
     }
 
     /// Any other field of the request, sent as it is.
@@ -179,7 +189,7 @@ impl OpenAi {
 
     async fn ask(
         &self,
-        messages: &[(String, String)],
+        messages: &[Turn],
         stream: bool,
         on_token: impl FnMut(&str),
     ) -> Result<Map<String, Value>> {
@@ -191,6 +201,7 @@ impl OpenAi {
             model: &self.model,
             system: self.system.as_deref(),
             messages,
+            tools: &self.tools,
             stream,
             extra: &self.fields,
         };
@@ -248,6 +259,10 @@ impl Agent for OpenAi {
         let arguments = match &self.system {
             Some(system) => arguments.with("system", &**system),
             None => arguments,
+        };
+        let arguments = match &*self.tools {
+            [] => arguments,
+            tools => arguments.try_with("tools", tools)?,
         };
         let mut fields = self.fields.iter();
         fields.try_fold(arguments, |all, (name, value)| {

@@ -19,7 +19,7 @@
 //! | `role` | `assistant`, or what the server says |
 //! | `stop_reason` | `stop`, `length`, `tool_calls`, `content_filter`, … |
 //! | `token_usage` | `input`, `output`, `cached` and `reasoning` tokens, as far as they are said |
-//! | `tool_calls` | the calls, each whole: `id`, `type`, `function` with `name` and `arguments` |
+//! | `tool_calls` | the calls, each whole: `id`, `name`, and `arguments` as the model wrote them |
 //! | `reasoning` | what the model thought aloud; never part of the text |
 //! | `refusal` | what the model said instead of an answer |
 //!
@@ -51,6 +51,7 @@ use serde_json::{Map, Value, json};
 
 use super::loose_json;
 use super::transport::{HttpRequest, ResponseHead};
+use super::turn::{ToolCall, ToolDeclaration, Turn};
 use crate::error::{Error, Result, What};
 
 /// Where requests go unless told otherwise.
@@ -240,14 +241,16 @@ fn trimmed(value: String) -> Option<String> {
 ///
 /// ```
 /// use miniagents::llm::openai::ChatRequest;
+/// use miniagents::llm::turn::Turn;
 /// use serde_json::{Value, json};
 ///
-/// let messages = [("user".to_owned(), "Hello".to_owned())];
+/// let messages = [Turn::new("user", "Hello")];
 /// let extra = json!({"temperature": 0.7}).as_object().unwrap().clone();
 /// let request = ChatRequest {
 ///     model: "gpt-4o-mini",
 ///     system: Some("Be brief."),
 ///     messages: &messages,
+///     tools: &[],
 ///     stream: true,
 ///     extra: &extra,
 /// };
@@ -262,8 +265,10 @@ pub struct ChatRequest<'a> {
     pub model: &'a str,
     /// The system prompt, which goes first; an empty one is left out.
     pub system: Option<&'a str>,
-    /// Role and text of each turn, the oldest first.
-    pub messages: &'a [(String, String)],
+    /// The conversation, the oldest turn first.
+    pub messages: &'a [Turn],
+    /// What the model may call.
+    pub tools: &'a [ToolDeclaration],
     /// Whether the answer is to come in pieces.
     pub stream: bool,
     /// Further fields, sent as they are.
@@ -277,10 +282,9 @@ impl ChatRequest<'_> {
     ///
     /// A further field is one that the request sets itself, or asks for more than one choice.
     pub fn body(&self) -> Result<Vec<u8>> {
-        let turn = |role: &str, content: &str| json!({"role": role, "content": content});
         let system = self.system.filter(|text| !text.is_empty());
-        let system = system.map(|text| turn("system", text));
-        let messages = self.messages.iter().map(|(role, text)| turn(role, text));
+        let system = system.map(|text| json!({"role": "system", "content": text}));
+        let messages = self.messages.iter().map(message);
 
         let mut body = Map::new();
         body.insert(
@@ -289,6 +293,9 @@ impl ChatRequest<'_> {
         );
         body.insert("model".into(), self.model.into());
         body.insert("stream".into(), self.stream.into());
+        if !self.tools.is_empty() {
+            body.insert("tools".into(), self.tools.iter().map(tool).collect());
+        }
         if let Some(name) = self.extra.keys().find(|name| body.contains_key(*name)) {
             let text = format!("the field `{name}` cannot be set beside the request's own");
             return Err(Error::own(What::Value, text));
@@ -303,6 +310,33 @@ impl ChatRequest<'_> {
         }
         Ok(serde_json::to_vec(&body)?)
     }
+}
+
+fn message(turn: &Turn) -> Value {
+    let mut message = json!({"role": turn.role, "content": turn.text});
+    if !turn.tool_calls.is_empty() {
+        if turn.text.is_empty() {
+            message["content"] = Value::Null;
+        }
+        message["tool_calls"] = turn.tool_calls.iter().map(call).collect();
+    }
+    if let Some(result) = &turn.tool_result {
+        message["tool_call_id"] = result.call_id.as_str().into();
+    }
+    message
+}
+
+fn call(call: &ToolCall) -> Value {
+    let function = json!({"name": call.name, "arguments": call.arguments});
+    json!({"id": call.id, "type": "function", "function": function})
+}
+
+fn tool(tool: &ToolDeclaration) -> Value {
+    let mut function = json!({"name": tool.name, "parameters": tool.parameters});
+    if !tool.description.is_empty() {
+        function["description"] = tool.description.as_str().into();
+    }
+    json!({"type": "function", "function": function})
 }
 
 /// What an event of a streamed answer has for the reader.
@@ -756,10 +790,8 @@ fn with_common_fields(
     }
     if let Some(Value::Object(message)) = choice.and_then(|choice| choice.get(message)) {
         if let Some(Value::Array(calls)) = message.get("tool_calls") {
-            let calls = calls.iter().cloned().map(|mut call| {
-                call.as_object_mut().map(|call| call.remove("index"));
-                call
-            });
+            let calls = calls.iter().enumerate();
+            let calls = calls.map(|(place, call)| plain_call(place, call));
             common.insert("tool_calls".into(), calls.collect());
         }
         let text = |names: [&str; 2]| {
@@ -780,6 +812,25 @@ fn with_common_fields(
     }
     fields.extend(common.into_iter().filter(|(_, value)| !value.is_null()));
     fields
+}
+
+/// A call under names that no vendor changes. One without an id, as some servers make them, is called
+/// by its place.
+fn plain_call(place: usize, call: &Value) -> Value {
+    let said = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => String::new(),
+        // Some servers send the arguments as an object and not as its text.
+        Some(value) => value.to_string(),
+    };
+    let function = call.get("function").or_else(|| call.get("custom"));
+    let part = |name| function.and_then(|function| function.get(name));
+    let id = Some(said(call.get("id"))).filter(|id| !id.is_empty());
+    json!({
+        "id": id.unwrap_or_else(|| format!("call_{place}")),
+        "name": said(part("name")),
+        "arguments": said(part("arguments").or_else(|| part("input"))),
+    })
 }
 
 /// The counts that are said, under names that no vendor changes.
@@ -822,6 +873,7 @@ fn token_usage(usage: &Map<String, Value>) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::turn::ToolResult;
     use super::*;
 
     /// The text and the fields of a stream of these chunks.
@@ -952,6 +1004,7 @@ mod tests {
             model: "m",
             system: Some(""),
             messages: &[],
+            tools: &[],
             stream: false,
             extra: &extra,
         };
@@ -972,6 +1025,83 @@ mod tests {
                 ..request
             };
             assert!(request.body().unwrap_err().is_value(), "{name}");
+        }
+    }
+
+    #[test]
+    fn calls_results_and_tools_go_out_in_the_vendors_form() {
+        let asked = Turn {
+            tool_calls: vec![ToolCall::new("a", "f", "{oops")],
+            ..Turn::new("assistant", "")
+        };
+        let told = Turn {
+            tool_result: Some(ToolResult {
+                call_id: "a".into(),
+                is_error: true,
+            }),
+            ..Turn::new("tool", "ValueError: no")
+        };
+        let request = ChatRequest {
+            model: "m",
+            system: None,
+            messages: &[
+                asked.clone(),
+                told,
+                Turn {
+                    text: "So.".into(),
+                    ..asked
+                },
+            ],
+            tools: &[
+                ToolDeclaration::new("f", "Does it.", json!({"type": "object"})),
+                ToolDeclaration::new("g", "", json!({})),
+            ],
+            stream: true,
+            extra: &Map::new(),
+        };
+        let body: Value = serde_json::from_slice(&request.body().unwrap()).unwrap();
+
+        let calls = json!([{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{oops"}}]);
+        assert_eq!(
+            body["messages"],
+            json!([
+                {"role": "assistant", "content": null, "tool_calls": calls},
+                {"role": "tool", "content": "ValueError: no", "tool_call_id": "a"},
+                {"role": "assistant", "content": "So.", "tool_calls": calls},
+            ])
+        );
+        assert_eq!(
+            body["tools"],
+            json!([
+                {"type": "function", "function": {"name": "f", "description": "Does it.", "parameters": {"type": "object"}}},
+                {"type": "function", "function": {"name": "g", "parameters": {}}},
+            ])
+        );
+    }
+
+    #[test]
+    fn calls_that_say_little_are_still_calls() {
+        for (call, plain) in [
+            (
+                json!({"function": {"name": "f", "arguments": {"x": 1}}}),
+                json!({"id": "call_0", "name": "f", "arguments": "{\"x\":1}"}),
+            ),
+            (
+                json!({"id": "", "function": {"name": "f", "arguments": null}}),
+                json!({"id": "call_0", "name": "f", "arguments": ""}),
+            ),
+            (
+                json!({"id": "a", "type": "custom", "custom": {"name": "f", "input": "x"}}),
+                json!({"id": "a", "name": "f", "arguments": "x"}),
+            ),
+            (
+                json!({"id": "a"}),
+                json!({"id": "a", "name": "", "arguments": ""}),
+            ),
+        ] {
+            let body = json!({"choices": [{"message": {"content": null, "tool_calls": [call]}}]});
+            let (_, fields) = whole_answer(&body.to_string()).unwrap();
+            assert_eq!(fields["tool_calls"], json!([plain]));
         }
     }
 
@@ -1043,10 +1173,10 @@ mod tests {
         assert_eq!(
             fields["tool_calls"],
             json!([
-                {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\": 1}"}},
-                {"id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}},
-                {"id": "c", "function": {"name": "h", "arguments": "{}"}},
-                {"id": "d", "function": {"name": "i", "arguments": "[]"}},
+                {"id": "a", "name": "f", "arguments": "{\"x\": 1}"},
+                {"id": "b", "name": "g", "arguments": "{}"},
+                {"id": "c", "name": "h", "arguments": "{}"},
+                {"id": "d", "name": "i", "arguments": "[]"},
             ])
         );
         assert_eq!(fields["choices"][0]["delta"]["tool_calls"][1]["index"], 1);
