@@ -2,10 +2,11 @@
 //! hanging; one that somebody outside may still wake is not taken for such.
 
 use std::cell::OnceCell;
+use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
-use miniagents::executor::{Executor, sleep, spawn, yield_now};
+use miniagents::executor::{Executor, gather, sleep, spawn, yield_now};
 use miniagents::{
     Agent, InteractionContext, MiniAgents, Promise, Result, StreamAppender, StreamedPromise,
     generate,
@@ -17,48 +18,156 @@ async fn count(ctx: InteractionContext) -> Result<()> {
     Ok(())
 }
 
+/// The report of a program that is stuck.
+fn report_of(stuck: impl Future<Output = Result<()>>) -> String {
+    let error = MiniAgents::new().run(stuck).unwrap_err();
+    assert!(error.is_deadlock());
+    error.to_string()
+}
+
+/// Where the line of this test stands that is `lines` above the one that asks.
+#[track_caller]
+fn above(lines: u32) -> String {
+    format!("{}:{}:", file!(), Location::caller().line() - lines)
+}
+
 #[test]
-fn a_call_that_nobody_finishes_is_reported_with_its_agent() {
-    let ended = MiniAgents::new().run(async {
+fn a_call_that_nobody_finishes_is_named_and_the_circle_is_marked() {
+    let place = OnceCell::new();
+    let report = report_of(async {
         let call = count.initiate_call();
+        place.set(above(1)).unwrap();
         call.send_message("hello");
         call.replies().await.map(drop)
     });
 
-    let error = ended.unwrap_err();
-    assert!(error.is_deadlock());
-    let report = error.to_string();
+    let made_at = place.get().unwrap();
     assert!(report.starts_with("nothing can ever go on: no task is ready, no timer is armed"));
+    let lines: Vec<_> = report.lines().collect();
+    let waits = |line: &&&str| line.contains(&format!("the call made at {made_at}"));
+    let waiting: Vec<_> = lines.iter().filter(waits).collect();
     assert!(
-        report.contains("the main future waits for a promise"),
+        waiting.iter().any(|line| line
+            .contains("of agent COUNT waits for what is sent to the call")
+            && line.ends_with("which the main future has not finished [in a circle]")),
         "{report}"
     );
-    assert!(report.contains("of agent COUNT waits for"), "{report}");
+    let main = lines
+        .iter()
+        .find(|line| line.starts_with("  the main future waits for a promise"));
+    assert!(
+        main.unwrap().ends_with("should bring [in a circle]"),
+        "{report}"
+    );
+    let unfinished = lines
+        .iter()
+        .skip_while(|line| **line != "not finished:")
+        .nth(1);
+    let named = format!("  the call of agent COUNT made at {made_at}");
+    assert!(unfinished.unwrap().starts_with(&named), "{report}");
+    assert!(unfinished.unwrap().ends_with("by no agent"), "{report}");
 }
 
 #[test]
-fn an_appender_that_nobody_closes_is_reported_with_the_place_of_the_reader() {
-    let ended = MiniAgents::new().run(async {
+fn the_calls_of_an_agent_are_named_with_the_agent() {
+    async fn outer(_: InteractionContext) -> Result<()> {
+        count.initiate_call().replies().await.map(drop)
+    }
+
+    let report = report_of(async { outer.trigger(()).await.map(drop) });
+
+    let named = report.lines().any(|line| {
+        line.starts_with("  the call of agent COUNT made at tests/deadlock.rs:")
+            && line.ends_with("by agent OUTER")
+    });
+    assert!(named, "{report}");
+    let waits = report
+        .lines()
+        .find(|line| line.contains(" COUNT <- OUTER waits for what is sent"));
+    let unfinished = "of agent OUTER has not finished [in a circle]";
+    assert!(waits.unwrap().ends_with(unfinished), "{report}");
+}
+
+#[test]
+fn finished_calls_are_not_named() {
+    let report = report_of(async {
+        let call = count.initiate_call();
+        call.finish();
+        count.initiate_call();
+        std::future::pending().await
+    });
+
+    assert_eq!(
+        report.matches("the call of agent COUNT").count(),
+        1,
+        "{report}"
+    );
+}
+
+#[test]
+fn an_appender_that_nobody_closes_is_named() {
+    let place = OnceCell::new();
+    let report = report_of(async {
         let appender = StreamAppender::<i32>::new();
+        place.set(above(1)).unwrap();
         appender.open()?;
         let promise = StreamedPromise::<i32, Vec<i32>>::collected(appender.stream());
         let here = MiniAgents::current().start_soon(async move { promise.await });
         here.await.map(drop)
     });
 
-    let error = ended.unwrap_err();
-    assert!(error.is_deadlock());
-    let report = error.to_string();
     assert!(
-        report.contains("the main future waits for the end of a task"),
+        report.contains("the main future waits for the end of a task, which the task spawned at tests/deadlock.rs"),
         "{report}"
     );
+    let named = format!(
+        "waits for what somebody appends to the appender made at {}",
+        place.get().unwrap()
+    );
+    assert!(report.contains(&named), "{report}");
     assert!(
-        report.contains("the task spawned at tests/deadlock.rs"),
+        report.contains("which the main future has not closed [in a circle]"),
         "{report}"
     );
+}
+
+#[test]
+fn an_appender_that_nobody_opens_is_named() {
+    let report = report_of(async {
+        let appender = StreamAppender::<i32>::new();
+        let promise = StreamedPromise::<i32, Vec<i32>>::collected(appender.stream());
+        promise.await?;
+        appender.open().map(drop)
+    });
+
     assert!(
-        report.contains("waits for what somebody appends"),
+        report.contains("appends to the appender made at tests/deadlock.rs:"),
+        "{report}"
+    );
+    assert!(report.contains(", which nobody has closed"), "{report}");
+}
+
+#[test]
+fn a_circle_through_things_that_are_waited_for_together_is_marked() {
+    let report = report_of(async {
+        let place = Rc::new(OnceCell::<Promise<()>>::new());
+        let other = place.clone();
+        let one = Promise::new(async move { other.get().unwrap().await });
+        let ready = Promise::ready(());
+        let gathered = one.clone();
+        let two = Promise::new(async move {
+            gather([ready, gathered]).await;
+            Ok(())
+        });
+        place.set(two).unwrap();
+        one.await
+    });
+
+    let gathers = report
+        .lines()
+        .find(|line| line.contains("several things at once"));
+    assert!(
+        gathers.unwrap().ends_with("should bring [in a circle]"),
         "{report}"
     );
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::reply_sequence;
 use crate::error::{Error, Result, What};
-use crate::executor;
+use crate::executor::{self, Unfinished, WrittenBy};
 use crate::frozen::{Frozen, Value};
 use crate::message::{
     IntoMessages, MessageSequence, MessageSequenceAppender, MessageSequencePromise,
@@ -143,6 +144,7 @@ struct Parts {
     listed: Weak<ChildCalls>,
     /// Its number there.
     number: u64,
+    made_at: &'static Location<'static>,
 }
 
 impl AgentCall {
@@ -156,6 +158,7 @@ impl AgentCall {
         let input = MessageSequence::options()
             .with_start(Start::OnDemand)
             .with_errors_as_messages(false)
+            .written_by(WrittenBy::Caller)
             .make();
         let replies = reply_sequence::begin(&agent, input.promise().clone(), options);
         let messages = input.appender().clone();
@@ -175,6 +178,7 @@ impl AgentCall {
             replies,
             listed: Rc::downgrade(&listed),
             number: listed.next_number(),
+            made_at: Location::caller(),
         };
         let call = AgentCall {
             parts: Rc::new(parts),
@@ -334,6 +338,21 @@ impl ChildCalls {
 
     pub(crate) fn any_unfinished(&self) -> bool {
         self.calls.borrow().iter().any(|call| !call.is_finished())
+    }
+
+    /// Those that nobody has finished, which `by` made.
+    pub(crate) fn unfinished(&self, by: &str) -> Vec<Unfinished> {
+        let calls = self.calls.borrow();
+        let open = calls.iter().filter(|call| !call.is_finished());
+        let unfinished = open.map(|call| Unfinished {
+            at: Rc::as_ptr(&call.parts).cast(),
+            what: format!(
+                "the call of agent {} made at {} by {by}",
+                call.agent().alias(),
+                call.parts.made_at
+            ),
+        });
+        unfinished.collect()
     }
 
     /// Finishes those that are left, in order.

@@ -61,6 +61,10 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
     fn notify(&self, notify: Notify) {
         self.0.notify(notify);
     }
+
+    fn note_wait(&self) -> bool {
+        self.0.note_wait()
+    }
 }
 
 impl InteractionContext {

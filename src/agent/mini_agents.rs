@@ -11,7 +11,7 @@ use super::call::ChildCalls;
 use super::interaction_context::{InteractionContext, display_agent_trace};
 use super::mini_agent::MiniAgent;
 use crate::error::{Error, Result, What};
-use crate::executor::{self, Lock, Locked, gather};
+use crate::executor::{self, Describer, Lock, Locked, Unfinished, gather};
 use crate::frozen;
 use crate::message::{IntoMessages, Message, MessageDefaults};
 use crate::promise::{Activation, PromisingContext, Resolved, Started};
@@ -66,16 +66,33 @@ impl Default for MiniAgents {
     }
 }
 
+/// The agent that acts in the current task, with its trace.
+fn acting_agent() -> Option<String> {
+    let interaction = InteractionContext::try_current().ok()?;
+    let trace = display_agent_trace(&interaction.agent_trace());
+    Some(format!("agent {trace}"))
+}
+
+/// The calls that the agent that acts here has made, those made outside of agents, and nobody has
+/// finished.
+fn unfinished_calls() -> Vec<Unfinished> {
+    let mut unfinished = MiniAgents::try_current().map_or_else(
+        |_| Vec::new(),
+        |miniagents| miniagents.child_calls().unfinished("no agent"),
+    );
+    if let (Some(agent), Ok(interaction)) = (acting_agent(), InteractionContext::try_current()) {
+        unfinished.extend(interaction.child_calls().unfinished(&agent));
+    }
+    unfinished
+}
+
 impl MiniAgents {
     /// A context with the defaults: agents start soon, errors are raised where they are read.
     pub fn new() -> Self {
         frozen::set_length_source(|| PromisingContext::try_current().ok()?.longer_hash_keys());
-        executor::set_describer(|| {
-            let interaction = InteractionContext::try_current().ok()?;
-            Some(format!(
-                "agent {}",
-                display_agent_trace(&interaction.agent_trace())
-            ))
+        executor::set_describer(Describer {
+            belongs_to: acting_agent,
+            unfinished: unfinished_calls,
         });
         let context = PromisingContext::new();
         let settings = Rc::new(Settings::default());

@@ -17,6 +17,7 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, reply_node};
 use crate::error::{Error, Result};
+use crate::executor::WrittenBy;
 use crate::frozen::Frozen;
 use crate::message::{
     Message, MessageSequence, MessageSequenceAppender, MessageSequencePromise, WeakSequencePromise,
@@ -32,7 +33,8 @@ pub(crate) fn begin(
 ) -> MessageSequencePromise {
     let sequence = MessageSequence::options()
         .with_start(options.start)
-        .with_capture_errors(true);
+        .with_capture_errors(true)
+        .written_by(WrittenBy::Agent);
     let sequence = match options.errors_as_messages {
         Some(as_messages) => sequence.with_errors_as_messages(as_messages),
         None => sequence,

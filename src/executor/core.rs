@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
+use super::origin::Origin;
 use super::ready_queue::ReadyQueue;
 use super::schedule::Conductor;
 use super::task::{AfterTurn, Runnable};
@@ -146,6 +147,7 @@ impl Core {
         header.queued.set(false);
         header.waits_for.set(None);
         header.waits_on.set(None);
+        header.origin.set(None);
         if let Some(own) = header.waker.get() {
             return as_current(task, own.waker(), body);
         }
@@ -248,8 +250,22 @@ impl Drop for Entered {
     }
 }
 
-/// Tells what the current task belongs to, if it belongs to anything.
-type Describer = fn() -> Option<String>;
+/// Tells more of the current task than an executor knows.
+#[derive(Clone, Copy)]
+pub(crate) struct Describer {
+    /// What it belongs to, if it belongs to anything.
+    pub(crate) belongs_to: fn() -> Option<String>,
+    /// What was begun where it belongs to and nobody has ended.
+    pub(crate) unfinished: fn() -> Vec<Unfinished>,
+}
+
+/// Something that somebody began and nobody has ended.
+pub(crate) struct Unfinished {
+    /// Where it lies, which tells whether it is the same as another.
+    pub(crate) at: *const (),
+    /// What it is, where it was made and by whom.
+    pub(crate) what: String,
+}
 
 /// What is current on a thread.
 struct Current {
@@ -258,7 +274,7 @@ struct Current {
     /// The executor of what is done outside of any executor of ours; empty if none was appointed.
     appointed: RefCell<Option<Rc<Core>>>,
     polled: RefCell<Polled>,
-    /// Tells what the current task belongs to; empty if nobody knows.
+    /// Tells more of the current task; empty if nobody knows.
     describer: Cell<Option<Describer>>,
 }
 
@@ -336,12 +352,17 @@ pub(crate) fn with_locals_of<R>(task: &Rc<dyn Runnable>, body: impl FnOnce() -> 
     as_current(task, Waker::noop(), |_| body())
 }
 
-/// Notes what the current task waits for, and gives the task, if `waker` is its own.
-pub(crate) fn waiting_for(what: &'static str, waker: &Waker) -> Option<Rc<dyn Runnable>> {
+/// Notes what the current task waits for, if `what` says it, and gives the task, if `waker` is its own.
+pub(crate) fn waiting_for(what: Option<&'static str>, waker: &Waker) -> Option<Rc<dyn Runnable>> {
     CURRENT.with(|current| {
         let polled = current.polled.borrow();
         let task = polled.task.as_ref()?;
-        task.header().waits_for.set(Some(what));
+        if what.is_some() {
+            let header = task.header();
+            header.waits_for.set(what);
+            header.waits_on.set(None);
+            header.origin.set(None);
+        }
         (polled.waker == waker.data()).then(|| task.clone())
     })
 }
@@ -355,6 +376,24 @@ pub(crate) fn note_wait_on(id: TaskId) {
     });
 }
 
+/// Notes that the current task waits for what comes from `origin`, opened by the task `writer`.
+pub(crate) fn note_wait_for_writer(origin: Origin, writer: Option<TaskId>) {
+    CURRENT.with(|current| {
+        if let Some(task) = &current.polled.borrow().task {
+            task.header().origin.set(Some(origin));
+            task.header().waits_on.set(writer);
+        }
+    });
+}
+
+/// The number of the task that is being polled.
+pub(crate) fn current_task_id() -> Option<TaskId> {
+    CURRENT.with(|current| {
+        let polled = current.polled.borrow();
+        polled.task.as_ref().map(|task| task.header().id.get())
+    })
+}
+
 /// Whether that is the task that runs just now.
 pub(crate) fn current_task_is(ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
     CURRENT.with(|current| {
@@ -366,15 +405,23 @@ pub(crate) fn current_task_is(ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
     })
 }
 
-/// Has `describe` asked what a task belongs to, with the values of that task current.
-pub(crate) fn set_describer(describe: Describer) {
-    CURRENT.with(|current| current.describer.set(Some(describe)));
+/// Has `describer` asked about tasks, with the values of the task current that is asked about.
+pub(crate) fn set_describer(describer: Describer) {
+    CURRENT.with(|current| current.describer.set(Some(describer)));
 }
 
 /// What a task belongs to, as far as anybody can say.
 pub(crate) fn describe(task: &Rc<dyn Runnable>) -> Option<String> {
     let describer = CURRENT.with(|current| current.describer.get())?;
-    with_locals_of(task, describer)
+    with_locals_of(task, describer.belongs_to)
+}
+
+/// What was begun where a task belongs to and nobody has ended, as far as anybody can say.
+pub(crate) fn unfinished(task: &Rc<dyn Runnable>) -> Vec<Unfinished> {
+    let describer = CURRENT.with(|current| current.describer.get());
+    describer.map_or_else(Vec::new, |describer| {
+        with_locals_of(task, describer.unfinished)
+    })
 }
 
 fn as_current<R>(

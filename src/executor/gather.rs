@@ -27,6 +27,12 @@ pub trait Awaitable {
 
     /// Has `notify` woken at the end, at once if that has passed.
     fn notify(&self, notify: Notify);
+
+    /// Notes that the current task waits for this, for whoever asks why nothing goes on; false if there
+    /// is nobody to wait for. What is not known to the executor need not do anything.
+    fn note_wait(&self) -> bool {
+        false
+    }
 }
 
 impl<A: Awaitable + ?Sized> Awaitable for Box<A> {
@@ -43,6 +49,10 @@ impl<A: Awaitable + ?Sized> Awaitable for Box<A> {
     fn notify(&self, notify: Notify) {
         (**self).notify(notify);
     }
+
+    fn note_wait(&self) -> bool {
+        (**self).note_wait()
+    }
 }
 
 impl<A: Awaitable + ?Sized> Awaitable for Rc<A> {
@@ -58,6 +68,10 @@ impl<A: Awaitable + ?Sized> Awaitable for Rc<A> {
 
     fn notify(&self, notify: Notify) {
         (**self).notify(notify);
+    }
+
+    fn note_wait(&self) -> bool {
+        (**self).note_wait()
     }
 }
 
@@ -171,6 +185,7 @@ impl<A: Awaitable> Future for Gather<A> {
             countdown
                 .waiter
                 .replace(Some(Waiter::waiting_for("several things at once", cx)));
+            this.items.iter().any(Awaitable::note_wait);
             return Poll::Pending;
         }
         let outcomes = this.items.iter().map(|item| {

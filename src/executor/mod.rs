@@ -58,6 +58,7 @@ mod blocking;
 mod core;
 mod gather;
 mod lock;
+mod origin;
 mod random;
 mod ready_queue;
 mod report;
@@ -88,8 +89,11 @@ pub use task_local::{Scope, TaskLocal};
 pub use timer::{Sleep, now, sleep, timeout};
 pub use yield_now::{YieldNow, yield_now};
 
-pub(crate) use self::core::{Core, appoint, is_polling, set_describer, with_locals_of};
+pub(crate) use self::core::{
+    Core, Describer, Unfinished, appoint, is_polling, set_describer, with_locals_of,
+};
 pub(crate) use lock::{Lock, Locked};
+pub(crate) use origin::{Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use task::{Runnable, TaskRef};
@@ -172,8 +176,9 @@ impl Executor {
         task::spawn_on(&self.core, None, Box::pin(future))
     }
 
-    /// Who waits on this executor, for what, and for whom, as far as that is known; a line each. For
-    /// people who wonder why nothing goes on.
+    /// Who waits on this executor, for what, where that was made, and for whom, as far as that is known; a
+    /// line each. Behind them stand the agent calls that nobody has finished. For people who wonder why
+    /// nothing goes on.
     ///
     /// ```
     /// use miniagents::executor::{Executor, spawn, yield_now};

@@ -1,17 +1,18 @@
 //! Who waits for what, and for whom.
 //!
-//! Each task that waits has a line: who it is, which agent it belongs to, what it waits for, and, as
-//! far as that is known, the task that should bring it. Tasks that wait for each other in a circle are
-//! marked. Lines that say the same are counted.
+//! Each task that waits has a line: who it is, which agent it belongs to, what it waits for and where
+//! that was made, and, as far as that is known, the task that should bring it. Tasks that wait for each
+//! other in a circle are marked. Behind them stand the calls that nobody has finished. Lines that say
+//! the same are counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::core::{self, Core};
-use super::task::Runnable;
+use super::task::{Header, Runnable};
 use super::waker::TaskId;
 
-/// How many lines a report has at most.
+/// How many lines each part of a report has at most.
 const LINES: usize = 30;
 
 /// Who waits on this executor for what.
@@ -27,49 +28,98 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
     });
     let waits_on: HashMap<TaskId, TaskId> = waits_on.collect();
 
-    let mut lines: Vec<(String, usize)> = Vec::new();
+    let mut lines = Lines::default();
     for task in &tasks {
         let header = task.header();
         let mut line = format!("  {}", name(task));
-        if let Some(of) = core::describe(task) {
-            line += &format!(" of {of}");
-        }
         line += " waits for ";
-        line += header
-            .waits_for
-            .get()
-            .unwrap_or("something outside of miniagents");
-        if let Some(on) = header.waits_on.get() {
-            match core.task(on) {
-                Some(on) => line += &format!(", which {} should bring", name(&on)),
-                None => line += ", which nobody brings any more",
-            }
-        }
+        line += &awaited(core, header);
         if is_in_circle(header.id.get(), &waits_on) {
             line += " [in a circle]";
         }
-        match lines.iter_mut().find(|(known, _)| *known == line) {
-            Some((_, count)) => *count += 1,
-            None => lines.push((line, 1)),
-        }
+        lines.add(line);
     }
 
-    let more = lines.len().saturating_sub(LINES);
-    let shown = lines.into_iter().take(LINES).map(|(line, count)| {
-        if count > 1 {
-            format!("{line} ({count} of them)")
-        } else {
-            line
-        }
-    });
-    let mut report: Vec<String> = shown.collect();
-    if more > 0 {
-        report.push(format!("  and {more} more"));
+    let mut report = lines.shown();
+    let unfinished = unfinished(core).shown();
+    if !unfinished.is_empty() {
+        report.push("not finished:".to_owned());
+        report.extend(unfinished);
     }
     report.join("\n")
 }
 
-/// What a task is called: by the place that spawned it.
+/// What a task waits for, and who should bring it.
+fn awaited(core: &Rc<Core>, header: &Header) -> String {
+    let by = header.waits_on.get();
+    let writer = by.map(|by| core.task(by).map(|task| name(&task)));
+    match (header.origin.get(), writer) {
+        (Some(origin), Some(Some(writer))) => {
+            format!("{origin}, which {writer} has not {}", origin.undone())
+        }
+        (Some(origin), _) => format!("{origin}, which nobody has {}", origin.undone()),
+        (None, writer) => {
+            let what = header.waits_for.get();
+            let what = what.unwrap_or("something outside of miniagents");
+            match writer {
+                Some(Some(writer)) => format!("{what}, which {writer} should bring"),
+                Some(None) => format!("{what}, which nobody brings any more"),
+                None => what.to_owned(),
+            }
+        }
+    }
+}
+
+/// What was begun and not ended wherever a task of this executor belongs to.
+fn unfinished(core: &Rc<Core>) -> Lines {
+    let mut lines = Lines::default();
+    let mut seen = HashSet::new();
+    for task in core.tasks() {
+        for unfinished in core::unfinished(&task) {
+            if seen.insert(unfinished.at) {
+                lines.add(format!("  {}", unfinished.what));
+            }
+        }
+    }
+    lines
+}
+
+/// Lines of a report, and how many say the same.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<(String, usize)>,
+    places: HashMap<String, usize>,
+}
+
+impl Lines {
+    fn add(&mut self, line: String) {
+        match self.places.get(&line) {
+            Some(place) => self.lines[*place].1 += 1,
+            None => {
+                self.places.insert(line.clone(), self.lines.len());
+                self.lines.push((line, 1));
+            }
+        }
+    }
+
+    /// As many as a reader wants to see.
+    fn shown(self) -> Vec<String> {
+        let more = self.lines.len().saturating_sub(LINES);
+        let lines = self.lines.into_iter().take(LINES);
+        let mut shown: Vec<String> = lines
+            .map(|(line, count)| match count {
+                1 => line,
+                count => format!("{line} ({count} of them)"),
+            })
+            .collect();
+        if more > 0 {
+            shown.push(format!("  and {more} more"));
+        }
+        shown
+    }
+}
+
+/// What a task is called: by the place that spawned it, and what it belongs to.
 fn name(task: &Rc<dyn Runnable>) -> String {
     if task.is_main() {
         return "the main future".to_owned();
@@ -78,9 +128,13 @@ fn name(task: &Rc<dyn Runnable>) -> String {
     let own = file!()
         .strip_suffix("executor/report.rs")
         .unwrap_or_default();
-    match place.file().strip_prefix(own) {
+    let name = match place.file().strip_prefix(own) {
         Some(file) if !own.is_empty() => format!("a task of miniagents ({file}:{})", place.line()),
         _ => format!("the task spawned at {place}"),
+    };
+    match core::describe(task) {
+        Some(of) => format!("{name} of {of}"),
+        None => name,
     }
 }
 

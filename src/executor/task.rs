@@ -22,6 +22,7 @@ use std::task::{Context, Poll};
 
 use super::core::{self, Core};
 use super::gather::{Awaitable, Notify};
+use super::origin::Origin;
 use super::ready_queue::ReadyQueue;
 use super::task_group::Group;
 use super::task_local::Locals;
@@ -104,6 +105,8 @@ pub(crate) struct Header {
     pub(crate) waits_for: Cell<Option<&'static str>>,
     /// The task that should bring that; empty if nobody knows.
     pub(crate) waits_on: Cell<Option<TaskId>>,
+    /// Where that is written which it waits for; empty if it waits for nothing that is written by hand.
+    pub(crate) origin: Cell<Option<Origin>>,
     /// Where it was spawned.
     pub(crate) spawned_at: &'static Location<'static>,
     /// The group that counts it; empty for a task outside of any.
@@ -124,6 +127,7 @@ impl Header {
             ended: Cell::new(false),
             waits_for: Cell::new(None),
             waits_on: Cell::new(None),
+            origin: Cell::new(None),
             spawned_at: Location::caller(),
             group,
         }
@@ -131,6 +135,14 @@ impl Header {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
+    }
+
+    /// Notes that the current task waits for this one; false if it has ended.
+    pub(crate) fn note_wait(&self) -> bool {
+        if !self.has_ended() {
+            core::note_wait_on(self.id.get());
+        }
+        !self.has_ended()
     }
 
     /// Marks the end and wakes everybody who waits for it.
@@ -344,7 +356,7 @@ impl<T> Future for JoinHandle<T> {
         let this = &mut *self;
         let ended = this.task.header().poll_end(&mut this.ticket, cx);
         if ended.is_pending() {
-            core::note_wait_on(this.task.header().id.get());
+            this.task.header().note_wait();
         }
         ended.map(|()| {
             let outcome = this.task.take_outcome();
@@ -410,5 +422,9 @@ impl<T: 'static> Awaitable for JoinHandle<T> {
 
     fn notify(&self, notify: Notify) {
         self.task.header().notify(notify.into_waiter());
+    }
+
+    fn note_wait(&self) -> bool {
+        self.task.header().note_wait()
     }
 }

@@ -118,4 +118,8 @@ impl Awaitable for Member {
     fn notify(&self, notify: Notify) {
         self.0.header().notify(notify.into_waiter());
     }
+
+    fn note_wait(&self) -> bool {
+        self.0.header().note_wait()
+    }
 }

@@ -183,6 +183,15 @@ impl Waiter {
     /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.
     /// What it waits for is noted, for whoever asks why nothing goes on.
     pub(crate) fn waiting_for(what: &'static str, cx: &Context<'_>) -> Self {
+        Self::polling(Some(what), cx)
+    }
+
+    /// As [`waiting_for`](Self::waiting_for), where what it waits for was noted further down.
+    pub(crate) fn still_waiting(cx: &Context<'_>) -> Self {
+        Self::polling(None, cx)
+    }
+
+    fn polling(what: Option<&'static str>, cx: &Context<'_>) -> Self {
         match core::waiting_for(what, cx.waker()) {
             Some(task) => Waiter::Task(task),
             None => Waiter::Waker(cx.waker().clone()),

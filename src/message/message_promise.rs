@@ -309,6 +309,10 @@ impl Awaitable for MessagePromise {
             None => notify.wake(),
         }
     }
+
+    fn note_wait(&self) -> bool {
+        self.promise().is_some_and(Awaitable::note_wait)
+    }
 }
 
 impl fmt::Debug for MessagePromise {

@@ -5,6 +5,7 @@ use super::into_messages::{IntoMessages, Item};
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result};
+use crate::executor::{Origin, WrittenBy};
 use crate::promise::{Flattened, Start, StreamAppender};
 use futures_lite::Stream;
 
@@ -68,6 +69,7 @@ pub struct SequenceOptions {
     start: Start,
     capture_errors: Option<bool>,
     errors_as_messages: Option<bool>,
+    by: WrittenBy,
 }
 
 impl SequenceOptions {
@@ -86,6 +88,12 @@ impl SequenceOptions {
     /// Whether errors are read as messages.
     pub fn with_errors_as_messages(mut self, as_messages: bool) -> Self {
         self.errors_as_messages = Some(as_messages);
+        self
+    }
+
+    /// Who appends to it, for whoever asks why nothing goes on.
+    pub(crate) fn written_by(mut self, by: WrittenBy) -> Self {
+        self.by = by;
         self
     }
 
@@ -110,7 +118,7 @@ impl SequenceOptions {
         self,
         wrap: impl FnOnce(Flattened<Item, MessagePromise>) -> S,
     ) -> MessageSequence {
-        let appender = MessageSequenceAppender::new(self.capture_errors);
+        let appender = MessageSequenceAppender::new(Origin::here(self.by), self.capture_errors);
         let promise = MessageSequencePromise::flat(
             Box::pin(appender.ordered.stream()),
             Box::pin(appender.unordered.stream()),
@@ -132,10 +140,10 @@ pub struct MessageSequenceAppender {
 }
 
 impl MessageSequenceAppender {
-    fn new(capture_errors: Option<bool>) -> Self {
+    fn new(origin: Origin, capture_errors: Option<bool>) -> Self {
         let appender = || match capture_errors {
-            None => StreamAppender::new(),
-            Some(capture) => StreamAppender::new().with_capture_errors(capture),
+            None => StreamAppender::of(origin),
+            Some(capture) => StreamAppender::of(origin).with_capture_errors(capture),
         };
         MessageSequenceAppender {
             ordered: appender(),

@@ -281,6 +281,10 @@ impl Awaitable for MessageSequencePromise {
     fn notify(&self, notify: Notify) {
         self.promise.notify(notify);
     }
+
+    fn note_wait(&self) -> bool {
+        self.promise.note_wait()
+    }
 }
 
 impl fmt::Debug for MessageSequencePromise {

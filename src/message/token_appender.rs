@@ -39,6 +39,7 @@ impl MessageTokenAppender {
         clippy::new_without_default,
         reason = "a default would hide that it asks the context"
     )]
+    #[track_caller]
     pub fn new() -> Self {
         MessageTokenAppender {
             tokens: StreamAppender::new(),

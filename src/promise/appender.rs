@@ -12,7 +12,7 @@ use super::context::PromisingContext;
 use super::queue::Queue;
 use super::wait::cancelled;
 use crate::error::{Error, Result, What};
-use crate::executor::Ticket;
+use crate::executor::{Opener, Origin, Ticket, WrittenBy};
 
 /// A handle through which pieces enter a streamed promise.
 ///
@@ -62,6 +62,9 @@ struct Pipe<P> {
     /// Whether it is no error if they all go without having closed it.
     may_go: Cell<bool>,
     was_open: Cell<bool>,
+    /// Where it was made.
+    origin: Origin,
+    opener: Opener,
     /// Why it was cancelled; empty if it was not.
     cancelled: RefCell<Option<Error>>,
 }
@@ -81,13 +84,21 @@ impl<P> StreamAppender<P> {
         clippy::new_without_default,
         reason = "a default would hide that it asks the context"
     )]
+    #[track_caller]
     pub fn new() -> Self {
+        Self::of(Origin::here(WrittenBy::Anybody))
+    }
+
+    /// As [`new`](Self::new), made for what `origin` says.
+    pub(crate) fn of(origin: Origin) -> Self {
         let context = PromisingContext::try_current();
         let pipe = Pipe {
             queue: Queue::default(),
             writers: Cell::new(1),
             may_go: Cell::new(false),
             was_open: Cell::new(false),
+            origin,
+            opener: Opener::default(),
             cancelled: RefCell::new(None),
         };
         StreamAppender {
@@ -121,7 +132,9 @@ impl<P> StreamAppender<P> {
                 "this appender was closed; a closed appender cannot be opened again, make another",
             ));
         }
-        self.pipe().was_open.set(true);
+        if !self.pipe().was_open.replace(true) {
+            self.pipe().opener.note();
+        }
         Ok(self)
     }
 
@@ -304,7 +317,11 @@ impl<P> Stream for Appended<P> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
         let this = &mut *self;
-        this.pipe.queue.poll_get(&mut this.ticket, cx)
+        let got = this.pipe.queue.poll_get(&mut this.ticket, cx);
+        if got.is_pending() {
+            this.pipe.opener.note_wait(this.pipe.origin);
+        }
+        got
     }
 }
 

@@ -484,6 +484,10 @@ impl<T: 'static> executor::Awaitable for Started<T> {
     fn notify(&self, notify: executor::Notify) {
         self.handle.notify(notify);
     }
+
+    fn note_wait(&self) -> bool {
+        self.handle.note_wait()
+    }
 }
 
 /// A context that is current on this thread, made by [`PromisingContext::activate`].

@@ -128,7 +128,14 @@ impl<I: 'static, O: 'static> Stream for Flattened<I, O> {
         }
         while !(this.ordered_ended && this.unordered_ended) {
             match this.output.0.queue.poll_get(&mut this.ticket, cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    let tasks = this.output.0.tasks.borrow();
+                    // The first goes over what comes in order, the second over the rest.
+                    if let Some(task) = tasks.get(usize::from(this.ordered_ended)) {
+                        task.note_wait();
+                    }
+                    return Poll::Pending;
+                }
                 Poll::Ready(Some(Part::Piece(piece))) => return Poll::Ready(Some(piece)),
                 Poll::Ready(Some(Part::OrderedEnd)) => this.ordered_ended = true,
                 Poll::Ready(Some(Part::UnorderedEnd)) => this.unordered_ended = true,

@@ -236,8 +236,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                         state.ended = ended;
                     }
                     Poll::Pending => {
-                        let waiter = Waiter::waiting_for("the next piece of a stream", cx);
-                        let replaced = state.getter.replace(waiter);
+                        let replaced = state.getter.replace(Waiter::still_waiting(cx));
                         drop(state);
                         drop(replaced);
                         return Poll::Pending;

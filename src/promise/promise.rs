@@ -8,7 +8,7 @@ use super::context::PromisingContext;
 use super::flat_drop::drop_flat;
 use super::outcome::Outcome;
 use super::start::Start;
-use super::wait::{Promised, Wait, Work, cancelled, start_resolving};
+use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
@@ -236,6 +236,10 @@ impl<T: Clone + 'static> Awaitable for Promise<T> {
 
     fn notify(&self, notify: Notify) {
         self.inner.outcome.notify(notify.into_waiter());
+    }
+
+    fn note_wait(&self) -> bool {
+        note_wait(&*self.inner)
     }
 }
 

@@ -14,7 +14,7 @@ use super::next::{Next, StepBack};
 use super::outcome::Outcome;
 use super::piece_log::{Items, PieceLog, Place, Source};
 use super::start::Start;
-use super::wait::{Promised, Wait, Work, awaits_itself, cancelled, start_resolving};
+use super::wait::{Promised, Wait, Work, awaits_itself, cancelled, note_wait, start_resolving};
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
@@ -423,6 +423,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Awaitable for StreamedPromise<P, W>
 
     fn notify(&self, notify: Notify) {
         self.inner.outcome.notify(notify.into_waiter());
+    }
+
+    fn note_wait(&self) -> bool {
+        note_wait(&*self.inner)
     }
 }
 

@@ -43,6 +43,21 @@ pub(crate) fn start_resolving<T: Clone + 'static>(
     task.to_ref()
 }
 
+/// Notes that the current task waits for a promise; false if that has been resolved or nobody works on
+/// it.
+pub(crate) fn note_wait<T>(promise: &impl Promised<T>) -> bool {
+    if promise.outcome().get().is_some() {
+        return false;
+    }
+    let worker = promise.worker().take();
+    if let Some(worker) = &worker {
+        worker.note_wait();
+    }
+    let is_known = worker.is_some();
+    promise.worker().set(worker);
+    is_known
+}
+
 /// Brings a promise to its outcome. Written by hand: an async block would hold the work twice.
 struct Resolving<T: Clone + 'static, P: Promised<T>> {
     /// Empty after the end. It is dropped before the promise is resolved.

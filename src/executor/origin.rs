@@ -1,0 +1,79 @@
+//! Where that comes from which a task waits for.
+//!
+//! Whoever writes by hand, through an appender or a call, can forget to say that it is over. So the
+//! writing end knows where it was made and which task opened it, and a reader that has to wait notes
+//! both, for whoever asks why nothing goes on.
+
+use std::cell::Cell;
+use std::fmt;
+use std::panic::Location;
+
+use super::core;
+use super::waker::TaskId;
+
+/// A writing end, as it is told to whoever asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) by: WrittenBy,
+    pub(crate) made_at: &'static Location<'static>,
+}
+
+/// Who writes through it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum WrittenBy {
+    /// Whoever has the appender.
+    #[default]
+    Anybody,
+    /// Who made the call: the messages.
+    Caller,
+    /// The agent that is called: the replies.
+    Agent,
+}
+
+impl Origin {
+    /// An end that is made where the caller stands.
+    #[track_caller]
+    pub(crate) fn here(by: WrittenBy) -> Self {
+        Origin {
+            by,
+            made_at: Location::caller(),
+        }
+    }
+
+    /// What is left undone when nobody says that it is over.
+    pub(crate) fn undone(self) -> &'static str {
+        match self.by {
+            WrittenBy::Anybody => "closed",
+            WrittenBy::Caller => "finished",
+            WrittenBy::Agent => "given",
+        }
+    }
+}
+
+/// What a reader waits for.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.by {
+            WrittenBy::Anybody => "what somebody appends to the appender",
+            WrittenBy::Caller => "what is sent to the call",
+            WrittenBy::Agent => "the replies to the call",
+        };
+        write!(f, "{what} made at {}", self.made_at)
+    }
+}
+
+/// The task that opened a writing end, and so should close it; empty outside of tasks and before.
+#[derive(Default)]
+pub(crate) struct Opener(Cell<Option<TaskId>>);
+
+impl Opener {
+    /// Notes that the current task opens it.
+    pub(crate) fn note(&self) {
+        self.0.set(core::current_task_id());
+    }
+
+    /// Notes that the current task waits for what comes from `origin`.
+    pub(crate) fn note_wait(&self, origin: Origin) {
+        core::note_wait_for_writer(origin, self.0.get());
+    }
+}
