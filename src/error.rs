@@ -84,6 +84,8 @@ pub(crate) enum What {
     Budget,
     /// A server could not be reached, or refused, or broke off.
     Http,
+    /// A person has had enough.
+    Interrupted,
 }
 
 impl What {
@@ -100,6 +102,7 @@ impl What {
             What::Timeout => "TimeoutError",
             What::Budget => "BudgetError",
             What::Http => "HttpError",
+            What::Interrupted => "InterruptedError",
         }
     }
 }
@@ -122,6 +125,18 @@ impl Error {
     /// ```
     pub fn msg(message: impl fmt::Display) -> Self {
         Self::own(What::Message, message)
+    }
+
+    /// The error with which an agent that talks to a person says that the person has had enough: Ctrl-C, `exit`, the end of
+    /// the input. It [is interrupted](Error::is_interrupted), which ends a dialog without a failure.
+    ///
+    /// ```
+    /// let error = miniagents::Error::interrupted("the window was closed");
+    /// assert!(error.is_interrupted());
+    /// assert_eq!(error.to_string(), "the window was closed");
+    /// ```
+    pub fn interrupted(message: impl fmt::Display) -> Self {
+        Self::own(What::Interrupted, message)
     }
 
     pub(crate) fn own(what: What, message: impl fmt::Display) -> Self {
@@ -267,6 +282,16 @@ impl Error {
         self.is(What::Http)
     }
 
+    /// Whether a person has had enough and ended the conversation, see [`Error::interrupted`].
+    pub fn is_interrupted(&self) -> bool {
+        self.is(What::Interrupted)
+    }
+
+    /// Whether it stays an error where errors are read as messages: it says that something was stopped on purpose.
+    pub(crate) fn stays_an_error(&self) -> bool {
+        self.is_cancelled() || self.is_interrupted()
+    }
+
     /// The aliases of the agents that failed with it, innermost first; empty if it did not come out of an agent.
     pub fn agent_trace(&self) -> &[String] {
         self.0.agent_trace.get().map_or(&[], Vec::as_slice)
@@ -309,8 +334,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let report = *self.report.get_mut();
         let level = log::Level::iter().find(|level| *level as usize == report);
-        // Whoever cancels knows, and nobody needs to read it.
-        let told = *self.read.get_mut() || self.kind.is(What::Cancelled);
+        // Whoever cancels or interrupts knows, and nobody needs to read it.
+        let told = *self.read.get_mut()
+            || self.kind.is(What::Cancelled)
+            || self.kind.is(What::Interrupted);
         let Some(level) = level.filter(|_| !told) else {
             return;
         };

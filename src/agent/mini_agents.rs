@@ -54,6 +54,8 @@ pub struct MiniAgents {
 struct Settings {
     await_reply_persistence: Cell<bool>,
     stream_llm_tokens: Cell<Option<bool>>,
+    /// Who writes down what models are asked and answer; empty where nobody does.
+    llm_logger: RefCell<Option<MiniAgent>>,
     persist_handlers: RefCell<Vec<PersistHandler>>,
     child_calls: Rc<ChildCalls>,
 }
@@ -216,6 +218,52 @@ impl MiniAgents {
     /// Whether models stream their tokens where a call does not say otherwise.
     pub fn streams_llm_tokens(&self) -> bool {
         self.settings.stream_llm_tokens.get().unwrap_or(true)
+    }
+
+    /// Has every model, where its agent does not say otherwise, send each question and its answer to
+    /// `logger` as well, such as a `MarkdownLlmLoggerAgent`.
+    ///
+    /// The logger is triggered when the model begins to answer, with the messages of the question (each
+    /// of class `PromptLogMessage`, with its role) and the promise of the answer, and with the argument
+    /// `request_metadata`: the alias of the agent, the model, and what else it was asked for. Nobody
+    /// waits for it but the context at its end. An agent whose argument `llm_logger_agent` is `false`
+    /// is not logged.
+    ///
+    /// ```
+    /// # #[cfg(feature = "embedded")] {
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use miniagents::{InteractionContext, MiniAgent, MiniAgents, Result, llm::EmbeddedModel};
+    ///
+    /// let seen = Rc::new(RefCell::new(Vec::new()));
+    /// let log = seen.clone();
+    /// let logger = MiniAgent::new(move |ctx: InteractionContext| {
+    ///     let log = log.clone();
+    ///     async move {
+    ///         for message in ctx.messages().await?.iter() {
+    ///             log.borrow_mut().push(format!("{}: {message}", message.role().unwrap()));
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// });
+    /// MiniAgents::new()
+    ///     .with_llm_logger_agent(logger)
+    ///     .run_agent(EmbeddedModel::new(), "I need my coffee.")
+    ///     .unwrap();
+    /// assert_eq!(*seen.borrow(), [
+    ///     "user: I need my coffee.",
+    ///     "assistant: What would change if you had your coffee?",
+    /// ]);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_llm_logger_agent(self, logger: impl Into<MiniAgent>) -> Self {
+        *self.settings.llm_logger.borrow_mut() = Some(logger.into());
+        self
+    }
+
+    /// Who writes down what models are asked and answer, if anybody does.
+    pub fn llm_logger_agent(&self) -> Option<MiniAgent> {
+        self.settings.llm_logger.borrow().clone()
     }
 
     pub(crate) fn awaits_reply_persistence(&self) -> bool {

@@ -149,7 +149,7 @@ impl MessagePromise {
                 for_whole.quietly().await
             };
             match whole.await {
-                Err(error) if !error.is_cancelled() => {
+                Err(error) if !error.stays_an_error() => {
                     ErrorMessage::new(format!("{text}\n{}", error_text(&error))).build()
                 }
                 whole => whole,
@@ -432,7 +432,7 @@ impl Stream for Tokens {
                 Pin::new(&mut **tokens)
                     .poll_next(cx)
                     .map(|token| match token {
-                        Some(Err(error)) if !error.is_cancelled() => {
+                        Some(Err(error)) if !error.stays_an_error() => {
                             Some(Ok(Token::of_error(&format!("\n{}", error_text(&error)))))
                         }
                         token => token,

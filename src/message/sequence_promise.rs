@@ -313,7 +313,7 @@ impl Stream for SequenceReader {
         next.map(|next| {
             Some(match next? {
                 Ok(promise) => Ok(MessagePromise::safe(promise)),
-                Err(error) if error.is_cancelled() => Err(error),
+                Err(error) if error.stays_an_error() => Err(error),
                 Err(error) => ErrorMessage::new(error_text(&error))
                     .build()
                     .map(|message| message.promise()),
