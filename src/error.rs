@@ -86,6 +86,8 @@ pub(crate) enum What {
     Http,
     /// A person has had enough.
     Interrupted,
+    /// A request that nobody may make here.
+    Forbidden,
 }
 
 impl What {
@@ -103,6 +105,7 @@ impl What {
             What::Budget => "BudgetError",
             What::Http => "HttpError",
             What::Interrupted => "InterruptedError",
+            What::Forbidden => "ForbiddenRequestError",
         }
     }
 }
@@ -290,6 +293,12 @@ impl Error {
     /// Whether it stays an error where errors are read as messages: it says that something was stopped on purpose.
     pub(crate) fn stays_an_error(&self) -> bool {
         self.is_cancelled() || self.is_interrupted()
+    }
+
+    /// Whether a request to a real server was not made since such requests are
+    /// [forbidden](crate::MiniAgents::with_real_requests) here.
+    pub fn is_forbidden(&self) -> bool {
+        self.is(What::Forbidden)
     }
 
     /// The aliases of the agents that failed with it, innermost first; empty if it did not come out of an agent.

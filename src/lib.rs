@@ -6,7 +6,6 @@ mod error;
 pub mod executor;
 mod frozen;
 pub mod laws;
-#[cfg(any(feature = "_http", feature = "embedded"))]
 pub mod llm;
 mod message;
 mod promise;

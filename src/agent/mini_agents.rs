@@ -56,6 +56,7 @@ struct Settings {
     stream_llm_tokens: Cell<Option<bool>>,
     /// Who writes down what models are asked and answer; empty where nobody does.
     llm_logger: RefCell<Option<MiniAgent>>,
+    real_requests: Cell<Option<bool>>,
     persist_handlers: RefCell<Vec<PersistHandler>>,
     child_calls: Rc<ChildCalls>,
 }
@@ -264,6 +265,23 @@ impl MiniAgents {
     /// Who writes down what models are asked and answer, if anybody does.
     pub fn llm_logger_agent(&self) -> Option<MiniAgent> {
         self.settings.llm_logger.borrow().clone()
+    }
+
+    /// Whether models may send requests to real servers. Where nobody says anything they may, unless
+    /// the variable `MINIAGENTS_FORBID_REQUESTS` of the environment is set.
+    ///
+    /// With `false`, every request through the HTTP transport, to whatever address, is an error that
+    /// [says so](Error::is_forbidden), and nothing is sent. A transport that was allowed or forbidden
+    /// to send by its own settings does not ask the context.
+    #[must_use]
+    pub fn with_real_requests(self, allowed: bool) -> Self {
+        self.settings.real_requests.set(Some(allowed));
+        self
+    }
+
+    /// Whether models may send requests to real servers, if this context says so.
+    pub fn real_requests(&self) -> Option<bool> {
+        self.settings.real_requests.get()
     }
 
     pub(crate) fn awaits_reply_persistence(&self) -> bool {

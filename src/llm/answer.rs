@@ -1,12 +1,14 @@
 //! How a model answers as an agent: one message, promised before its first token.
 
-use super::turn::Turn;
+use std::cell::RefCell;
+
+use super::turn::{TOOL_CALL, ToolCall, ToolDeclaration, Turn};
 use crate::agent::{CallOptions, Expense, InteractionContext};
 use crate::error::Result;
 use crate::frozen::{Frozen, Value};
 use crate::message::{
     IntoMessages, Message, MessageClass, MessagePromise, MessagePromiseBuilder,
-    MessageTokenAppender,
+    MessageTokenAppender, Token,
 };
 use crate::promise::Start;
 
@@ -14,9 +16,22 @@ use crate::promise::Start;
 static PROMPT_LOG: MessageClass = MessageClass::text("PromptLogMessage", &[("role", None)]);
 
 /// A conversation as models see it, the oldest turn first.
+#[allow(
+    dead_code,
+    reason = "models without a vendor see the messages themselves"
+)]
 pub(crate) async fn conversation(ctx: &InteractionContext) -> Result<Vec<Turn>> {
     let messages = ctx.messages().await?;
     messages.iter().map(Turn::of).collect()
+}
+
+/// What is recorded of a call of a model: its name, and the tools that it is told of.
+pub(crate) fn arguments(model: &str, tools: &[ToolDeclaration]) -> Result<Frozen> {
+    let arguments = Frozen::new().with("model", model);
+    match tools {
+        [] => Ok(arguments),
+        tools => arguments.try_with("tools", tools),
+    }
 }
 
 /// Begins the promise of what `model` answers.
@@ -36,13 +51,26 @@ pub(crate) fn promise(
 pub(crate) struct Answer {
     appender: MessageTokenAppender,
     ctx: InteractionContext,
+    /// The calls that were announced.
+    calls: RefCell<Vec<Value>>,
 }
 
 impl Answer {
     /// Adds a token.
-    pub(crate) fn append(&self, token: &str) -> Result<()> {
+    pub(crate) fn append(&self, token: impl Into<Token>) -> Result<()> {
         self.ctx.spend(Expense::Tokens(1))?;
         self.appender.append(token).map(drop)
+    }
+
+    /// Announces a call of a tool as soon as it is complete: with a token without text, and in the
+    /// field `tool_calls` of the message.
+    pub(crate) fn call_tool(&self, call: &ToolCall) -> Result<()> {
+        let fields = Frozen::new().with(TOOL_CALL, call.value());
+        self.appender.append(Token::with_fields("", &fields)?)?;
+        let mut calls = self.calls.borrow_mut();
+        calls.push(call.value().into());
+        self.appender.set_field("tool_calls", calls.clone());
+        Ok(())
     }
 
     /// Sets a field of the message.
@@ -71,6 +99,7 @@ pub(crate) async fn stream<F: Future<Output = Result<()>>>(
             body(Answer {
                 appender,
                 ctx: ctx.clone(),
+                calls: RefCell::default(),
             })
             .await
             .inspect_err(|error| {

@@ -63,6 +63,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
 
+pub use super::words::tokens;
 use crate::error::{Error, Result, What};
 
 /// How much of a turn is read.
@@ -129,32 +130,6 @@ impl fmt::Debug for Eliza {
             .field("keywords", &self.script.keywords.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Cuts a text as a model would stream it: words with the space before them, and punctuation marks.
-/// The tokens together are the text.
-///
-/// ```
-/// use miniagents::llm::embedded::tokens;
-///
-/// let tokens: Vec<&str> = tokens("Well, it's fine.\n").collect();
-/// assert_eq!(tokens, ["Well", ",", " it's", " fine", ".", "\n"]);
-/// ```
-pub fn tokens(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let space = rest.len() - rest.trim_start().len();
-        let after_space = &rest[space..];
-        let mark = |c: char| c.is_ascii_punctuation() && !matches!(c, '\'' | '-' | '_');
-        let end = match after_space.find(|c: char| c.is_whitespace() || mark(c)) {
-            Some(0) => 1,
-            Some(end) => end,
-            None => after_space.len(),
-        };
-        let (token, left) = rest.split_at(space + end);
-        rest = left;
-        (!token.is_empty()).then_some(token)
-    })
 }
 
 /// What is known and what is said to it.

@@ -9,8 +9,11 @@
 //! | `embedded` | a small model of its own that needs none of them |
 //! | `answer` | how a model answers as an agent |
 //! | `turn` | what a conversation with any model is made of, with calls of tools |
+//! | `scripted_answer`, `question` | what a model without a server says, and what it was asked |
+//! | `real_requests` | whether anything may be sent at all |
 //!
-//! [`OpenAi`] and [`EmbeddedModel`] are the models as agents.
+//! `OpenAi` and `EmbeddedModel` are the models as agents. [`ScriptedModel`] and [`FunctionModel`] stand in for
+//! them in tests; they need neither a network nor a feature.
 //!
 //! Another vendor is another file beside `openai`, and a feature of its own.
 //!
@@ -49,21 +52,35 @@ mod chat;
 pub mod embedded;
 #[cfg(feature = "embedded")]
 mod embedded_model;
+mod function_model;
 #[cfg(feature = "openai")]
 mod loose_json;
 #[cfg(feature = "openai")]
 mod open_ai;
 #[cfg(feature = "openai")]
 pub mod openai;
+mod question;
+#[cfg(feature = "_http")]
+mod real_requests;
+mod scripted_answer;
+mod scripted_model;
 #[cfg(feature = "_http")]
 pub mod sse;
 #[cfg(feature = "_http")]
 pub mod transport;
 pub mod turn;
+mod words;
 
 #[cfg(feature = "openai")]
 pub use chat::chat;
 #[cfg(feature = "embedded")]
 pub use embedded_model::EmbeddedModel;
+pub use function_model::FunctionModel;
 #[cfg(feature = "openai")]
 pub use open_ai::OpenAi;
+pub use question::Question;
+#[cfg(feature = "_http")]
+pub use real_requests::FORBID_REQUESTS;
+pub use scripted_answer::ScriptedAnswer;
+pub use scripted_model::ScriptedModel;
+pub use words::tokens;

@@ -25,6 +25,7 @@
 //!   cut short and the connection is closed. An answer that is about to end gets a tenth of a
 //!   second to do so, since its connection is then of use. What cannot be cut short are a look-up
 //!   of the host's name and a TCP connect; both end by their timeout.
+//! - **Leave to send** may be taken away for tests, see [`FORBID_REQUESTS`](super::FORBID_REQUESTS).
 //! - **Secrets.** What is set with [`credential`](HttpRequest::credential), the body, and the query
 //!   of an address appear neither in `Debug` nor in errors.
 //!
@@ -64,6 +65,7 @@ use futures_lite::Stream;
 use ureq::http::header::{InvalidHeaderName, InvalidHeaderValue};
 use ureq::{Agent, http};
 
+use super::real_requests;
 use crate::error::{Error, Result, What};
 use crate::executor::{BlockingStream, ItemSender, unblock, unblock_stream};
 
@@ -292,6 +294,9 @@ pub struct HttpSettings {
     pub max_redirects: u32,
     /// How many bytes of a refusal are read; the rest is cut off.
     pub max_error_bytes: usize,
+    /// Whether anything may be sent at all; empty for what the context or the environment says, see
+    /// [`MiniAgents::with_real_requests`](crate::MiniAgents::with_real_requests).
+    pub real_requests: Option<bool>,
 }
 
 impl Default for HttpSettings {
@@ -305,6 +310,7 @@ impl Default for HttpSettings {
             max_retry_delay: Duration::from_secs(120),
             max_redirects: 20,
             max_error_bytes: 256 << 10,
+            real_requests: None,
         }
     }
 }
@@ -349,6 +355,14 @@ impl HttpSettings {
     #[must_use]
     pub fn with_max_error_bytes(mut self, bytes: usize) -> Self {
         self.max_error_bytes = bytes;
+        self
+    }
+
+    /// The same settings with leave to send, or without, whatever the context and the environment
+    /// say.
+    #[must_use]
+    pub fn with_real_requests(mut self, allowed: bool) -> Self {
+        self.real_requests = Some(allowed);
         self
     }
 }
@@ -416,6 +430,9 @@ impl fmt::Debug for HttpTransport {
 
 impl Transport for HttpTransport {
     fn send(&self, request: HttpRequest) -> Response {
+        if let Err(error) = real_requests::check(&request.place(), self.settings.real_requests) {
+            return Response::new(futures_lite::stream::once(Err(error)));
+        }
         let flight = Arc::new(Flight::default());
         let exchange = Exchange {
             transport: self.clone(),

@@ -31,6 +31,9 @@ use crate::error::{Error, Result, What};
 use crate::frozen::{self, Frozen};
 use crate::message::Message;
 
+/// The field of a token that announces a call, as soon as the call is complete.
+pub(crate) const TOOL_CALL: &str = "tool_call";
+
 /// One message of a conversation, as a vendor's file sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Turn {
