@@ -76,9 +76,18 @@ fn shown(piece: Result<u8>) -> String {
 
 type Numbers = StreamedPromise<u8, Rc<Vec<String>>>;
 
-fn numbers(start: Start, history: &[Event], begun: &Rc<Cell<usize>>) -> Numbers {
-    let source = source(history.to_vec(), begun.clone());
+/// How often the source of a promise and its resolver were begun.
+#[derive(Clone, Default)]
+struct Begun {
+    source: Rc<Cell<usize>>,
+    resolver: Rc<Cell<usize>>,
+}
+
+fn numbers(start: Start, history: &[Event], begun: &Begun) -> Numbers {
+    let source = source(history.to_vec(), begun.source.clone());
+    let resolver = begun.resolver.clone();
     Numbers::with_start(start, source, |all| async move {
+        resolver.set(resolver.get() + 1);
         Ok(Rc::new(all.stream().map(shown).collect().await))
     })
 }
@@ -135,7 +144,7 @@ pub(crate) fn run(bytes: &[u8]) {
     let cancel_after = choices.one_in(3).then(|| choices.below(12));
     let readers = 1 + choices.below(5);
     let dropped = choices.below(readers * 2);
-    let begun = Rc::new(Cell::new(0));
+    let begun = Begun::default();
     let context = PromisingContext::new()
         .with_virtual_clock()
         .with_error_level(LevelFilter::Off);
@@ -160,7 +169,14 @@ pub(crate) fn run(bytes: &[u8]) {
             task.cancel();
         }
         let mut late: Vec<_> = promise.stream().map(shown).collect().await;
+        let waiter = promise.clone();
+        let waiter = spawn(async move { waiter.await });
         let whole = (&promise).await;
+        match (&whole, waiter.await?) {
+            (Ok(one), Ok(other)) => assert!(Rc::ptr_eq(one, &other)),
+            (Err(one), Err(other)) => assert!(one.ptr_eq(&other)),
+            (one, other) => panic!("{one:?} for one and {other:?} for another"),
+        }
         if cancelled {
             assert!(whole.is_err_and(|error| error.is_cancelled()));
             if late != expected {
@@ -187,7 +203,9 @@ pub(crate) fn run(bytes: &[u8]) {
         Ok(())
     });
     ended.unwrap();
-    assert!(begun.get() == 1 || begun.get() == 0 && cancel_after.is_some());
+    for begun in [&begun.source, &begun.resolver] {
+        assert!(begun.get() == 1 || begun.get() == 0 && cancel_after.is_some());
+    }
 
     // And as the law kit sees it.
     if history.len() < 6 {
