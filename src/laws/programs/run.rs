@@ -22,6 +22,10 @@ use crate::promise::Start;
 /// So many calls a program makes; those behind them are left out.
 const MOST_CALLS: usize = 60;
 
+/// So often a program sends on what it has got; further times it sends nothing. Calls that send on twice
+/// what they get would double it with every call.
+const MOST_SENT_ON: usize = 16;
+
 /// What happened in a run of a program, in order, and how it ended.
 ///
 /// ```
@@ -190,6 +194,8 @@ struct World {
     calls: RefCell<Vec<Rc<Record>>>,
     events: RefCell<Vec<String>>,
     labels: Cell<usize>,
+    /// How often it has sent on what it had got.
+    sent_on: Cell<usize>,
     /// How many agents and tasks run.
     running: Rc<Cell<usize>>,
 }
@@ -214,6 +220,12 @@ impl World {
         format!("{what}{}", self.labels.get())
     }
 
+    /// Whether what it has got may be sent on once more.
+    fn sends_on(&self) -> bool {
+        let sent_on = self.sent_on.replace(self.sent_on.get() + 1);
+        sent_on < MOST_SENT_ON
+    }
+
     fn call(&self, index: usize) -> Rc<Record> {
         self.calls.borrow()[index].clone()
     }
@@ -225,6 +237,7 @@ pub(super) fn run(program: &Program) -> Run {
         calls: RefCell::default(),
         events: RefCell::default(),
         labels: Cell::new(0),
+        sent_on: Cell::new(0),
         running: Rc::default(),
     });
     let context = MiniAgents::new().with_errors_as_messages(program.errors_as_messages);
@@ -552,12 +565,16 @@ impl Actor {
                 (error.into_messages(), expect)
             }
             Item::Input => match (&self.ctx, self.call) {
-                (Some(ctx), Some(index)) => (ctx.messages().into_messages(), Expect::Input(index)),
+                (Some(ctx), Some(index)) if self.world.sends_on() => {
+                    (ctx.messages().into_messages(), Expect::Input(index))
+                }
                 _ => (Messages::none(), Expect::default()),
             },
             Item::Kept(which) => match self.kept(*which) {
-                Some((index, replies)) => (replies.into_messages(), Expect::Replies(index)),
-                None => (Messages::none(), Expect::default()),
+                Some((index, replies)) if self.world.sends_on() => {
+                    (replies.into_messages(), Expect::Replies(index))
+                }
+                _ => (Messages::none(), Expect::default()),
             },
             Item::Call(call) => match self.call(call) {
                 Some(index) => {
