@@ -54,7 +54,65 @@ enum Kind {
         what: What,
         message: String,
         source: Option<Error>,
+        /// What is known of it, if a server has to do with it.
+        http: Option<Box<HttpFailure>>,
     },
+}
+
+/// How far a request came that failed; each is asked for by a question of [`Error`].
+#[allow(dead_code, reason = "used by the features that talk to the outside")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// There was no answer, and there could be none.
+    Unreachable,
+    /// The server took too long.
+    Timeout,
+    /// The server answered that it will not, or that it cannot.
+    Refused,
+    /// The answer ended before its end.
+    Truncated,
+    /// The answer is not what the protocol says.
+    Malformed,
+}
+
+/// What is known of a request that failed.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpFailure {
+    pub(crate) why: Why,
+    /// The status of the answer; empty if there was none.
+    pub(crate) status: Option<u16>,
+    /// What the vendor calls this kind of error, such as `rate_limit_error`.
+    pub(crate) vendor_type: Option<String>,
+    /// What the server says of it.
+    pub(crate) vendor_message: Option<String>,
+    /// What the server calls the request.
+    pub(crate) request_id: Option<String>,
+    /// How many requests were made; zero if that is not known.
+    pub(crate) attempts: u32,
+}
+
+#[allow(dead_code, reason = "used by the features that talk to the outside")]
+impl HttpFailure {
+    pub(crate) fn new(why: Why) -> Self {
+        HttpFailure {
+            why,
+            status: None,
+            vendor_type: None,
+            vendor_message: None,
+            request_id: None,
+            attempts: 0,
+        }
+    }
+
+    /// The error that says `message`; `source` is what it came of.
+    pub(crate) fn error(self, message: impl fmt::Display, source: Option<Error>) -> Error {
+        Error::from_kind(Kind::Own {
+            what: What::Http,
+            message: message.to_string(),
+            source,
+            http: Some(Box::new(self)),
+        })
+    }
 }
 
 /// The failures that this crate itself knows; [`Error::type_name`] gives these names.
@@ -147,6 +205,7 @@ impl Error {
             what,
             message: message.to_string(),
             source: None,
+            http: None,
         })
     }
 
@@ -160,6 +219,7 @@ impl Error {
             what,
             message: message.to_string(),
             source: Some(source.into()),
+            http: None,
         })
     }
 
@@ -190,6 +250,7 @@ impl Error {
             what,
             message: message.to_string(),
             source: Some(self),
+            http: None,
         })
     }
 
@@ -275,12 +336,13 @@ impl Error {
         self.is(What::Budget)
     }
 
-    /// Whether something did not come in time.
+    /// Whether something did not come in time: a budget of time was used up, or a server was silent for too long.
     pub fn is_timeout(&self) -> bool {
-        self.is(What::Timeout)
+        self.is(What::Timeout) || self.failed(Why::Timeout)
     }
 
-    /// Whether a server could not be reached, refused, or broke off.
+    /// Whether a request to a server failed, in whatever way. Most such errors are also exactly one of: refused, truncated,
+    /// malformed, unreachable, timeout.
     pub fn is_http(&self) -> bool {
         self.is(What::Http)
     }
@@ -299,6 +361,81 @@ impl Error {
     /// [forbidden](crate::MiniAgents::with_real_requests) here.
     pub fn is_forbidden(&self) -> bool {
         self.is(What::Forbidden)
+    }
+
+    /// Whether a server answered with an error: a status that is not a success, or an error in or instead of its answer.
+    pub fn is_refused(&self) -> bool {
+        self.failed(Why::Refused)
+    }
+
+    /// Whether the answer of a server ended before its end, with or without the connection. What came before was handed out.
+    pub fn is_truncated(&self) -> bool {
+        self.failed(Why::Truncated)
+    }
+
+    /// Whether the answer of a server is not what its protocol says: not JSON, no events, without what must be in it, too large.
+    pub fn is_malformed(&self) -> bool {
+        self.failed(Why::Malformed)
+    }
+
+    /// Whether a server gave no answer at all: nobody listens there, the connection was closed, the address is none.
+    pub fn is_unreachable(&self) -> bool {
+        self.failed(Why::Unreachable)
+    }
+
+    /// The status of the server's answer, if it had one. An error in the middle of an answer comes with the status of a success.
+    ///
+    /// ```
+    /// # #[cfg(feature = "openai")] {
+    /// use miniagents::llm::{refusal::refusal, transport::ResponseHead};
+    ///
+    /// let body = br#"{"error": {"message": "slow down", "type": "rate_limit_error"}}"#;
+    /// let error = refusal("POST http://localhost/v1", &ResponseHead::new(429), body);
+    /// assert!(error.is_refused());
+    /// assert_eq!(error.status(), Some(429));
+    /// assert_eq!(error.vendor_type(), Some("rate_limit_error"));
+    /// assert_eq!(error.vendor_message(), Some("slow down"));
+    /// assert_eq!(error.attempts(), Some(1));
+    /// # }
+    /// ```
+    pub fn status(&self) -> Option<u16> {
+        self.http().and_then(|http| http.status)
+    }
+
+    /// What the vendor calls this kind of error, such as `rate_limit_error`, if it says so.
+    pub fn vendor_type(&self) -> Option<&str> {
+        self.http().and_then(|http| http.vendor_type.as_deref())
+    }
+
+    /// What the server says went wrong, on one line.
+    pub fn vendor_message(&self) -> Option<&str> {
+        self.http().and_then(|http| http.vendor_message.as_deref())
+    }
+
+    /// What the server calls the request that failed, for its operators.
+    pub fn request_id(&self) -> Option<&str> {
+        self.http().and_then(|http| http.request_id.as_deref())
+    }
+
+    /// How many requests were made before the error was reported, retries included; nothing if no server has to do with it.
+    pub fn attempts(&self) -> Option<u32> {
+        let attempts = self.http().map(|http| http.attempts);
+        attempts.filter(|attempts| *attempts > 0)
+    }
+
+    fn failed(&self, why: Why) -> bool {
+        self.http().is_some_and(|http| http.why == why)
+    }
+
+    /// What is known of the request that failed.
+    pub(crate) fn http(&self) -> Option<&HttpFailure> {
+        match &self.0.kind {
+            Kind::Wrapped { .. } => None,
+            Kind::Own { http, source, .. } => match http {
+                Some(http) => Some(http),
+                None => source.as_ref().and_then(Error::http),
+            },
+        }
     }
 
     /// The aliases of the agents that failed with it, innermost first; empty if it did not come out of an agent.
@@ -321,7 +458,7 @@ impl Error {
     /// Notes that it is raised anew, after somebody may have read it. What stops many agents at once
     /// is read once for all of them.
     pub(crate) fn mark_unread(&self) {
-        if !(self.is_budget() || self.is_timeout() || self.is_cancelled()) {
+        if !(self.is_budget() || self.is(What::Timeout) || self.is_cancelled()) {
             self.0.read.store(false, Ordering::Relaxed);
         }
     }

@@ -12,7 +12,7 @@ use futures_lite::{StreamExt, future::block_on, stream};
 use loopback::{Answer, Loopback, Nobody, Then};
 use miniagents::Result;
 use miniagents::llm::chat;
-use miniagents::llm::openai::{ChatRequest, Endpoint};
+use miniagents::llm::openai::{ChatRequest, ChatStream, Endpoint, SystemPrompt};
 use miniagents::llm::transport::{
     HttpRequest, HttpSettings, HttpTransport, Response, ResponseHead, ResponsePart, Transport,
 };
@@ -31,9 +31,11 @@ fn request(url: &str) -> HttpRequest {
     let request = ChatRequest {
         model: "m",
         system: None,
+        system_prompt: SystemPrompt::first(),
         messages: &messages,
         tools: &[],
         stream: true,
+        include_usage: false,
         extra: &extra,
     };
     let endpoint = endpoint.resolve_with(|_| None).unwrap();
@@ -46,7 +48,9 @@ fn ask(
     request: HttpRequest,
 ) -> (Vec<String>, Result<Map<String, Value>>) {
     let mut tokens = Vec::new();
-    let fields = chat(transport, request, |token| tokens.push(token.to_owned()));
+    let fields = chat(transport, request, ChatStream::new(), |token| {
+        tokens.push(token.to_owned());
+    });
     let fields = block_on(fields);
     (tokens, fields)
 }
@@ -206,6 +210,7 @@ fn smoke() {
         json!({
             "role": "assistant",
             "stop_reason": "stop",
+            "request_id": "req-kZGAIpzBDMFBKpL1",
             "id": "chatcmpl-a1C6yaRcqRnAVGh8",
             "object": "chat.completion.chunk",
             "created": 1795163319,

@@ -5,18 +5,19 @@
 //! body that begins with `{` or `[` is an answer in one piece (or an error), anything else a stream
 //! of events.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-
-use futures_lite::Stream;
 use serde_json::{Map, Value};
 
-use super::openai::{self, ChatStream, Decoded};
-use super::sse::{DEFAULT_LIMIT, SseReader};
-use super::transport::{HttpRequest, Response, ResponseHead, ResponsePart, Transport};
-use crate::error::{Error, Result, What};
+use super::decode::{Decode, Decoded};
+use super::reading::{LIMIT, Reading};
+use super::refusal::beginning;
+use super::sse::SseReader;
+use super::transport::{HttpRequest, Transport};
+use crate::error::{Result, Why};
 
 /// Sends `request`, calls `on_token` for each piece of the text, and gives the message's fields.
+///
+/// `decoder` knows the vendor: [`openai::ChatStream`](super::openai::ChatStream) and the like. The field
+/// `request_id` is what the server calls the request, if it does.
 ///
 /// The future needs no executor of this crate. Dropping it cancels the request.
 ///
@@ -24,162 +25,80 @@ use crate::error::{Error, Result, What};
 ///
 /// The server could not be reached, refused, failed in the middle, or ended too early. The tokens
 /// that came before were given to `on_token`. Secrets of the request are not in the error.
-pub async fn chat(
+pub async fn chat<D: Decode>(
     transport: &dyn Transport,
     request: HttpRequest,
+    decoder: D,
     on_token: impl FnMut(&str),
 ) -> Result<Map<String, Value>> {
-    let secrets = HttpRequest {
-        body: Vec::new(),
-        ..request.clone()
-    };
-    let answer = Answer {
-        place: request.place(),
-        parts: transport.send(request),
-        limit: DEFAULT_LIMIT,
-    };
-    let fields = answer.read(on_token).await;
-    fields.map_err(|error| scrubbed(error, &secrets))
-}
-
-/// The same error, unless its text repeats a secret of the request.
-fn scrubbed(error: Error, request: &HttpRequest) -> Error {
-    let said = error.to_string();
-    let text = request.scrub(&said);
-    if text == said {
-        error
-    } else {
-        Error::own(What::Http, text)
+    let mut reading = Reading::begin(transport, request).await?;
+    match body(&mut reading, decoder, on_token).await {
+        Ok(mut fields) => {
+            if let Some(id) = reading.request_id() {
+                fields.entry("request_id").or_insert_with(|| id.into());
+            }
+            Ok(fields)
+        }
+        Err(error) => Err(reading.located(error)),
     }
 }
 
-/// An answer that is being read.
-struct Answer {
-    place: String,
-    parts: Response,
-    /// How many bytes an answer in one piece, or one event, may have.
-    limit: usize,
-}
-
-impl Answer {
-    async fn read(mut self, on_token: impl FnMut(&str)) -> Result<Map<String, Value>> {
-        let head = match self.next().await? {
-            Some(ResponsePart::Head(head)) => head,
-            _ => return Err(self.error("no answer")),
-        };
-        if !head.is_success() {
-            return Err(self.refusal(&head).await);
-        }
-        let read = self.body(on_token).await;
-        read.map_err(|error| match head.request_id() {
-            Some(id) if error.is_http() => {
-                let text = format!("{error} (request id {})", openai::beginning(id));
-                match error.source() {
-                    Some(source) => Error::own_because(What::Http, text, source.clone()),
-                    None => Error::own(What::Http, text),
+async fn body<D: Decode>(
+    reading: &mut Reading,
+    decoder: D,
+    mut on_token: impl FnMut(&str),
+) -> Result<Map<String, Value>> {
+    let mut begun = Vec::new();
+    loop {
+        match first_byte(&begun) {
+            Some(b'{' | b'[') => {
+                let (text, fields) = D::whole(&reading.whole(begun).await?)?;
+                if !text.is_empty() {
+                    on_token(&text);
                 }
+                return Ok(fields);
             }
-            _ => error,
-        })
-    }
-
-    async fn next(&mut self) -> Result<Option<ResponsePart>> {
-        poll_fn(|cx| Pin::new(&mut self.parts).poll_next(cx))
-            .await
-            .transpose()
-    }
-
-    async fn next_bytes(&mut self) -> Result<Option<Vec<u8>>> {
-        loop {
-            match self.next().await? {
-                Some(ResponsePart::Body(bytes)) => return Ok(Some(bytes)),
-                Some(ResponsePart::Head(_)) => {}
-                None => return Ok(None),
-            }
+            Some(_) => return events(reading, begun, decoder, on_token).await,
+            None => {}
+        }
+        match reading.next_bytes().await? {
+            Some(bytes) => begun.extend(bytes),
+            None => return Err(reading.error(Why::Truncated, "the answer is empty")),
+        }
+        if begun.len() > LIMIT {
+            return Err(reading.error(Why::Malformed, "the answer begins with too much space"));
         }
     }
+}
 
-    fn error(&self, what: &str) -> Error {
-        Error::own(What::Http, format_args!("{}: {what}", self.place))
-    }
-
-    /// The error of a refusal. A body that cannot be read is as good as none.
-    async fn refusal(mut self, head: &ResponseHead) -> Error {
-        let mut body = Vec::new();
-        while let Ok(Some(bytes)) = self.next_bytes().await {
-            let room = self.limit.saturating_sub(body.len());
-            body.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        }
-        openai::refusal(&self.place, head, &body)
-    }
-
-    async fn body(mut self, on_token: impl FnMut(&str)) -> Result<Map<String, Value>> {
-        let mut begun = Vec::new();
-        loop {
-            if let Some(first) = first_byte(&begun) {
-                return match first {
-                    b'{' | b'[' => self.whole(begun, on_token).await,
-                    _ => self.events(begun, on_token).await,
-                };
-            }
-            match self.next_bytes().await? {
-                Some(bytes) => begun.extend(bytes),
-                None => return Err(self.error("the answer is empty")),
-            }
-            if begun.len() > self.limit {
-                return Err(self.error("the answer begins with too much space"));
+async fn events<D: Decode>(
+    reading: &mut Reading,
+    begun: Vec<u8>,
+    mut decoder: D,
+    mut on_token: impl FnMut(&str),
+) -> Result<Map<String, Value>> {
+    let beginning = beginning(&String::from_utf8_lossy(&begun));
+    let mut reader = SseReader::new().with_limit(LIMIT);
+    let mut any = false;
+    let mut bytes = Some(begun);
+    while let Some(piece) = bytes {
+        let pushed = reader.push(&piece);
+        while let Some(event) = reader.next_event() {
+            any = true;
+            match decoder.decode(&event)? {
+                Decoded::Text(text) => on_token(&text),
+                Decoded::Nothing => {}
+                Decoded::End => return decoder.finish(),
             }
         }
+        pushed?;
+        bytes = reading.next_bytes().await?;
     }
-
-    async fn whole(
-        mut self,
-        mut body: Vec<u8>,
-        mut on_token: impl FnMut(&str),
-    ) -> Result<Map<String, Value>> {
-        while let Some(bytes) = self.next_bytes().await? {
-            if body.len() + bytes.len() > self.limit {
-                return Err(self.error(&format!("the answer is larger than {} bytes", self.limit)));
-            }
-            body.extend(bytes);
-        }
-        let body = String::from_utf8_lossy(&body);
-        let (text, fields) = openai::whole_answer(body.trim_start_matches('\u{feff}'))?;
-        if !text.is_empty() {
-            on_token(&text);
-        }
-        Ok(fields)
+    if !any {
+        let what = format!("the answer is neither JSON nor a stream of events: {beginning}");
+        return Err(reading.error(Why::Malformed, &what));
     }
-
-    async fn events(
-        mut self,
-        begun: Vec<u8>,
-        mut on_token: impl FnMut(&str),
-    ) -> Result<Map<String, Value>> {
-        let beginning = openai::beginning(&String::from_utf8_lossy(&begun));
-        let mut reader = SseReader::new().with_limit(self.limit);
-        let mut stream = ChatStream::new();
-        let mut any = false;
-        let mut bytes = Some(begun);
-        while let Some(piece) = bytes {
-            let pushed = reader.push(&piece);
-            while let Some(event) = reader.next_event() {
-                any = true;
-                match stream.event(&event.data)? {
-                    Decoded::Text(text) => on_token(&text),
-                    Decoded::Nothing => {}
-                    Decoded::End => return stream.finish(),
-                }
-            }
-            pushed?;
-            bytes = self.next_bytes().await?;
-        }
-        if !any {
-            let what = format!("the answer is neither JSON nor a stream of events: {beginning}");
-            return Err(self.error(&what));
-        }
-        stream.finish()
-    }
+    decoder.finish()
 }
 
 /// The first byte that is neither space nor byte order mark.
@@ -200,6 +119,9 @@ mod tests {
     use futures_lite::stream;
 
     use super::*;
+    use crate::error::HttpFailure;
+    use crate::llm::openai::ChatStream;
+    use crate::llm::transport::{Response, ResponseHead, ResponsePart};
 
     /// Answers every request with these parts.
     struct Parts(Vec<Result<ResponsePart>>);
@@ -213,7 +135,9 @@ mod tests {
     fn ask(parts: Vec<Result<ResponsePart>>) -> (String, Result<Map<String, Value>>) {
         let mut text = String::new();
         let request = HttpRequest::post("http://localhost/v1", []);
-        let fields = block_on(chat(&Parts(parts), request, |token| text += token));
+        let fields = block_on(chat(&Parts(parts), request, ChatStream::new(), |token| {
+            text += token;
+        }));
         (text, fields)
     }
 
@@ -277,7 +201,7 @@ mod tests {
             Ok(ResponsePart::Body(
                 format!("{CHUNK}\n\ndata: {{oops").into_bytes(),
             )),
-            Err(Error::own(What::Http, "broke off")),
+            Err(HttpFailure::new(Why::Truncated).error("broke off", None)),
         ]);
 
         assert_eq!(text, "Hi");
@@ -292,30 +216,12 @@ mod tests {
         let (_, fields) = ask(vec![
             Ok(ResponsePart::Head(ResponseHead::new(503))),
             Ok(ResponsePart::Body(b"try la".to_vec())),
-            Err(Error::own(What::Http, "broke off")),
+            Err(HttpFailure::new(Why::Truncated).error("broke off", None)),
         ]);
 
         assert_eq!(
             fields.unwrap_err().to_string(),
             "status 503 from POST http://localhost/v1: try la"
-        );
-    }
-
-    #[test]
-    fn an_answer_in_one_piece_has_a_limit() {
-        let piece = || Ok(ResponsePart::Body(vec![b'{'; 1 << 20]));
-        let head = Ok(ResponsePart::Head(ResponseHead::new(200)));
-        let answer = Answer {
-            place: "POST x".into(),
-            parts: Response::new(stream::iter([head, piece(), piece(), piece()])),
-            limit: 2 << 20,
-        };
-
-        let error = block_on(answer.read(|_| ())).unwrap_err();
-
-        assert_eq!(
-            error.to_string(),
-            "POST x: the answer is larger than 2097152 bytes"
         );
     }
 

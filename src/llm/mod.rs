@@ -21,7 +21,7 @@
     feature = "openai",
     doc = r#"
 ```no_run
-use miniagents::llm::openai::{ChatRequest, Endpoint};
+use miniagents::llm::openai::{ChatRequest, ChatStream, Endpoint, SystemPrompt};
 use miniagents::llm::{chat, transport::HttpTransport, turn::Turn};
 
 # futures_lite::future::block_on(async {
@@ -30,14 +30,16 @@ let endpoint = Endpoint::new().resolve()?; // with OPENAI_API_KEY
 let question = ChatRequest {
     model: "gpt-4o-mini",
     system: Some("Be brief."),
+    system_prompt: SystemPrompt::first(),
     messages: &[Turn::new("user", "Hello!")],
     tools: &[],
     stream: true,
+    include_usage: true,
     extra: &serde_json::Map::new(),
 };
 let request = endpoint.request(question.body()?);
 
-let fields = chat(&transport, request, |token| print!("{token}")).await?;
+let fields = chat(&transport, request, ChatStream::new(), |token| print!("{token}")).await?;
 println!(" [{}]", fields["stop_reason"]);
 # Ok::<(), miniagents::Error>(())
 # }).unwrap();
@@ -46,32 +48,44 @@ println!(" [{}]", fields["stop_reason"]);
 )]
 
 mod answer;
-#[cfg(feature = "openai")]
+#[cfg(feature = "_http")]
 mod chat;
+#[cfg(feature = "_http")]
+pub mod decode;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 #[cfg(feature = "embedded")]
 mod embedded_model;
 mod function_model;
-#[cfg(feature = "openai")]
+#[cfg(feature = "_http")]
 mod loose_json;
+#[cfg(feature = "_http")]
+mod model;
 #[cfg(feature = "openai")]
 mod open_ai;
 #[cfg(feature = "openai")]
 pub mod openai;
 mod question;
 #[cfg(feature = "_http")]
+mod reading;
+#[cfg(feature = "_http")]
 mod real_requests;
+#[cfg(feature = "_http")]
+pub mod refusal;
 mod scripted_answer;
 mod scripted_model;
 #[cfg(feature = "_http")]
+mod server;
+#[cfg(feature = "_http")]
 pub mod sse;
+#[cfg(feature = "_http")]
+mod token_usage;
 #[cfg(feature = "_http")]
 pub mod transport;
 pub mod turn;
 mod words;
 
-#[cfg(feature = "openai")]
+#[cfg(feature = "_http")]
 pub use chat::chat;
 #[cfg(feature = "embedded")]
 pub use embedded_model::EmbeddedModel;

@@ -1,24 +1,15 @@
 //! OpenAI's models, and those of every compatible server, as agents.
 
-use std::cell::Cell;
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
-use std::sync::OnceLock;
-use std::task::Poll;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use super::answer;
-use super::chat::chat;
-use super::openai::{ChatRequest, Endpoint};
-use super::transport::{HttpTransport, Transport};
-use super::turn::{ToolDeclaration, Turn};
+use super::model::{Model, common_setters};
+use super::openai::{ChatRequest, ChatStream, Endpoint, SystemPrompt};
 use crate::agent::{Agent, InteractionContext};
-use crate::error::{Error, Result};
-use crate::frozen::{self, Frozen};
+use crate::error::Result;
+use crate::frozen::Frozen;
 use crate::message::MessageClass;
 
 /// What an OpenAI model answers: an assistant message.
@@ -30,9 +21,6 @@ static ANSWER: MessageClass = MessageClass::text(
         ("agent_alias", None),
     ],
 );
-
-/// The connections of all agents that do not bring their own transport.
-static TRANSPORT: OnceLock<HttpTransport> = OnceLock::new();
 
 /// An agent that sends its messages to a model of OpenAI, or of a server that speaks the same
 /// protocol, and replies with the answer as it streams.
@@ -67,46 +55,37 @@ static TRANSPORT: OnceLock<HttpTransport> = OnceLock::new();
 #[derive(Clone)]
 #[must_use = "a model answers when it is triggered"]
 pub struct OpenAi {
-    model: Rc<str>,
-    system: Option<Rc<str>>,
-    stream: Option<bool>,
+    model: Model,
+    system_prompt: SystemPrompt,
+    include_usage: bool,
     endpoint: Endpoint,
-    tools: Rc<[ToolDeclaration]>,
-    fields: Map<String, Value>,
-    /// The first field that was refused; raised where the answer is read.
-    refused: Option<Error>,
-    response_metadata: Frozen,
-    /// How requests are sent; empty for the one that all share.
-    transport: Option<Rc<dyn Transport>>,
 }
 
 impl OpenAi {
     /// A model by its name, such as `gpt-4o-mini`.
     pub fn new(model: impl Into<Rc<str>>) -> Self {
         OpenAi {
-            model: model.into(),
-            system: None,
-            stream: None,
+            model: Model::new(model.into()),
+            system_prompt: SystemPrompt::default(),
+            include_usage: false,
             endpoint: Endpoint::new(),
-            tools: Rc::new([]),
-            fields: Map::new(),
-            refused: None,
-            response_metadata: Frozen::new(),
-            transport: None,
         }
     }
 
-    /// The system prompt. It goes before all messages.
+    /// The system prompt. It goes before all messages, unless [`system_prompt`](Self::system_prompt) says
+    /// otherwise.
     pub fn system(mut self, prompt: impl Into<Rc<str>>) -> Self {
-        self.system = Some(prompt.into());
+        self.model.system = Some(prompt.into());
         self
     }
 
-    /// Whether the answer comes token by token; otherwise as the context says, which is yes.
-    pub fn stream(mut self, stream: bool) -> Self {
-        self.stream = Some(stream);
+    /// Where the system prompt goes, and under which role.
+    pub fn system_prompt(mut self, place: SystemPrompt) -> Self {
+        self.system_prompt = place;
         self
     }
+
+    common_setters!();
 
     /// How freely words are chosen, from 0 to 2.
     pub fn temperature(self, temperature: f64) -> Self {
@@ -118,9 +97,47 @@ impl OpenAi {
         self.field("top_p", share)
     }
 
-    /// How many tokens the answer may have at most.
+    /// How many tokens the answer may have at most. The reasoning models of OpenAI want
+    /// [`max_completion_tokens`](Self::max_completion_tokens) instead.
     pub fn max_tokens(self, tokens: u32) -> Self {
         self.field("max_tokens", tokens)
+    }
+
+    /// How many tokens reasoning and answer may have at most together.
+    pub fn max_completion_tokens(self, tokens: u32) -> Self {
+        self.field("max_completion_tokens", tokens)
+    }
+
+    /// How much a model thinks before it answers: `none`, `low`, `medium`, `high` and what else the model
+    /// knows.
+    pub fn reasoning_effort(self, effort: &str) -> Self {
+        self.field("reasoning_effort", effort)
+    }
+
+    /// How much a model says: `low`, `medium` or `high`.
+    pub fn verbosity(self, verbosity: &str) -> Self {
+        self.field("verbosity", verbosity)
+    }
+
+    /// From -2 to 2: above zero, words that were said often are avoided.
+    pub fn frequency_penalty(self, penalty: f64) -> Self {
+        self.field("frequency_penalty", penalty)
+    }
+
+    /// From -2 to 2: above zero, words that were said at all are avoided.
+    pub fn presence_penalty(self, penalty: f64) -> Self {
+        self.field("presence_penalty", penalty)
+    }
+
+    /// By how much certain tokens, given by their number, are likelier, from -100 to 100.
+    pub fn logit_bias<'a>(self, biases: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
+        let biases: std::collections::BTreeMap<_, _> = biases.into_iter().collect();
+        self.field("logit_bias", biases)
+    }
+
+    /// Asks how likely each token was, and that many others in its place.
+    pub fn logprobs(self, others: u32) -> Self {
+        self.field("logprobs", true).field("top_logprobs", others)
     }
 
     /// A number with which servers that can give the same answer to the same question.
@@ -133,23 +150,60 @@ impl OpenAi {
         self.field("stop", texts)
     }
 
-    /// The tools that the model may call. Its calls are in the field `tool_calls` of its message, see
-    /// [`turn`](super::turn).
-    pub fn tools(mut self, tools: impl Into<Rc<[ToolDeclaration]>>) -> Self {
-        self.tools = tools.into();
-        self
+    /// Which tool is to be called: `none`, `auto`, `required`, or an object that names one.
+    pub fn tool_choice(self, choice: impl Serialize) -> Self {
+        self.field("tool_choice", choice)
     }
 
-    /// Any other field of the request, sent as it is.
-    pub fn field(mut self, name: &str, value: impl Serialize) -> Self {
-        // Our own values refuse what JSON cannot hold, where serde_json would write null.
-        match frozen::Value::from_serialize(&value).and_then(|_| as_written(&value)) {
-            Ok(value) => drop(self.fields.insert(name.into(), value)),
-            Err(error) => {
-                self.refused
-                    .get_or_insert(error.within(format_args!("field `{name}`")));
-            }
-        }
+    /// Whether several tools may be called at once.
+    pub fn parallel_tool_calls(self, parallel: bool) -> Self {
+        self.field("parallel_tool_calls", parallel)
+    }
+
+    /// The form of the answer, such as `{"type": "json_object"}`.
+    pub fn response_format(self, format: impl Serialize) -> Self {
+        self.field("response_format", format)
+    }
+
+    /// What kinds of output are wanted, such as `text` and `audio`.
+    pub fn modalities(self, kinds: &[&str]) -> Self {
+        self.field("modalities", kinds)
+    }
+
+    /// Notes that the vendor keeps with the request.
+    pub fn metadata(self, notes: impl Serialize) -> Self {
+        self.field("metadata", notes)
+    }
+
+    /// Whether the vendor keeps the answer.
+    pub fn store(self, store: bool) -> Self {
+        self.field("store", store)
+    }
+
+    /// How urgently the request is served, such as `auto`, `default`, `flex` or `priority`.
+    pub fn service_tier(self, tier: &str) -> Self {
+        self.field("service_tier", tier)
+    }
+
+    /// Requests with the same key are likelier to be served from the cache of prompts.
+    pub fn prompt_cache_key(self, key: &str) -> Self {
+        self.field("prompt_cache_key", key)
+    }
+
+    /// Which user of yours asks, for the vendor to tell them apart; not their name.
+    pub fn safety_identifier(self, user: &str) -> Self {
+        self.field("safety_identifier", user)
+    }
+
+    /// The same under the name that most compatible servers know.
+    pub fn user(self, user: &str) -> Self {
+        self.field("user", user)
+    }
+
+    /// Whether a streamed answer says at its end how many tokens it took. An answer in one piece always
+    /// does, and is not asked.
+    pub fn include_usage(mut self, include: bool) -> Self {
+        self.include_usage = include;
         self
     }
 
@@ -170,84 +224,28 @@ impl OpenAi {
         self.endpoint = endpoint;
         self
     }
-
-    /// A field of the answer that is known beforehand.
-    pub fn response_metadata(
-        mut self,
-        key: impl Into<Rc<str>>,
-        value: impl Into<frozen::Value>,
-    ) -> Self {
-        self.response_metadata = self.response_metadata.with(key, value);
-        self
-    }
-
-    /// How requests are sent, in place of the HTTP client that all share.
-    pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
-        self.transport = Some(Rc::new(transport));
-        self
-    }
-
-    async fn ask(
-        &self,
-        messages: &[Turn],
-        stream: bool,
-        on_token: impl FnMut(&str),
-    ) -> Result<Map<String, Value>> {
-        if let Some(error) = &self.refused {
-            return Err(error.clone());
-        }
-        let endpoint = self.endpoint.clone().resolve()?;
-        let request = ChatRequest {
-            model: &self.model,
-            system: self.system.as_deref(),
-            messages,
-            tools: &self.tools,
-            stream,
-            extra: &self.fields,
-        };
-        let request = endpoint.request(request.body()?);
-        match &self.transport {
-            Some(transport) => chat(&**transport, request, on_token).await,
-            None => chat(TRANSPORT.get_or_init(HttpTransport::new), request, on_token).await,
-        }
-    }
-}
-
-/// The value that its JSON text holds. Made without the text, a float of 32 bits would get the many
-/// digits of its widened form.
-fn as_written(value: &impl Serialize) -> Result<Value> {
-    Ok(serde_json::from_str(&serde_json::to_string(value)?)?)
 }
 
 impl Agent for OpenAi {
     async fn run(&self, ctx: InteractionContext) -> Result<()> {
-        let messages = answer::conversation(&ctx).await?;
-        let stream = self
-            .stream
-            .unwrap_or_else(|| ctx.miniagents().streams_llm_tokens());
-        let promise =
-            answer::promise(&ctx, &ANSWER, &self.model).with_fields(&self.response_metadata);
-        answer::stream(&ctx, promise, |answer| async move {
-            // What cannot be said ends the request: nobody is left to read the rest.
-            let refused = Cell::new(None);
-            let mut fields = pin!(self.ask(&messages, stream, |token| {
-                if let Err(error) = answer.append(token) {
-                    refused.set(Some(error));
-                }
-            }));
-            let fields = poll_fn(|cx| {
-                let fields = fields.as_mut().poll(cx);
-                match refused.take() {
-                    Some(error) => Poll::Ready(Err(error)),
-                    None => fields,
-                }
-            });
-            for (name, value) in fields.await? {
-                answer.set_field(&name, frozen::Value::from_serialize(&value)?);
-            }
-            Ok(())
-        })
-        .await
+        let model = &self.model;
+        let request = |turns: &[_], stream| {
+            let endpoint = self.endpoint.clone().resolve()?;
+            let question = ChatRequest {
+                model: &model.name,
+                system: model.system.as_deref(),
+                system_prompt: self.system_prompt,
+                messages: turns,
+                tools: &model.tools,
+                stream,
+                include_usage: self.include_usage,
+                extra: &model.fields,
+            };
+            Ok(endpoint.request(question.body()?))
+        };
+        model
+            .answer(&ctx, &ANSWER, request, ChatStream::new())
+            .await
     }
 
     fn alias(&self) -> String {
@@ -255,27 +253,15 @@ impl Agent for OpenAi {
     }
 
     fn arguments(&self) -> Result<Frozen> {
-        let arguments = Frozen::new().with("model", &*self.model);
-        let arguments = match &self.system {
-            Some(system) => arguments.with("system", &**system),
-            None => arguments,
-        };
-        let arguments = match &*self.tools {
-            [] => arguments,
-            tools => arguments.try_with("tools", tools)?,
-        };
-        let mut fields = self.fields.iter();
-        fields.try_fold(arguments, |all, (name, value)| {
-            all.try_with(name.as_str(), value)
-        })
+        self.model.arguments()
     }
 }
 
 impl fmt::Debug for OpenAi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenAi")
-            .field("model", &self.model)
-            .field("stream", &self.stream)
+            .field("model", &self.model.name)
+            .field("stream", &self.model.stream)
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }

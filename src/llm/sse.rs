@@ -33,7 +33,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::{Error, Result, What};
+use crate::error::{Error, HttpFailure, Result, Why};
 
 /// How many bytes one event may have unless told otherwise: 64 MiB.
 pub const DEFAULT_LIMIT: usize = 64 << 20;
@@ -179,10 +179,8 @@ impl SseReader {
     fn check_size(&self, more: &[u8]) -> Result<()> {
         let comment = self.line.first().or(more.first()) == Some(&b':');
         if !comment && self.size + self.line.len() + more.len() > self.limit {
-            return Err(Error::own(
-                What::Http,
-                format_args!("an event of the stream is larger than {} bytes", self.limit),
-            ));
+            let text = format!("an event of the stream is larger than {} bytes", self.limit);
+            return Err(HttpFailure::new(Why::Malformed).error(text, None));
         }
         Ok(())
     }

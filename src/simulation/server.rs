@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::latency::{Manners, Step, manners, random_of_request};
 use super::model::count;
-use crate::error::{Error, Result, What};
+use crate::error::{HttpFailure, Result, Why};
 use crate::executor::{Random, now, sleep};
 use crate::llm::transport::{
     HttpRequest, HttpSettings, Response, ResponseHead, ResponsePart, Transport,
@@ -205,9 +205,12 @@ impl Exchange {
     }
 
     /// The last thing that comes.
-    fn fail(&mut self, what: &str) {
-        let text = format_args!("{}: {what}", self.place);
-        let error = Error::own(What::Http, text);
+    fn fail(&mut self, why: Why, what: &str) {
+        let failure = HttpFailure {
+            attempts: self.attempts,
+            ..HttpFailure::new(why)
+        };
+        let error = failure.error(format_args!("{}: {what}", self.place), None);
         self.coming.push_back(Coming::Part(Err(error)));
         self.over = true;
     }
@@ -257,7 +260,7 @@ impl Exchange {
             return self.wait(longest.mul_f64(part));
         }
         if lost {
-            return self.fail("the connection was lost");
+            return self.fail(Why::Unreachable, "the connection was lost");
         }
         if failed {
             return self.refuse(status, Vec::new(), "the server is out of order");
@@ -278,7 +281,7 @@ impl Exchange {
             self.wait(time);
         } else {
             self.wait(longest);
-            self.fail("the server sent nothing for too long");
+            self.fail(Why::Timeout, "the server sent nothing for too long");
         }
     }
 
@@ -302,7 +305,7 @@ impl Exchange {
                         }
                     }
                     Step::Token(_) => {}
-                    Step::Cut => return self.fail("the answer broke off"),
+                    Step::Cut => return self.fail(Why::Truncated, "the answer broke off"),
                 }
             }
             self.over = true;
@@ -339,7 +342,7 @@ impl Exchange {
                     }
                 }
                 Step::Token(token) => self.body(event(json!({"content": token}), Value::Null)),
-                Step::Cut => return self.fail("the answer broke off"),
+                Step::Cut => return self.fail(Why::Truncated, "the answer broke off"),
             }
         }
         self.body(event(json!({}), json!("stop")));

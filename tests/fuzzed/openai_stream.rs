@@ -4,7 +4,9 @@ use futures_lite::future::block_on;
 use futures_lite::stream;
 use miniagents::laws::Choices;
 use miniagents::llm::chat;
-use miniagents::llm::openai::{ChatStream, Decoded, error_message, refusal, whole_answer};
+use miniagents::llm::decode::Decoded;
+use miniagents::llm::openai::{ChatStream, whole_answer};
+use miniagents::llm::refusal::{error_message, refusal};
 use miniagents::llm::transport::{HttpRequest, Response, ResponseHead, ResponsePart, Transport};
 
 /// Answers with these pieces.
@@ -102,7 +104,9 @@ fn answer(status: u16, pieces: Vec<Vec<u8>>) -> (Vec<String>, Result<String, Str
     let mut text = Vec::new();
     let request = HttpRequest::post("http://localhost/", "").credential("x", "s3cret");
     let server = Server { status, pieces };
-    let fields = block_on(chat(&server, request, |token| text.push(token.to_owned())));
+    let fields = block_on(chat(&server, request, ChatStream::new(), |token| {
+        text.push(token.to_owned());
+    }));
     let fields = fields.map(|fields| serde_json::Value::from(fields).to_string());
     (text, fields.map_err(|error| error.type_name().to_owned()))
 }
