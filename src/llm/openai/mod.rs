@@ -24,7 +24,7 @@
 //! | `request_id` | what the server calls the request, when [`chat`](super::chat) read its answer |
 //!
 //! ```
-//! use miniagents::llm::openai::{ChatStream, Decoded};
+//! use miniagents::llm::{decode::Decoded, openai::ChatStream};
 //!
 //! let mut stream = ChatStream::new();
 //! let text = stream.event(r#"{"choices": [{"delta": {"content": "Hello"}}]}"#)?;
