@@ -10,6 +10,8 @@
 //! | `answer` | how a model answers as an agent |
 //! | `turn` | what a conversation with any model is made of, with calls of tools |
 //! | `scripted_answer`, `question` | what a model without a server says, and what it was asked |
+//! | `tool`, `tool_message` | what a model may call, and what comes of it |
+//! | `tool_loop` | a model and its tools, until it has an answer |
 //! | `real_requests` | whether anything may be sent at all |
 //!
 //! `OpenAi` and `EmbeddedModel` are the models as agents. [`ScriptedModel`] and [`FunctionModel`] stand in for
@@ -72,6 +74,8 @@ mod reading;
 mod real_requests;
 #[cfg(feature = "_http")]
 pub mod refusal;
+#[cfg(feature = "schemars")]
+mod schema;
 mod scripted_answer;
 mod scripted_model;
 #[cfg(feature = "_http")]
@@ -80,6 +84,10 @@ mod server;
 pub mod sse;
 #[cfg(feature = "_http")]
 mod token_usage;
+mod tool;
+mod tool_loop;
+mod tool_message;
+mod tool_model;
 #[cfg(feature = "_http")]
 pub mod transport;
 pub mod turn;
@@ -97,4 +105,10 @@ pub use question::Question;
 pub use real_requests::FORBID_REQUESTS;
 pub use scripted_answer::ScriptedAnswer;
 pub use scripted_model::ScriptedModel;
+#[cfg(feature = "schemars")]
+pub use tool::tool;
+pub use tool::{AnyTool, NoArguments, Tool, ToolOutput, tool_with_schema};
+pub use tool_loop::ToolLoop;
+pub use tool_message::ToolMessage;
+pub use tool_model::ToolModel;
 pub use words::tokens;

@@ -25,11 +25,12 @@
 //! ```
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Error, Result, What};
 use crate::frozen::{self, Frozen};
-use crate::message::Message;
+use crate::message::{Message, Token};
 
 /// The field of a token that announces a call, as soon as the call is complete.
 pub(crate) const TOOL_CALL: &str = "tool_call";
@@ -144,6 +145,81 @@ impl ToolCall {
             .with("id", self.id.as_str())
             .with("name", self.name.as_str())
             .with("arguments", self.arguments.as_str())
+    }
+
+    /// The arguments as a value of yours, such as a struct that derives `Deserialize`. Empty ones are those
+    /// of a call without arguments, `{}`.
+    ///
+    /// ```
+    /// use miniagents::llm::turn::ToolCall;
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Place { city: String }
+    ///
+    /// let call = ToolCall::new("call_1", "weather", r#"{"city": "Oslo"}"#);
+    /// assert_eq!(call.to_typed::<Place>()?.city, "Oslo");
+    ///
+    /// let error = ToolCall::new("call_2", "weather", r#"{"city": "Os"#).to_typed::<Place>().err().unwrap();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "the arguments of the call of `weather` are not valid JSON (EOF while parsing a string at line 1 \
+    ///      column 12); they are: {\"city\": \"Os"
+    /// );
+    /// # Ok::<(), miniagents::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// They are not valid JSON, or do not fit the type; [`Error::is_value`] tells. The error shows them,
+    /// cut off where they are long.
+    pub fn to_typed<T: DeserializeOwned>(&self) -> Result<T> {
+        const SHOWN: usize = 1000;
+
+        let arguments = match self.arguments.trim() {
+            "" => "{}",
+            arguments => arguments,
+        };
+        serde_json::from_str(arguments).map_err(|error| {
+            let what = if error.is_data() {
+                "do not fit"
+            } else {
+                "are not valid JSON"
+            };
+            let shown: String = arguments.chars().take(SHOWN).collect();
+            let rest = if shown.len() < arguments.len() {
+                "…"
+            } else {
+                ""
+            };
+            let text = format!(
+                "the arguments of the call of `{}` {what} ({error}); they are: {shown}{rest}",
+                self.name
+            );
+            Error::own(What::Value, text)
+        })
+    }
+
+    /// The calls that a message of a model asks for, in its order.
+    ///
+    /// # Errors
+    ///
+    /// The field `tool_calls` holds what it cannot mean.
+    pub fn all_of(message: &Message) -> Result<Vec<Self>> {
+        Turn::of(message).map(|turn| turn.tool_calls)
+    }
+
+    /// It as a message of class `ToolCall`.
+    pub(crate) fn message(&self) -> Result<Message> {
+        let fields = ["id", "name", "arguments"].into_iter();
+        let values = [&*self.id, &*self.name, &*self.arguments];
+        let fields = fields.zip(values);
+        let fields = fields.map(|(name, value)| (name.into(), value.into()));
+        Message::make("ToolCall", fields.collect())
+    }
+
+    /// The call that a token announces, if it does.
+    pub(crate) fn announced_by(token: &Token) -> Option<Self> {
+        Self::of(token.get(TOOL_CALL)?).ok()
     }
 
     fn of(value: &frozen::Value) -> Result<Self> {

@@ -1,0 +1,402 @@
+//! A model and its tools, until the model has an answer.
+//!
+//! ```text
+//!          ┌─────────────── results ───────────────┐
+//!          ▼                                       │
+//! asked ─▶ model ──calls──▶ tools, side by side ───┘
+//!          └──no calls──▶ done      (more than `max_turns` times: an error)
+//! ```
+//!
+//! - **Replies** are everything that is said, as it is said: the messages of the model, streaming, then
+//!   the results of the tools in the order of the calls, then the model again. The last one is the
+//!   answer. Together with the question they are the conversation; send both to go on with it.
+//! - **Tools** start soon: each as soon as its call is complete, while the model may still be writing,
+//!   and all side by side. What an agent that is a tool replies streams on as the result.
+//! - **Mistakes of the model**, which are arguments that are not valid JSON or do not fit, and names of
+//!   tools that do not exist, are results too, with `is_error`. They say what is wrong, so that the
+//!   model can repair it, and show the arguments as they came. With
+//!   [`with_errors_raised`](ToolLoop::with_errors_raised) they end the loop instead.
+//! - **Errors of tools**, panics included, are treated the same. Only what was stopped on purpose, or
+//!   is [forbidden](crate::Error::is_forbidden), always ends the loop.
+//! - **Errors of the model** are the last piece of its message and end the loop; tools that were called
+//!   in that message are cancelled.
+//! - **Cancelling** the loop cancels the model and the tools that run.
+//! - **Budgets** count each question to the model, its tokens, and each message. In the record the
+//!   model and each tool are calls of the loop's agent; a tool is called with a message of class
+//!   `ToolCall`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::task::Poll;
+
+use futures_lite::{FutureExt, StreamExt};
+
+use super::tool::AnyTool;
+use super::tool_message::{IS_ERROR, TOOL};
+use super::tool_model::ToolModel;
+use super::turn::{ToolCall, ToolDeclaration};
+use crate::agent::{Agent, CallOptions, InteractionContext, MiniAgent};
+use crate::error::{Error, Result, What};
+use crate::frozen::Frozen;
+use crate::message::{
+    Join, MessagePromise, MessageSequencePromise, MessageTokenAppender, join_messages,
+};
+use crate::promise::Start;
+
+/// How often the model is asked unless told otherwise.
+const MAX_TURNS: u32 = 10;
+
+/// An agent that asks a model, calls the tools that the model wants called, and asks again with their
+/// results, until the model answers without a call.
+///
+/// ```
+/// use miniagents::llm::{ScriptedAnswer, ScriptedModel, ToolLoop, tool_with_schema};
+/// use miniagents::{Agent, MiniAgents};
+/// use serde_json::json;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Sum { a: i64, b: i64 }
+///
+/// let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}});
+/// let add = tool_with_schema("add", "Adds two numbers", schema, async |sum: Sum| Ok(sum.a + sum.b));
+///
+/// let model = ScriptedModel::new([ScriptedAnswer::new().with_tool_call("add", json!({"a": 1, "b": 2}))])
+///     .then("That is 3.");
+/// let replies = MiniAgents::new()
+///     .run_agent(ToolLoop::new(model.clone()).tool(add).max_turns(5), "How much is 1 + 2?")?;
+///
+/// assert_eq!(replies[1].text(), "3");
+/// assert_eq!(replies[2].text(), "That is 3.");
+/// assert_eq!(
+///     model.asked()[1].to_string(),
+///     "user: How much is 1 + 2?\n\
+///      assistant calls call_1: add({\"a\":1,\"b\":2})\n\
+///      tool call_1: 3"
+/// );
+/// # Ok::<(), miniagents::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a loop runs when it is triggered"]
+pub struct ToolLoop<M> {
+    model: M,
+    tools: Vec<AnyTool>,
+    max_turns: u32,
+    errors_raised: bool,
+}
+
+impl<M: ToolModel> ToolLoop<M> {
+    /// A loop with this model and no tools.
+    pub fn new(model: M) -> Self {
+        ToolLoop {
+            model,
+            tools: Vec::new(),
+            max_turns: MAX_TURNS,
+            errors_raised: false,
+        }
+    }
+
+    /// Adds a tool.
+    pub fn tool(mut self, tool: impl Into<AnyTool>) -> Self {
+        self.tools.push(tool.into());
+        self
+    }
+
+    /// How often the model is asked at most; 10 times unless told otherwise. What it wants called in its
+    /// last turn is not called, and the error says so ([`Error::is_budget`] tells).
+    pub fn max_turns(mut self, turns: u32) -> Self {
+        self.max_turns = turns;
+        self
+    }
+
+    /// Whether the mistakes of the model and the errors of the tools end the loop, instead of being told
+    /// to the model.
+    pub fn with_errors_raised(mut self, raised: bool) -> Self {
+        self.errors_raised = raised;
+        self
+    }
+
+    /// The tools by their names.
+    fn toolbox(&self) -> Result<BTreeMap<String, AnyTool>> {
+        let mut toolbox = BTreeMap::new();
+        for tool in &self.tools {
+            tool.check()?;
+            let name = &tool.declaration().name;
+            if toolbox.insert(name.clone(), tool.clone()).is_some() {
+                let text = format_args!("two tools have the name `{name}`");
+                return Err(Error::own(What::Value, text));
+            }
+        }
+        Ok(toolbox)
+    }
+}
+
+impl<M: ToolModel> Agent for ToolLoop<M> {
+    async fn run(&self, ctx: InteractionContext) -> Result<()> {
+        let toolbox = Rc::new(self.toolbox()?);
+        let declarations = self.tools.iter().map(|it| it.declaration().clone());
+        let declarations: Rc<[ToolDeclaration]> = declarations.collect();
+        let model = MiniAgent::new(self.model.clone().with_tools(declarations));
+
+        let mut conversation = vec![ctx.messages().clone()];
+        for left in (0..self.max_turns).rev() {
+            let said = model.trigger_with(conversation.clone(), as_they_are());
+            ctx.try_reply(&said)?;
+            let turn = Calls {
+                ctx: &ctx,
+                toolbox: &toolbox,
+                raise: self.errors_raised,
+                called: (left > 0).then(RefCell::default),
+                wanted: RefCell::default(),
+            };
+            match turn.read(&said).await? {
+                Ended::WithAnswer | Ended::WithError => return Ok(()),
+                Ended::WithResults(results) => {
+                    conversation.push(said);
+                    conversation.extend(results);
+                }
+                Ended::WithCallsLeft(names) => {
+                    let text = format_args!(
+                        "the model was asked {} times, which is the most it may be, and it still calls \
+                         tools ({}): allow more with `max_turns`, or find out what it lacks",
+                        self.max_turns,
+                        names.join(", "),
+                    );
+                    return Err(Error::own(What::Budget, text));
+                }
+            }
+        }
+        let text = "the model may not be asked at all: `max_turns` is 0";
+        Err(Error::own(What::Budget, text))
+    }
+
+    fn alias(&self) -> String {
+        "TOOL_LOOP".into()
+    }
+
+    fn description(&self) -> Option<String> {
+        self.model.description()
+    }
+
+    fn arguments(&self) -> Result<Frozen> {
+        self.model.arguments()
+    }
+}
+
+/// Options under which errors stay errors, whatever the context says: the readers of the loop decide what
+/// they are.
+fn as_they_are() -> CallOptions {
+    CallOptions::new().with_errors_as_messages(false)
+}
+
+/// How a turn of the model ended.
+enum Ended {
+    WithAnswer,
+    /// Whoever reads the replies meets it there.
+    WithError,
+    WithResults(Vec<MessageSequencePromise>),
+    /// The names of the tools that were not called any more.
+    WithCallsLeft(Vec<String>),
+}
+
+/// The calls of one turn of the model.
+struct Calls<'a> {
+    ctx: &'a InteractionContext,
+    toolbox: &'a Rc<BTreeMap<String, AnyTool>>,
+    raise: bool,
+    /// The results of the calls that were made; empty when none may be made any more.
+    called: Option<RefCell<Vec<MessageSequencePromise>>>,
+    /// The names of the tools that were called or should have been.
+    wanted: RefCell<Vec<String>>,
+}
+
+impl Calls<'_> {
+    /// Reads what the model says, calls what it wants called, and waits for the results.
+    async fn read(self, said: &MessageSequencePromise) -> Result<Ended> {
+        let whole = self.read_messages(said).await;
+        let results = self.called.map(RefCell::into_inner);
+        let made = results.as_deref().unwrap_or_default();
+        let whole = match whole {
+            Ok(true) => Ok(all_succeed(made).await),
+            whole => whole,
+        };
+        if !matches!(whole, Ok(true)) {
+            for result in made {
+                result.cancel();
+            }
+        }
+        Ok(match (whole?, results, self.wanted.into_inner()) {
+            (false, ..) => Ended::WithError,
+            (true, _, wanted) if wanted.is_empty() => Ended::WithAnswer,
+            (true, Some(results), _) => Ended::WithResults(results),
+            (true, None, wanted) => Ended::WithCallsLeft(wanted),
+        })
+    }
+
+    /// Calls what the messages want called; false if the model fails.
+    async fn read_messages(&self, said: &MessageSequencePromise) -> Result<bool> {
+        let mut messages = said.reader();
+        while let Some(message) = messages.next().await {
+            let Ok(message) = message else {
+                return Ok(false);
+            };
+            if !self.read_message(&message).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Calls what a message wants called; false if the message fails.
+    async fn read_message(&self, message: &MessagePromise) -> Result<bool> {
+        let mut announced = Vec::new();
+        let mut tokens = message.reader();
+        while let Some(token) = tokens.next().await {
+            let Ok(token) = token else { return Ok(false) };
+            if let Some(call) = ToolCall::announced_by(&token) {
+                self.call(&call)?;
+                announced.push(call);
+            }
+        }
+        let Ok(message) = message.quietly().await else {
+            return Ok(false);
+        };
+        // Not every model announces its calls.
+        for call in ToolCall::all_of(&message)? {
+            match announced.iter().position(|known| *known == call) {
+                Some(known) => drop(announced.swap_remove(known)),
+                None => self.call(&call)?,
+            }
+        }
+        Ok(true)
+    }
+
+    fn call(&self, call: &ToolCall) -> Result<()> {
+        self.wanted.borrow_mut().push(call.name.clone());
+        let Some(called) = &self.called else {
+            return Ok(());
+        };
+        let invocation = Invocation {
+            call: call.clone(),
+            toolbox: self.toolbox.clone(),
+            raise: self.raise,
+        };
+        let result = invocation.trigger_with(call.message()?, as_they_are());
+        self.ctx.try_reply(&result)?;
+        called.borrow_mut().push(result);
+        Ok(())
+    }
+}
+
+/// Waits until all results are there, or one of them fails, which is false.
+async fn all_succeed(results: &[MessageSequencePromise]) -> bool {
+    let mut waiting: Vec<_> = results.iter().map(|it| Box::pin(it.quietly())).collect();
+    poll_fn(|cx| {
+        let mut failed = false;
+        waiting.retain_mut(|result| match result.as_mut().poll(cx) {
+            Poll::Ready(result) => {
+                failed |= result.is_err();
+                false
+            }
+            Poll::Pending => true,
+        });
+        if failed || waiting.is_empty() {
+            Poll::Ready(!failed)
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// One call of a tool, as an agent that replies with the result.
+struct Invocation {
+    call: ToolCall,
+    toolbox: Rc<BTreeMap<String, AnyTool>>,
+    raise: bool,
+}
+
+impl Invocation {
+    /// Calls the tool and appends what it gives as it comes; `begun` tells whether anything came.
+    async fn append_to(&self, result: &MessageTokenAppender, begun: &Cell<bool>) -> Result<()> {
+        let tool = self.toolbox.get(&self.call.name).ok_or_else(|| {
+            let names: Vec<_> = self.toolbox.keys().map(String::as_str).collect();
+            let text = format!(
+                "there is no tool `{}`; there are: {}",
+                self.call.name,
+                names.join(", ")
+            );
+            Error::own(What::Value, text)
+        })?;
+        match tool.call(&self.call).await?.into_parts() {
+            Ok(text) if text.is_empty() => Ok(()),
+            Ok(text) => result.append(text).map(drop),
+            Err(messages) => {
+                let how = Join::default().with_reference_original_messages(false);
+                let joined = join_messages(messages, how);
+                let mut tokens = joined.reader();
+                while let Some(token) = tokens.next().await {
+                    result.append(token?.as_str())?;
+                    begun.set(true);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether nobody tells the model of `error`.
+    fn raises(&self, error: &Error) -> bool {
+        self.raise || error.stays_an_error() || error.is_forbidden()
+    }
+}
+
+impl Agent for Invocation {
+    async fn run(&self, ctx: InteractionContext) -> Result<()> {
+        let result = MessageTokenAppender::new().with_capture_errors(true);
+        let promise = MessagePromise::of(&TOOL)
+            .with_start(Start::OnDemand)
+            .with("tool_call_id", self.call.id.as_str())
+            .with("name", self.call.name.as_str());
+        let filled = result.clone();
+        filled
+            .fill(async {
+                ctx.try_reply(promise.append_from(&result)?)?;
+                ctx.finish_early().await;
+                let begun = Cell::new(false);
+                let appended = AssertUnwindSafe(self.append_to(&result, &begun)).catch_unwind();
+                let appended = appended.await.unwrap_or_else(|panic| {
+                    let place = format!("the tool `{}`", self.call.name);
+                    Err(Error::from_panic(&place, &*panic))
+                });
+                match appended {
+                    Err(error) if !self.raises(&error) => {
+                        error.mark_read();
+                        result.set_field(IS_ERROR, true);
+                        let line = if begun.get() { "\n" } else { "" };
+                        result.append(format!("{line}{}: {error}", error.type_name()))?;
+                        Ok(())
+                    }
+                    appended => appended,
+                }
+            })
+            .await
+    }
+
+    fn alias(&self) -> String {
+        self.call.name.clone()
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for ToolLoop<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.tools.iter().map(|tool| &tool.declaration().name);
+        f.debug_struct("ToolLoop")
+            .field("model", &self.model)
+            .field("tools", &names.collect::<Vec<_>>())
+            .field("max_turns", &self.max_turns)
+            .finish_non_exhaustive()
+    }
+}
