@@ -153,12 +153,12 @@ impl<M: ToolModel> Agent for ToolLoop<M> {
                 wanted: RefCell::default(),
             };
             match turn.read(&said).await? {
-                Ended::WithAnswer | Ended::WithError => return Ok(()),
-                Ended::WithResults(results) => {
+                Ended::Answered | Ended::Failed => return Ok(()),
+                Ended::Called(results) => {
                     conversation.push(said);
                     conversation.extend(results);
                 }
-                Ended::WithCallsLeft(names) => {
+                Ended::StillCalling(names) => {
                     let text = format_args!(
                         "the model was asked {} times, which is the most it may be, and it still calls \
                          tools ({}): allow more with `max_turns`, or find out what it lacks",
@@ -194,12 +194,12 @@ fn as_they_are() -> CallOptions {
 
 /// How a turn of the model ended.
 enum Ended {
-    WithAnswer,
+    Answered,
     /// Whoever reads the replies meets it there.
-    WithError,
-    WithResults(Vec<MessageSequencePromise>),
+    Failed,
+    Called(Vec<MessageSequencePromise>),
     /// The names of the tools that were not called any more.
-    WithCallsLeft(Vec<String>),
+    StillCalling(Vec<String>),
 }
 
 /// The calls of one turn of the model.
@@ -229,10 +229,10 @@ impl Calls<'_> {
             }
         }
         Ok(match (whole?, results, self.wanted.into_inner()) {
-            (false, ..) => Ended::WithError,
-            (true, _, wanted) if wanted.is_empty() => Ended::WithAnswer,
-            (true, Some(results), _) => Ended::WithResults(results),
-            (true, None, wanted) => Ended::WithCallsLeft(wanted),
+            (false, ..) => Ended::Failed,
+            (true, _, wanted) if wanted.is_empty() => Ended::Answered,
+            (true, Some(results), _) => Ended::Called(results),
+            (true, None, wanted) => Ended::StillCalling(wanted),
         })
     }
 
