@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod agent;
+#[cfg(feature = "console")]
+pub mod console;
 pub mod dialog;
 mod error;
 pub mod executor;
 mod frozen;
+pub mod history;
 pub mod laws;
 pub mod llm;
 mod message;

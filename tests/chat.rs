@@ -1,8 +1,10 @@
 //! The example `chat` as its users see it: a program with input and output, with and without a
 //! terminal.
-#![cfg(all(feature = "openai", feature = "embedded"))]
+#![cfg(all(feature = "openai", feature = "embedded", feature = "console"))]
 
 mod loopback;
+#[cfg(unix)]
+mod terminal;
 
 use std::env;
 use std::io::Write;
@@ -36,7 +38,11 @@ fn binary() -> &'static Path {
             .arg("--manifest-path")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
         if cfg!(not(feature = "default")) {
-            build.args(["--no-default-features", "--features", "openai,embedded"]);
+            build.args([
+                "--no-default-features",
+                "--features",
+                "openai,embedded,console",
+            ]);
         }
         // What cargo tells this test of its package would make build scripts run again.
         for (name, _) in env::vars_os() {
@@ -77,15 +83,12 @@ fn say(mut chat: Command, input: &[u8]) -> Output {
     chat.wait_with_output().unwrap()
 }
 
-/// What is printed behind the introduction when the program is told `input` and ends well.
+/// What is printed when the program is told `input` through a pipe and ends well.
 fn conversation(chat: Command, input: &[u8]) -> String {
     let output = say(chat, input);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(output.status.code(), Some(0));
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let (introduction, conversation) = printed.split_once("\n\n").unwrap();
-    assert!(introduction.starts_with("You are talking to "));
-    conversation.to_owned()
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn with_eliza(input: &[u8]) -> String {
@@ -94,23 +97,22 @@ fn with_eliza(input: &[u8]) -> String {
 
 #[test]
 fn smoke() {
-    let printed = with_eliza(b"hello\nI need my coffee.\nexit\n");
+    let printed = with_eliza(b"hello\nI need my coffee.\nexit\nnobody hears this\n");
 
     assert_eq!(
         printed,
-        "USER: hello\n\nELIZA: Hello! How has your day been so far?\n\n\
-         USER: I need my coffee.\n\nELIZA: What would change if you had your coffee?\n\n\
-         USER: exit\n"
+        "ELIZA: Hello! How has your day been so far?\n\n\
+         ELIZA: What would change if you had your coffee?\n\n"
     );
 }
 
 #[test]
 fn the_end_of_input_ends_it() {
-    assert_eq!(with_eliza(b""), "USER: \n");
-    assert_eq!(with_eliza(b"  exit "), "USER:   exit \n");
+    assert_eq!(with_eliza(b""), "");
+    assert_eq!(with_eliza(b"  exit "), "");
     assert_eq!(
         with_eliza(b"I need my coffee."),
-        "USER: I need my coffee.\n\nELIZA: What would change if you had your coffee?\n\nUSER: \n",
+        "ELIZA: What would change if you had your coffee?\n\n",
         "a line without its end is a line"
     );
 }
@@ -119,20 +121,22 @@ fn the_end_of_input_ends_it() {
 fn empty_lines_are_no_turns() {
     assert_eq!(
         with_eliza(b"\n \r\nI need my coffee.\r\n\nexit"),
-        "USER: \nUSER:  \nUSER: I need my coffee.\n\n\
-         ELIZA: What would change if you had your coffee?\n\nUSER: \nUSER: exit\n"
+        "ELIZA: What would change if you had your coffee?\n\n"
     );
 }
 
 #[test]
 fn any_bytes_will_do() {
     let printed = with_eliza(b"I need \xff\xfe my \0 coffee\nexit\n");
-    assert!(printed.starts_with("USER: I need \u{fffd}\u{fffd} my \0 coffee\n\nELIZA: "));
+    assert_eq!(
+        printed,
+        "ELIZA: What would change if you had your coffee?\n\n"
+    );
 
     let mut long = vec![b'x'; 3 << 20];
     long.extend(b"\nI need my coffee.\nexit\n");
     let printed = with_eliza(&long);
-    assert!(printed.ends_with("ELIZA: What would change if you had your coffee?\n\nUSER: exit\n"));
+    assert!(printed.ends_with("ELIZA: What would change if you had your coffee?\n\n"));
 }
 
 #[test]
@@ -216,10 +220,7 @@ fn a_server_is_told_the_whole_conversation() {
         b"hi\nhow are you?\nexit\n",
     );
 
-    assert_eq!(
-        printed,
-        "USER: hi\n\nOPENAI_AGENT: Hello!\n\nUSER: how are you?\n\nOPENAI_AGENT: Fine.\n\nUSER: exit\n"
-    );
+    assert_eq!(printed, "OPENAI_AGENT: Hello!\n\nOPENAI_AGENT: Fine.\n\n");
     let seen = server.finish();
     let body: Value = serde_json::from_slice(&seen[1].body).unwrap();
     assert_eq!(body["model"], "m");
@@ -238,24 +239,6 @@ fn a_server_is_told_the_whole_conversation() {
 }
 
 #[test]
-fn the_introduction_names_the_server_without_its_secrets() {
-    let environment = [(
-        "OPENAI_BASE_URL",
-        "http://me:s3cret@localhost:1/v1?key=s3cret",
-    )];
-    let output = say(chat(&[], &environment), b"");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.starts_with("You are talking to gpt-4o-mini at http://localhost:1/v1.\n"));
-
-    // Blank is unset, and nothing is asked before the first line.
-    let environment = [("OPENAI_BASE_URL", " "), ("OPENAI_API_KEY", "sk-mine")];
-    let output = say(chat(&[], &environment), b"");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.starts_with("You are talking to gpt-4o-mini at https://api.openai.com/v1.\n"));
-    assert!(!printed.contains("sk-mine"));
-}
-
-#[test]
 fn a_wrong_address_is_one_line_and_the_conversation_goes_on() {
     let nobody = Nobody::new();
     let url = nobody.url("/v1");
@@ -265,19 +248,15 @@ fn a_wrong_address_is_one_line_and_the_conversation_goes_on() {
         b"hi\nhello?\nexit\n",
     );
 
-    let mut lines = printed.lines();
-    for said in ["hi", "hello?"] {
-        assert_eq!(lines.next().unwrap(), format!("USER: {said}"));
-        assert_eq!(lines.next().unwrap(), "");
-        let error = lines.next().unwrap();
-        let begin = format!("No answer: POST {url}/chat/completions got no answer");
+    let errors: Vec<_> = printed.split_terminator("\n\n").collect();
+    assert_eq!(errors.len(), 2);
+    for error in errors {
+        let begin = format!("OPENAI_AGENT: No answer: POST {url}/chat/completions got no answer");
         assert!(
             error.starts_with(&begin) && error.contains("refused"),
             "{error}"
         );
-        assert_eq!(lines.next().unwrap(), "");
     }
-    assert_eq!(lines.collect::<Vec<_>>(), ["USER: exit"]);
 }
 
 #[test]
@@ -299,178 +278,100 @@ fn what_was_not_answered_can_be_asked_again() {
     assert_eq!(
         printed,
         format!(
-            "USER: hi\n\nNo answer: status 401 from POST {url}/chat/completions: Incorrect API key: ***\n\n\
-             USER: hi again\n\nOPENAI_AGENT: Hel\n\nThe answer broke off: the model's server failed in \
+            "OPENAI_AGENT: No answer: status 401 from POST {url}/chat/completions: Incorrect API key: ***\n\n\
+             OPENAI_AGENT: Hel\n\nThe answer broke off: the model's server failed in \
              the middle of its answer: overheated\n\n\
-             USER: once more\n\nOPENAI_AGENT: Hello!\n\nUSER: exit\n"
+             OPENAI_AGENT: Hello!\n\n"
         )
     );
     let last: Value = serde_json::from_slice(&server.finish()[2].body).unwrap();
     assert_eq!(
         last["messages"],
-        json!([{"role": "user", "content": "once more"}])
+        json!([
+            {"role": "user", "content": "hi"},
+            {"role": "user", "content": "hi again"},
+            {"role": "user", "content": "once more"},
+        ]),
+        "what was said stays said; what broke off was not"
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn takes_the_terminal() {
+    terminal::take_the_terminal(terminal::execute);
 }
 
 /// In a terminal: the program is the foreground process of a pseudo-terminal of its own.
 #[cfg(unix)]
-mod terminal {
-    use std::fs::File;
+mod in_a_terminal {
     use std::io::Read;
-    use std::os::fd::{AsFd, OwnedFd};
-    use std::os::unix::process::CommandExt;
-    use std::process::Child;
-    use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
     use std::thread;
-    use std::time::{Duration, Instant};
-
-    use rustix::fs::{Mode, OFlags, open};
-    use rustix::process::{ioctl_tiocsctty, setsid};
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    use rustix::termios::{Termios, tcgetattr};
 
     use super::*;
+    use crate::terminal::Terminal;
 
-    /// Tells the test of that name that it is to become the program.
-    const PROGRAM: &str = "MINIAGENTS_TEST_PROGRAM";
-
-    /// After so long a test fails that waits for something to be printed.
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    /// Takes the terminal at its standard input as its own and becomes the program. The tests below
-    /// run it as a process of its own; for itself it does nothing.
-    #[test]
-    fn takes_the_terminal() {
-        let Some(program) = env::var_os(PROGRAM) else {
-            return;
-        };
-        setsid().unwrap();
-        ioctl_tiocsctty(rustix::stdio::stdin()).unwrap();
-        let error = Command::new(program).env_remove(PROGRAM).exec();
-        panic!("{error}");
-    }
-
-    struct Terminal {
-        chat: Child,
-        /// The keyboard.
-        keys: File,
-        /// The terminal itself; open, so that its settings can be seen when the program has ended.
-        terminal: OwnedFd,
-        before: String,
-        screen: Receiver<Vec<u8>>,
-        /// What was printed and not yet looked at.
-        seen: String,
-    }
-
-    /// The settings, as text that can be compared.
-    fn settings(terminal: impl AsFd) -> String {
-        let settings: Termios = tcgetattr(terminal).unwrap();
-        format!("{settings:?}")
-    }
-
-    impl Terminal {
-        fn new(environment: &[(&str, &str)]) -> Self {
-            let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-            grantpt(&keys).unwrap();
-            unlockpt(&keys).unwrap();
-            let name = ptsname(&keys, Vec::new()).unwrap();
-            let flags = OFlags::RDWR | OFlags::NOCTTY;
-            let terminal = open(name, flags, Mode::empty()).unwrap();
-            let before = settings(&terminal);
-            let end = || Stdio::from(terminal.try_clone().unwrap());
-            let chat = Command::new(env::current_exe().unwrap())
-                .args(["--exact", "terminal::takes_the_terminal", "--nocapture"])
-                .env_clear()
-                .envs(environment.iter().copied())
-                .env(PROGRAM, binary())
-                .stdin(end())
-                .stdout(end())
-                .stderr(end())
-                .spawn()
-                .unwrap();
-            let keys = File::from(keys);
-            let mut reader = keys.try_clone().unwrap();
-            let (sender, screen) = channel();
-            thread::spawn(move || {
-                let mut piece = [0; 1024];
-                while let Ok(read @ 1..) = reader.read(&mut piece) {
-                    if sender.send(piece[..read].to_vec()).is_err() {
-                        return;
-                    }
-                }
-            });
-            let mut terminal = Terminal {
-                chat,
-                keys,
-                terminal,
-                before,
-                screen,
-                seen: String::new(),
-            };
-            terminal.wait_for("You are talking to ");
-            terminal.wait_for("USER: ");
-            terminal
-        }
-
-        fn press(&mut self, keys: &[u8]) {
-            self.keys.write_all(keys).unwrap();
-        }
-
-        /// Waits until that is printed, and gives what came before.
-        fn wait_for(&mut self, text: &str) -> String {
-            let until = Instant::now() + PATIENCE;
-            loop {
-                if let Some((before, after)) = self.seen.split_once(text) {
-                    let before = before.to_owned();
-                    self.seen = after.to_owned();
-                    return before;
-                }
-                let left = until.saturating_duration_since(Instant::now());
-                match self.screen.recv_timeout(left) {
-                    Ok(piece) => self.seen += &String::from_utf8_lossy(&piece),
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                        let _ = self.chat.kill();
-                        panic!("{text:?} was not printed, but {:?}", self.seen);
-                    }
-                }
-            }
-        }
-
-        /// Waits for the program to end: well, and with the terminal as it was.
-        fn ends_well(mut self) {
-            let status = self.chat.wait().unwrap();
-            assert_eq!(status.code(), Some(0), "{status} {:?}", self.seen);
-            assert_eq!(settings(&self.terminal), self.before);
-        }
+    /// The program, when it has said hello.
+    fn start(environment: &[(&str, &str)]) -> Terminal {
+        let mut terminal = Terminal::start(binary().to_str().unwrap(), environment, None);
+        terminal.wait_for("USER:");
+        terminal
     }
 
     #[test]
     fn a_conversation_ends_with_exit() {
-        let mut terminal = Terminal::new(&[]);
+        let mut terminal = start(&[]);
 
-        terminal.press(b"I need my coffee.\n");
-        terminal.wait_for("\nELIZA: What would change if you had your coffee?\r\n\r\nUSER: ");
-        terminal.press(b"exit\n");
+        terminal.press("I need my coffee.\r");
+        terminal.wait_for(
+            "USER: I need my coffee.\n\nELIZA: What would change if you had your coffee?\n\nUSER:",
+        );
+        terminal.press("exit\r");
 
+        let shown = terminal.ends_well();
+        assert_eq!(
+            shown,
+            "You are talking to ELIZA, the embedded model: no network, no key.\n\
+             For another one set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of yours.\n\n\
+             Press Enter to send your message.\n\
+             Press Ctrl+Space to insert a newline.\n\
+             Press Ctrl+C (or type \"exit\") to quit the conversation.\n\n\
+             USER: I need my coffee.\n\nELIZA: What would change if you had your coffee?\n\n\
+             USER: exit"
+        );
+    }
+
+    #[test]
+    fn the_greeting_names_the_server_without_its_secrets() {
+        let address = "http://me:s3cret@localhost:1/v1?key=s3cret";
+        let mut terminal = start(&[("OPENAI_BASE_URL", address)]);
+        terminal.wait_for("You are talking to gpt-4o-mini at http://localhost:1/v1.\n");
+        terminal.press("\x04");
         terminal.ends_well();
+
+        // Blank is unset, and nothing is asked before the first line.
+        let mut terminal = start(&[("OPENAI_BASE_URL", " "), ("OPENAI_API_KEY", "sk-mine")]);
+        terminal.wait_for("You are talking to gpt-4o-mini at");
+        terminal.press("\x04");
+        assert!(!terminal.ends_well().contains("sk-mine"));
     }
 
     #[test]
     fn ctrl_d_ends_it() {
-        let mut terminal = Terminal::new(&[]);
+        let mut terminal = start(&[]);
 
-        terminal.press(b"\x04");
+        terminal.press("\x04");
 
         terminal.ends_well();
     }
 
     #[test]
     fn ctrl_c_while_typing_ends_it() {
-        let mut terminal = Terminal::new(&[]);
+        let mut terminal = start(&[]);
 
-        terminal.press(b"I need my co");
+        terminal.press("I need my co");
         terminal.wait_for("I need my co");
-        terminal.press(b"\x03");
+        terminal.press("\x03");
 
         terminal.ends_well();
     }
@@ -478,16 +379,15 @@ mod terminal {
     #[test]
     fn ctrl_c_while_a_server_stalls_ends_it() {
         let stalls = [Answer::new(""), Answer::events([token("Hel").as_str()])];
-        for (stall, said) in stalls.into_iter().zip([None, Some("OPENAI_AGENT: Hel")]) {
+        let said = ["OPENAI_AGENT:", "OPENAI_AGENT: Hel"];
+        for (stall, said) in stalls.into_iter().zip(said) {
             let server = Loopback::new([stall.then(Then::Hold)]);
-            let mut terminal = Terminal::new(&[("OPENAI_BASE_URL", &server.url("/v1"))]);
+            let mut terminal = start(&[("OPENAI_BASE_URL", &server.url("/v1"))]);
 
-            terminal.press(b"hello\n");
+            terminal.press("hello\r");
             server.next();
-            if let Some(said) = said {
-                terminal.wait_for(said);
-            }
-            terminal.press(b"\x03");
+            terminal.wait_for(said);
+            terminal.press("\x03");
 
             terminal.ends_well();
             server.finish(); // it ends when the connection has been closed
@@ -496,12 +396,15 @@ mod terminal {
 
     #[test]
     fn ctrl_c_twice_ends_it_even_when_nobody_reads_the_output() {
+        use std::os::unix::process::ExitStatusExt;
+
         use rustix::process::{Pid, Signal, kill_process};
 
-        let mut chat = chat(&[], &[]).spawn().unwrap();
+        let server = Loopback::new([streamed(&[&"x".repeat(1 << 20)])]);
+        let url = server.url("/v1");
+        let mut chat = chat(&[], &[("OPENAI_BASE_URL", &url)]).spawn().unwrap();
         let process = Pid::from_child(&chat);
-        let line = [vec![b'x'; 1 << 20], b"\n".to_vec()].concat();
-        chat.stdin.take().unwrap().write_all(&line).unwrap();
+        chat.stdin.as_mut().unwrap().write_all(b"hi\n").unwrap();
         // From here on the program prints more than a pipe holds.
         let output = chat.stdout.as_mut().unwrap();
         let mut seen = Vec::new();
@@ -518,16 +421,16 @@ mod terminal {
             thread::yield_now();
         };
 
-        assert_eq!(status.code(), Some(130));
+        assert_eq!(status.signal(), Some(Signal::INT.as_raw()), "{status}");
     }
 
     #[test]
     fn ctrl_c_while_eliza_speaks_ends_it() {
-        let mut terminal = Terminal::new(&[]);
+        let mut terminal = start(&[]);
 
-        terminal.press(b"I need my coffee.\n");
+        terminal.press("I need my coffee.\r");
         terminal.wait_for("ELIZA: What");
-        terminal.press(b"\x03");
+        terminal.press("\x03");
 
         terminal.ends_well();
     }

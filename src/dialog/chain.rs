@@ -3,7 +3,7 @@
 use crate::agent::{Agent, InteractionContext, MiniAgent};
 use crate::error::{Error, Result, What};
 use crate::frozen::{Frozen, Value};
-use crate::message::{IntoMessages, Messages};
+use crate::message::{IntoMessages, MessageSequencePromise, Messages};
 
 /// A link of a chain: an agent, or what is done between two of them.
 #[derive(Clone, Debug)]
@@ -79,13 +79,25 @@ impl AgentChain {
         self
     }
 
-    /// Hands `messages` through the links.
-    async fn hand_through(&self, messages: Messages) -> Result<Messages> {
+    /// Hands `messages` through the links, and notes the replies that are under way.
+    async fn hand_through(
+        &self,
+        messages: Messages,
+        under_way: &mut Vec<MessageSequencePromise>,
+    ) -> Result<Messages> {
         let mut messages = messages;
         for link in self.links.iter().flatten() {
             messages = match link {
-                Link::Agent(agent) => agent.trigger(messages).into_messages(),
-                Link::Await => messages.resolved().await?,
+                Link::Agent(agent) => {
+                    let replies = agent.trigger(messages);
+                    under_way.push(replies.clone());
+                    replies.into_messages()
+                }
+                Link::Await => {
+                    let messages = messages.resolved().await?;
+                    under_way.retain(|replies| !replies.is_done());
+                    messages
+                }
                 Link::Clear => Messages::none(),
             };
         }
@@ -103,7 +115,8 @@ impl AgentChain {
 
 impl Agent for AgentChain {
     async fn run(&self, ctx: InteractionContext) -> Result<()> {
-        let messages = self.hand_through(ctx.messages().into_messages()).await?;
+        let messages = ctx.messages().into_messages();
+        let messages = self.hand_through(messages, &mut Vec::new()).await?;
         ctx.try_reply(messages)
     }
 
@@ -117,6 +130,9 @@ impl Agent for AgentChain {
 /// There must be a [`Link::Await`] among the links, and an agent: otherwise it would go round for ever
 /// without anybody getting a turn.
 ///
+/// When one of them says that a person has had enough (an error that
+/// [is interrupted](Error::is_interrupted)), the calls of the loop that are still under way are cancelled.
+///
 /// ```
 /// use miniagents::dialog::{AgentLoop, Link};
 /// use miniagents::{Agent, MiniAgents};
@@ -128,6 +144,7 @@ impl Agent for AgentChain {
 #[derive(Clone, Debug, Default)]
 pub struct AgentLoop {
     chain: AgentChain,
+    ends_when_interrupted: bool,
 }
 
 impl AgentLoop {
@@ -151,6 +168,16 @@ impl AgentLoop {
     }
 }
 
+impl AgentLoop {
+    /// Whether an error that [is interrupted](Error::is_interrupted) is its end and no failure; by default
+    /// it is raised where the replies are read.
+    #[must_use]
+    pub fn with_end_when_interrupted(mut self, ends: bool) -> Self {
+        self.ends_when_interrupted = ends;
+        self
+    }
+}
+
 impl Agent for AgentLoop {
     async fn run(&self, ctx: InteractionContext) -> Result<()> {
         let links = || self.chain.links.iter().flatten();
@@ -164,9 +191,24 @@ impl Agent for AgentLoop {
             ));
         }
         let mut messages = ctx.messages().into_messages();
-        loop {
-            messages = self.chain.hand_through(messages).await?;
+        let mut under_way = Vec::new();
+        let error = loop {
+            match self.chain.hand_through(messages, &mut under_way).await {
+                Ok(next) => messages = next,
+                Err(error) => break error,
+            }
+        };
+        if !error.is_interrupted() {
+            return Err(error);
         }
+        for replies in under_way {
+            replies.cancel();
+        }
+        if self.ends_when_interrupted {
+            error.mark_read();
+            return Ok(());
+        }
+        Err(error)
     }
 
     fn arguments(&self) -> Result<Frozen> {

@@ -83,6 +83,34 @@ impl Messages {
         }
     }
 
+    /// The same messages to send again.
+    ///
+    /// # Errors
+    ///
+    /// There is a stream among them, which can be sent only once.
+    pub(crate) fn again(&self) -> Result<Self> {
+        fn again(item: &Item) -> Result<Item> {
+            Ok(match item {
+                Item::Message(message) => Item::Message(message.clone()),
+                Item::Promise(promise) => Item::Promise(promise.clone()),
+                Item::Sequence(sequence) => Item::Sequence(sequence.clone()),
+                Item::Error(error) => Item::Error(error.clone()),
+                Item::List(list) => {
+                    Item::List(List(list.0.iter().map(again).collect::<Result<_>>()?))
+                }
+                Item::Stream(_) => {
+                    return Err(Error::own(
+                        What::Value,
+                        "a stream can be sent only once: make a `MessageSequencePromise` of it",
+                    ));
+                }
+            })
+        }
+        Ok(Messages {
+            item: again(&self.item)?,
+        })
+    }
+
     /// How many messages are said by this, not counting what sequences and streams will bring.
     pub(crate) fn count(&self) -> u64 {
         let (mut open, mut said) = (Vec::new(), 0);
