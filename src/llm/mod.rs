@@ -12,6 +12,8 @@
 //! | `scripted_answer`, `question` | what a model without a server says, and what it was asked |
 //! | `tool`, `tool_message` | what a model may call, and what comes of it |
 //! | `tool_loop` | a model and its tools, until it has an answer |
+//! | `structured`, `json_reply` | answers as values of a Rust type |
+//! | `schema` | JSON schemas of Rust types |
 //! | `real_requests` | whether anything may be sent at all |
 //!
 //! `OpenAi` and `EmbeddedModel` are the models as agents. [`ScriptedModel`] and [`FunctionModel`] stand in for
@@ -59,6 +61,7 @@ pub mod embedded;
 #[cfg(feature = "embedded")]
 mod embedded_model;
 mod function_model;
+mod json_reply;
 #[cfg(feature = "_http")]
 mod loose_json;
 #[cfg(feature = "_http")]
@@ -82,6 +85,7 @@ mod scripted_model;
 mod server;
 #[cfg(feature = "_http")]
 pub mod sse;
+mod structured;
 #[cfg(feature = "_http")]
 mod token_usage;
 mod tool;
@@ -98,13 +102,17 @@ pub use chat::chat;
 #[cfg(feature = "embedded")]
 pub use embedded_model::EmbeddedModel;
 pub use function_model::FunctionModel;
+pub use json_reply::json_of_reply;
 #[cfg(feature = "openai")]
 pub use open_ai::OpenAi;
 pub use question::Question;
 #[cfg(feature = "_http")]
 pub use real_requests::FORBID_REQUESTS;
+#[cfg(feature = "schemars")]
+pub use schema::schema_of;
 pub use scripted_answer::ScriptedAnswer;
 pub use scripted_model::ScriptedModel;
+pub use structured::Structured;
 #[cfg(feature = "schemars")]
 pub use tool::tool;
 pub use tool::{AnyTool, NoArguments, Tool, ToolOutput, tool_with_schema};

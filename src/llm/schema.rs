@@ -6,7 +6,20 @@ use serde_json::Value;
 
 /// The schema of a type as models understand it best: everything in its place but what refers to
 /// itself, and without the marks that are for validators.
-pub(crate) fn schema_of<T: JsonSchema>() -> Value {
+///
+/// ```
+/// use miniagents::llm::schema_of;
+/// use serde_json::json;
+///
+/// #[derive(schemars::JsonSchema)]
+/// struct City { name: String }
+///
+/// assert_eq!(
+///     schema_of::<City>(),
+///     json!({"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]})
+/// );
+/// ```
+pub fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;

@@ -7,6 +7,7 @@ mod canonical_json;
 mod embedded;
 mod executor;
 mod flattening;
+mod json_reply;
 #[cfg(feature = "openai")]
 mod openai_stream;
 mod program;
@@ -50,6 +51,7 @@ targets! {
     #[cfg(feature = "embedded")] embedded: 1000, 200;
     executor: 4000, 100;
     flattening: 2000, 100;
+    json_reply: 4000, 120;
     #[cfg(feature = "openai")] openai_stream: 2000, 300;
     program: 2000, 120;
     replay: 2000, 80;
