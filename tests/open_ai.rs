@@ -456,7 +456,7 @@ fn an_error_in_the_middle_comes_behind_the_tokens() {
     assert!(error.is_http());
     assert_eq!(
         error.to_string(),
-        "the model's server failed in the middle of its answer: the engine is overheated"
+        "the model's server failed in the middle of its answer: the engine is overheated (type server_error)"
     );
 }
 

@@ -12,6 +12,7 @@ use super::reading::{LIMIT, Reading};
 use super::refusal::beginning;
 use super::sse::SseReader;
 use super::transport::{HttpRequest, Transport};
+use super::turn::ToolCall;
 use crate::error::{Result, Why};
 
 /// Sends `request`, calls `on_token` for each piece of the text, and gives the message's fields.
@@ -29,11 +30,45 @@ pub async fn chat<D: Decode>(
     transport: &dyn Transport,
     request: HttpRequest,
     decoder: D,
-    on_token: impl FnMut(&str),
+    mut on_token: impl FnMut(&str),
+) -> Result<Map<String, Value>> {
+    let on_piece = |piece: Piece<'_>| {
+        if let Piece::Text(text) = piece {
+            on_token(text);
+        }
+    };
+    chat_in_pieces(transport, request, decoder, on_piece).await
+}
+
+/// What comes of an answer before its end.
+pub(crate) enum Piece<'a> {
+    /// The next piece of the text; never empty.
+    Text(&'a str),
+    /// A call of a tool that is complete.
+    Call(&'a ToolCall),
+}
+
+/// As [`chat`], with the calls of tools as soon as they are complete.
+pub(crate) async fn chat_in_pieces<D: Decode>(
+    transport: &dyn Transport,
+    request: HttpRequest,
+    decoder: D,
+    mut on_piece: impl FnMut(Piece<'_>),
 ) -> Result<Map<String, Value>> {
     let mut reading = Reading::begin(transport, request).await?;
-    match body(&mut reading, decoder, on_token).await {
+    let mut told = 0;
+    let count = |piece: Piece<'_>| {
+        told += usize::from(matches!(piece, Piece::Call(_)));
+        on_piece(piece);
+    };
+    match body(&mut reading, decoder, count).await {
         Ok(mut fields) => {
+            let calls = fields.get("tool_calls").and_then(Value::as_array);
+            for call in calls.into_iter().flatten().skip(told) {
+                let said = |name: &str| call[name].as_str().unwrap_or_default();
+                let call = ToolCall::new(said("id"), said("name"), said("arguments"));
+                on_piece(Piece::Call(&call));
+            }
             if let Some(id) = reading.request_id() {
                 fields.entry("request_id").or_insert_with(|| id.into());
             }
@@ -46,7 +81,7 @@ pub async fn chat<D: Decode>(
 async fn body<D: Decode>(
     reading: &mut Reading,
     decoder: D,
-    mut on_token: impl FnMut(&str),
+    mut on_piece: impl FnMut(Piece<'_>),
 ) -> Result<Map<String, Value>> {
     let mut begun = Vec::new();
     loop {
@@ -54,11 +89,11 @@ async fn body<D: Decode>(
             Some(b'{' | b'[') => {
                 let (text, fields) = D::whole(&reading.whole(begun).await?)?;
                 if !text.is_empty() {
-                    on_token(&text);
+                    on_piece(Piece::Text(&text));
                 }
                 return Ok(fields);
             }
-            Some(_) => return events(reading, begun, decoder, on_token).await,
+            Some(_) => return events(reading, begun, decoder, on_piece).await,
             None => {}
         }
         match reading.next_bytes().await? {
@@ -75,7 +110,7 @@ async fn events<D: Decode>(
     reading: &mut Reading,
     begun: Vec<u8>,
     mut decoder: D,
-    mut on_token: impl FnMut(&str),
+    mut on_piece: impl FnMut(Piece<'_>),
 ) -> Result<Map<String, Value>> {
     let beginning = beginning(&String::from_utf8_lossy(&begun));
     let mut reader = SseReader::new().with_limit(LIMIT);
@@ -85,10 +120,15 @@ async fn events<D: Decode>(
         let pushed = reader.push(&piece);
         while let Some(event) = reader.next_event() {
             any = true;
-            match decoder.decode(&event)? {
-                Decoded::Text(text) => on_token(&text),
-                Decoded::Nothing => {}
-                Decoded::End => return decoder.finish(),
+            let decoded = decoder.decode(&event)?;
+            if let Decoded::Text(text) = &decoded {
+                on_piece(Piece::Text(text));
+            }
+            for call in decoder.completed_calls() {
+                on_piece(Piece::Call(&call));
+            }
+            if decoded == Decoded::End {
+                return decoder.finish();
             }
         }
         pushed?;
@@ -113,7 +153,7 @@ fn first_byte(body: &[u8]) -> Option<u8> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "openai"))]
 mod tests {
     use futures_lite::future::block_on;
     use futures_lite::stream;

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::sse::SseEvent;
+use super::turn::ToolCall;
 use crate::error::Result;
 
 /// What an event of a streamed answer has for the reader.
@@ -25,6 +26,10 @@ pub trait Decode {
     ///
     /// It is not what the vendor sends, or it says that the server failed.
     fn decode(&mut self, event: &SseEvent) -> Result<Decoded>;
+
+    /// The calls of tools that are complete and were not given yet. Those that nobody could know to be
+    /// complete are in the fields at the end.
+    fn completed_calls(&mut self) -> Vec<ToolCall>;
 
     /// The fields of the message, when the events have ended.
     ///

@@ -5,7 +5,10 @@
 //! | `sse` | how events are framed in a stream of bytes; no vendor |
 //! | `transport` | requests over HTTP, retries, redirects, cancelling; no vendor |
 //! | `openai` | the JSON of OpenAI and of every compatible server; no sockets |
-//! | `chat` | how these three make one question and its answer |
+//! | `anthropic` | the JSON of Anthropic; no sockets |
+//! | `refusal`, `token_usage` | what errors and counts look like, whoever sends them |
+//! | `decode`, `chat` | how a vendor and a transport make one question and its answer |
+//! | `model` | what the agents of all vendors have in common |
 //! | `embedded` | a small model of its own that needs none of them |
 //! | `answer` | how a model answers as an agent |
 //! | `turn` | what a conversation with any model is made of, with calls of tools |
@@ -16,10 +19,10 @@
 //! | `schema` | JSON schemas of Rust types |
 //! | `real_requests` | whether anything may be sent at all |
 //!
-//! `OpenAi` and `EmbeddedModel` are the models as agents. [`ScriptedModel`] and [`FunctionModel`] stand in for
+//! `OpenAi`, `Anthropic` and `EmbeddedModel` are the models as agents. [`ScriptedModel`] and [`FunctionModel`] stand in for
 //! them in tests; they need neither a network nor a feature.
 //!
-//! Another vendor is another file beside `openai`, and a feature of its own.
+//! Another vendor is another folder beside `openai`, and a feature of its own.
 //!
 #![cfg_attr(
     feature = "openai",
@@ -52,6 +55,10 @@ println!(" [{}]", fields["stop_reason"]);
 )]
 
 mod answer;
+#[cfg(feature = "anthropic")]
+pub mod anthropic;
+#[cfg(feature = "anthropic")]
+mod anthropic_model;
 #[cfg(feature = "_http")]
 mod chat;
 #[cfg(feature = "_http")]
@@ -97,6 +104,8 @@ pub mod transport;
 pub mod turn;
 mod words;
 
+#[cfg(feature = "anthropic")]
+pub use anthropic_model::Anthropic;
 #[cfg(feature = "_http")]
 pub use chat::chat;
 #[cfg(feature = "embedded")]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::answer;
-use super::chat::chat;
+use super::chat::{Piece, chat_in_pieces};
 use super::decode::Decode;
 use super::transport::{HttpRequest, HttpTransport, Transport};
 use super::turn::{ToolDeclaration, Turn};
@@ -112,11 +112,16 @@ impl Model {
                 Some(transport) => &**transport,
                 None => TRANSPORT.get_or_init(HttpTransport::new),
             };
-            let mut fields = pin!(chat(transport, request, decoder, |token| {
-                if let Err(error) = answer.append(token) {
+            let on_piece = |piece: Piece<'_>| {
+                let said = match piece {
+                    Piece::Text(text) => answer.append(text),
+                    Piece::Call(call) => answer.call_tool(call),
+                };
+                if let Err(error) = said {
                     refused.set(Some(error));
                 }
-            }));
+            };
+            let mut fields = pin!(chat_in_pieces(transport, request, decoder, on_piece));
             let fields = poll_fn(|cx| {
                 let fields = fields.as_mut().poll(cx);
                 match refused.take() {

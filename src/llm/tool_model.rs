@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+#[cfg(feature = "anthropic")]
+use super::anthropic_model::Anthropic;
 use super::function_model::FunctionModel;
 #[cfg(feature = "openai")]
 use super::open_ai::OpenAi;
@@ -37,6 +39,13 @@ impl ToolModel for FunctionModel {
 
 #[cfg(feature = "openai")]
 impl ToolModel for OpenAi {
+    fn with_tools(self, tools: Rc<[ToolDeclaration]>) -> Self {
+        self.tools(tools)
+    }
+}
+
+#[cfg(feature = "anthropic")]
+impl ToolModel for Anthropic {
     fn with_tools(self, tools: Rc<[ToolDeclaration]>) -> Self {
         self.tools(tools)
     }

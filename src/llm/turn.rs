@@ -61,7 +61,7 @@ pub struct ToolResult {
 }
 
 /// A call of a tool that a model asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ToolCall {
     /// By which the result says what it belongs to.
     pub id: String,

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::choice::first_choice;
 use crate::llm::token_usage::token_usage;
+use crate::llm::turn::ToolCall;
 
 /// Adds the fields whose names no vendor changes. `message` is where the choice has its message.
 pub(super) fn with_common_fields(
@@ -25,7 +26,7 @@ pub(super) fn with_common_fields(
     if let Some(Value::Object(message)) = choice.and_then(|choice| choice.get(message)) {
         if let Some(Value::Array(calls)) = message.get("tool_calls") {
             let calls = calls.iter().enumerate();
-            let calls = calls.map(|(place, call)| plain_call(place, call));
+            let calls = calls.map(|(place, call)| json!(plain_call(place, call)));
             common.insert("tool_calls".into(), calls.collect());
         }
         let text = |names: [&str; 2]| {
@@ -50,7 +51,7 @@ pub(super) fn with_common_fields(
 
 /// A call under names that no vendor changes. One without an id, as some servers make them, is called
 /// by its place.
-fn plain_call(place: usize, call: &Value) -> Value {
+pub(super) fn plain_call(place: usize, call: &Value) -> ToolCall {
     let said = |value: Option<&Value>| match value {
         Some(Value::String(text)) => text.clone(),
         None | Some(Value::Null) => String::new(),
@@ -60,9 +61,9 @@ fn plain_call(place: usize, call: &Value) -> Value {
     let function = call.get("function").or_else(|| call.get("custom"));
     let part = |name| function.and_then(|function| function.get(name));
     let id = Some(said(call.get("id"))).filter(|id| !id.is_empty());
-    json!({
-        "id": id.unwrap_or_else(|| format!("call_{place}")),
-        "name": said(part("name")),
-        "arguments": said(part("arguments").or_else(|| part("input"))),
-    })
+    ToolCall::new(
+        id.unwrap_or_else(|| format!("call_{place}")),
+        said(part("name")),
+        said(part("arguments").or_else(|| part("input"))),
+    )
 }

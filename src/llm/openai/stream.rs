@@ -3,13 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::choice::{first_choice, take_only_choice, take_text};
-use super::fields::with_common_fields;
+use super::fields::{plain_call, with_common_fields};
 use super::merge::merge_chunk;
 use super::whole::whole_answer;
 use crate::error::{HttpFailure, Result, Why};
 use crate::llm::decode::{Decode, Decoded};
+use crate::llm::loose_json;
 use crate::llm::refusal::{beginning, failure, parse};
 use crate::llm::sse::SseEvent;
+use crate::llm::turn::ToolCall;
 
 /// Decodes the events of a streamed answer; see the [module](super).
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,8 @@ pub struct ChatStream {
     begun: bool,
     /// The index of the choice; empty when it has not been said.
     index: Option<Value>,
+    /// How many calls were given, and how many there were when that was decided.
+    told: (usize, usize),
 }
 
 impl ChatStream {
@@ -103,6 +107,28 @@ impl Decode for ChatStream {
     /// The name of an event means nothing.
     fn decode(&mut self, event: &SseEvent) -> Result<Decoded> {
         self.event(&event.data)
+    }
+
+    /// Pieces of several calls may come in any order. One is complete when another has begun and its
+    /// arguments are an object, to which nothing can be added.
+    fn completed_calls(&mut self) -> Vec<ToolCall> {
+        let choice = first_choice(&self.merged).and_then(|choice| choice.get("delta"));
+        let Some(Value::Array(calls)) = choice.and_then(|delta| delta.get("tool_calls")) else {
+            return Vec::new();
+        };
+        let (told, seen) = self.told;
+        if calls.len() == seen {
+            return Vec::new();
+        }
+        let begun = calls.iter().enumerate().skip(told).rev().skip(1).rev();
+        let plain = begun.map(|(place, call)| plain_call(place, call));
+        let complete = |call: &ToolCall| {
+            let arguments = loose_json::parse(&call.arguments);
+            arguments.is_ok_and(|arguments| arguments.is_object())
+        };
+        let complete: Vec<ToolCall> = plain.take_while(complete).collect();
+        self.told = (told + complete.len(), calls.len());
+        complete
     }
 
     fn finish(self) -> Result<Map<String, Value>> {
@@ -220,6 +246,37 @@ mod tests {
             ])
         );
         assert_eq!(fields["choices"][0]["delta"]["tool_calls"][1]["index"], 1);
+    }
+
+    #[test]
+    fn calls_are_known_when_they_are_complete() {
+        let piece = |index: u64, more: &str| {
+            delta(
+                json!({"tool_calls": [{"index": index, "function": {"name": "f", "arguments": more}}]}),
+            )
+        };
+        let mut stream = ChatStream::new();
+        let mut told = Vec::new();
+        for chunk in [
+            piece(0, "{\"x\""),
+            piece(0, ": 1}"),
+            piece(1, "{"),
+            piece(2, "{}"),
+            piece(1, "}"),
+            piece(3, ""),
+        ] {
+            stream.event(&chunk.to_string()).unwrap();
+            told.push(
+                stream
+                    .completed_calls()
+                    .iter()
+                    .map(|call| call.arguments.clone())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
+        }
+        // The second and the third are known when the fourth begins.
+        assert_eq!(told, ["", "", "{\"x\": 1}", "", "", "{} {}"]);
     }
 
     #[test]
