@@ -43,6 +43,11 @@ fn check(name: &str) {
         },
         Command::new,
     );
+    // Without these no example asks a server.
+    for vendor in ["OPENAI", "ANTHROPIC"] {
+        command.env_remove(format!("{vendor}_API_KEY"));
+        command.env_remove(format!("{vendor}_BASE_URL"));
+    }
     let output = command.output().unwrap();
 
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
@@ -78,4 +83,16 @@ fn persistence() {
 #[test]
 fn error_handling() {
     check("error_handling");
+}
+
+#[cfg(all(feature = "openai", feature = "schemars"))]
+#[test]
+fn tools() {
+    check("tools");
+}
+
+#[cfg(all(feature = "openai", feature = "schemars"))]
+#[test]
+fn structured_output() {
+    check("structured_output");
 }

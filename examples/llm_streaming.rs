@@ -2,7 +2,7 @@
 //! hand on what they get, and both are read at the same time. A token arrives as soon as it is
 //! written, whatever the other model does; read again, everything is still there.
 //!
-//! `cargo run --example streaming` needs no network: the embedded model answers. With
+//! `cargo run --example llm_streaming` needs no network: the embedded model answers. With
 //! `OPENAI_API_KEY` set, or with `OPENAI_BASE_URL` for any compatible server, that one does.
 
 use std::io::{Write, stdout};
