@@ -2,14 +2,15 @@
 //! hand on what they get, and both are read at the same time. A token arrives as soon as it is
 //! written, whatever the other model does; read again, everything is still there.
 //!
-//! `cargo run --example llm_streaming` needs no network: the embedded model answers. With
-//! `OPENAI_API_KEY` set, or with `OPENAI_BASE_URL` for any compatible server, that one does.
+//! `cargo run --example llm_streaming` needs no network: the embedded model answers. With `OPENAI_API_KEY`
+//! or `ANTHROPIC_API_KEY` set, or with `OPENAI_BASE_URL` or `ANTHROPIC_BASE_URL` for any compatible server,
+//! that one does; `MODEL` names another model.
 
 use std::io::{Write, stdout};
 use std::time::Duration;
 
 use futures_lite::future;
-use miniagents::llm::{EmbeddedModel, OpenAi};
+use miniagents::llm::{Anthropic, EmbeddedModel, OpenAi};
 use miniagents::{
     Agent, InteractionContext, MessageSequencePromise, MiniAgent, MiniAgents, Result,
 };
@@ -22,10 +23,26 @@ async fn relay(ctx: InteractionContext) -> Result<()> {
 
 /// Two models: a quick one and one that takes its time, or twice the same of a server.
 fn models() -> (MiniAgent, MiniAgent) {
-    let is_set = |name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-    if is_set("OPENAI_API_KEY") || is_set("OPENAI_BASE_URL") {
-        let model = MiniAgent::new(OpenAi::new("gpt-4o-mini").system("Answer in one sentence."));
-        return (model.fork(), model);
+    let variable = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.trim().is_empty())
+    };
+    let model = |default: &str| variable("MODEL").unwrap_or(default.into());
+    if variable("OPENAI_API_KEY")
+        .or(variable("OPENAI_BASE_URL"))
+        .is_some()
+    {
+        let model = OpenAi::new(model("gpt-4o-mini")).system("Answer in one sentence.");
+        return (model.clone().into(), model.into());
+    }
+    if variable("ANTHROPIC_API_KEY")
+        .or(variable("ANTHROPIC_BASE_URL"))
+        .is_some()
+    {
+        let model = Anthropic::new(model("claude-haiku-4-5")).max_tokens(1024);
+        let model = model.system("Answer in one sentence.");
+        return (model.clone().into(), model.into());
     }
     let paced = |milliseconds| {
         MiniAgent::new(EmbeddedModel::new().with_pace(Duration::from_millis(milliseconds)))
@@ -62,7 +79,15 @@ fn main() -> Result<()> {
 
         println!("\n\nRead again, one after the other:\n");
         for (name, replies) in [("first", coffee), ("second", sleep)] {
-            println!("{name}: {}", replies.as_single_text_promise().await?);
+            for message in replies.await?.iter() {
+                println!("{name}: {message}");
+                // What only the end of the answer tells; a server also says how many tokens it took.
+                for field in ["stop_reason", "token_usage"] {
+                    if let Some(value) = message.get(field) {
+                        println!("  {field}: {value}");
+                    }
+                }
+            }
         }
         Ok(())
     })

@@ -2,8 +2,9 @@
 //! the model; a reply that does not fit is sent back once, with what is wrong with it.
 //!
 //! `cargo run --example structured_output` needs no network: a script plays the model, which forgets a
-//! field, is told so, and then gives all of it. With `OPENAI_API_KEY` set, or with `OPENAI_BASE_URL` for
-//! any compatible server, a model of that server answers. With the script it prints
+//! field, is told so, and then gives all of it. With `OPENAI_API_KEY` or `ANTHROPIC_API_KEY` set, or with
+//! `OPENAI_BASE_URL` or `ANTHROPIC_BASE_URL` for any compatible server, a model of that server answers;
+//! `MODEL` names another one. With the script it prints
 //!
 //! ```text
 //! Pancakes, in 20 minutes:
@@ -14,7 +15,7 @@
 
 use std::fmt;
 
-use miniagents::llm::{OpenAi, ScriptedModel, Structured};
+use miniagents::llm::{Anthropic, OpenAi, ScriptedModel, Structured};
 use miniagents::{MiniAgent, MiniAgents, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -57,10 +58,23 @@ impl fmt::Display for Ingredient {
 
 /// The model of a server, or a script that plays one.
 fn model() -> MiniAgent {
-    let is_set = |name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-    if is_set("OPENAI_API_KEY") || is_set("OPENAI_BASE_URL") {
-        let model = std::env::var("OPENAI_MODEL").unwrap_or("gpt-4o-mini".into());
-        return MiniAgent::new(OpenAi::new(model));
+    let variable = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.trim().is_empty())
+    };
+    let model = |default: &str| variable("MODEL").unwrap_or(default.into());
+    if variable("OPENAI_API_KEY")
+        .or(variable("OPENAI_BASE_URL"))
+        .is_some()
+    {
+        return MiniAgent::new(OpenAi::new(model("gpt-4o-mini")));
+    }
+    if variable("ANTHROPIC_API_KEY")
+        .or(variable("ANTHROPIC_BASE_URL"))
+        .is_some()
+    {
+        return MiniAgent::new(Anthropic::new(model("claude-haiku-4-5")).max_tokens(1024));
     }
     let ingredients = r#""ingredients": [
         {"name": "eggs", "amount": 2, "unit": null},

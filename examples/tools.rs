@@ -2,9 +2,9 @@
 //! second city takes less time than the first, so its result is there first; a mistake of the model
 //! (a city that nobody knows) goes back to it as an error, and it goes on.
 //!
-//! `cargo run --example tools` needs no network: a function plays the model. With `OPENAI_API_KEY` set,
-//! or with `OPENAI_BASE_URL` for any compatible server, a model of that server decides what to call.
-//! Played by the function it prints
+//! `cargo run --example tools` needs no network: a function plays the model. With `OPENAI_API_KEY` or
+//! `ANTHROPIC_API_KEY` set, or with `OPENAI_BASE_URL` or `ANTHROPIC_BASE_URL` for any compatible server, a
+//! model of that server decides what to call; `MODEL` names another one. Played by the function it prints
 //!
 //! ```text
 //! USER: Where is it warmer, in Oslo, Lima or Atlantis?
@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use miniagents::executor::{sleep, spawn};
 use miniagents::llm::turn::ToolCall;
-use miniagents::llm::{FunctionModel, OpenAi, Question, ScriptedAnswer, ToolLoop, ToolModel, tool};
+use miniagents::llm::{
+    Anthropic, FunctionModel, OpenAi, Question, ScriptedAnswer, ToolLoop, ToolModel, tool,
+};
 use miniagents::{Agent, Error, MessagePromise, MiniAgent, MiniAgents, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,10 +61,24 @@ fn assistant(model: impl ToolModel) -> MiniAgent {
 
 /// The model of a server, or a function that plays one.
 fn assistant_of_the_environment() -> MiniAgent {
-    let is_set = |name| std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
-    if is_set("OPENAI_API_KEY") || is_set("OPENAI_BASE_URL") {
-        let model = std::env::var("OPENAI_MODEL").unwrap_or("gpt-4o-mini".into());
-        return assistant(OpenAi::new(model).system("Answer in one sentence."));
+    let variable = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value| !value.trim().is_empty())
+    };
+    let model = |default: &str| variable("MODEL").unwrap_or(default.into());
+    if variable("OPENAI_API_KEY")
+        .or(variable("OPENAI_BASE_URL"))
+        .is_some()
+    {
+        return assistant(OpenAi::new(model("gpt-4o-mini")).system("Answer in one sentence."));
+    }
+    if variable("ANTHROPIC_API_KEY")
+        .or(variable("ANTHROPIC_BASE_URL"))
+        .is_some()
+    {
+        let model = Anthropic::new(model("claude-haiku-4-5")).max_tokens(1024);
+        return assistant(model.system("Answer in one sentence."));
     }
     assistant(FunctionModel::new(|question: &Question| {
         if question.messages().len() == 1 {

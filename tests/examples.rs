@@ -85,13 +85,13 @@ fn error_handling() {
     check("error_handling");
 }
 
-#[cfg(all(feature = "openai", feature = "schemars"))]
+#[cfg(all(feature = "anthropic", feature = "openai", feature = "schemars"))]
 #[test]
 fn tools() {
     check("tools");
 }
 
-#[cfg(all(feature = "openai", feature = "schemars"))]
+#[cfg(all(feature = "anthropic", feature = "openai", feature = "schemars"))]
 #[test]
 fn structured_output() {
     check("structured_output");

@@ -1,13 +1,16 @@
 //! Whole loops of a model and its tools against servers on loopback that speak as the vendors do: what
 //! goes out, what comes back, streamed and in one piece.
-#![cfg(feature = "openai")]
+#![cfg(any(feature = "openai", feature = "anthropic"))]
 
 mod loopback;
 
-use loopback::{Answer, Loopback, Then};
+use std::cell::RefCell;
+use std::sync::mpsc::Sender;
+
+use loopback::{Answer, Loopback, Seen, Then};
 use miniagents::executor::unblock;
 use miniagents::llm::transport::{HttpSettings, HttpTransport};
-use miniagents::llm::{AnyTool, OpenAi, Structured, ToolLoop, tool_with_schema};
+use miniagents::llm::{AnyTool, Structured, ToolLoop, ToolModel, tool_with_schema};
 use miniagents::{Agent, Message, MiniAgents, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -55,7 +58,7 @@ fn described(replies: &[Message]) -> Vec<String> {
     replies.iter().map(describe).collect()
 }
 
-fn body(seen: &loopback::Seen) -> Value {
+fn body(seen: &Seen) -> Value {
     serde_json::from_slice(&seen.body).unwrap()
 }
 
@@ -66,7 +69,48 @@ const REPLIES: [&str; 4] = [
     "assistant: Rain, and no time.",
 ];
 
+/// A loop with a model whose answer goes on only when the tool that it called first has been called.
+fn the_tool_starts_before_the_end(model: impl ToolModel, server: Loopback, gate: Sender<()>) {
+    let gate = RefCell::new(Some(gate));
+    let weather = tool_with_schema("get_weather", "", schema(), async move |_: Place| {
+        drop(gate.take()); // all the rest may come
+        Ok("rain")
+    });
+    let agent = ToolLoop::new(model).tool(weather).tool(clock());
+    let replies = MiniAgents::new().run_agent(agent, QUESTION).unwrap();
+
+    assert_eq!(described(&replies)[1], "tool: rain");
+    server.finish();
+}
+
+/// The loop is cancelled while its model is silent.
+fn cancelling_closes_the_connection(model: impl ToolModel, server: Loopback) {
+    let agent = ToolLoop::new(model).tool(weather());
+    let error = MiniAgents::new()
+        .run(async {
+            let replies = agent.trigger(QUESTION);
+            let mut reader = replies.stream();
+            let answer = reader.try_next().await?.unwrap();
+            let server = unblock(move || (server.next(), server).1).await?;
+            assert!(replies.cancel());
+            let error = answer.await;
+            unblock(move || server.finish()).await?; // ends when the client has closed
+            error
+        })
+        .unwrap_err();
+    assert!(error.is_cancelled());
+}
+
+/// An answer that begins and then says nothing.
+fn silence() -> Answer {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    Answer::new(head).then(Then::Hold)
+}
+
+#[cfg(feature = "openai")]
 mod openai {
+    use miniagents::llm::OpenAi;
+
     use super::*;
 
     fn model(server: &Loopback) -> OpenAi {
@@ -184,24 +228,18 @@ mod openai {
     }
 
     #[test]
+    fn a_tool_starts_before_the_answer_ends() {
+        let (calls, gate) = calls().gated();
+        // The first chunks, up to the one that begins the second call.
+        (0..7).for_each(|_| gate.send(()).unwrap());
+        let server = Loopback::new([calls, last_answer()]);
+        the_tool_starts_before_the_end(model(&server), server, gate);
+    }
+
+    #[test]
     fn cancelling_closes_the_connection() {
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
-        let server = Loopback::new([Answer::new(head).then(Then::Hold)]);
-        let agent = ToolLoop::new(model(&server)).tool(weather());
-        let error = MiniAgents::new()
-            .run(async {
-                let replies = agent.trigger(QUESTION);
-                let mut reader = replies.stream();
-                let answer = reader.try_next().await?.unwrap();
-                let cancelled = replies.clone();
-                let server = unblock(move || (server.next(), server).1).await?;
-                assert!(cancelled.cancel());
-                let error = answer.await;
-                unblock(move || server.finish()).await?; // ends when the client has closed
-                error
-            })
-            .unwrap_err();
-        assert!(error.is_cancelled());
+        let server = Loopback::new([silence()]);
+        super::cancelling_closes_the_connection(model(&server), server);
     }
 
     #[test]
@@ -219,6 +257,214 @@ mod openai {
         assert_eq!(place.city, "Oslo");
         let seen = server.finish();
         let roles = body(&seen[1])["messages"].as_array().unwrap().clone();
+        let roles: Vec<_> = roles.iter().map(|it| it["role"].clone()).collect();
+        assert_eq!(roles, ["user", "assistant", "user"]);
+    }
+}
+
+#[cfg(feature = "anthropic")]
+mod anthropic {
+    use miniagents::llm::Anthropic;
+
+    use super::*;
+
+    fn model(server: &Loopback) -> Anthropic {
+        Anthropic::new("claude-opus-4-1")
+            .base_url(server.url(""))
+            .api_key("sk-secret")
+            .max_tokens(1024)
+            .system("Be brief.")
+            .transport(once())
+    }
+
+    fn events(events: &[Value]) -> Answer {
+        let mut text = String::from("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+        let mut cuts = Vec::new();
+        for event in events {
+            text += &format!(
+                "event: {}\ndata: {event}\n\n",
+                event["type"].as_str().unwrap()
+            );
+            cuts.push(text.len());
+        }
+        cuts.pop();
+        Answer::new(text).cut(cuts)
+    }
+
+    fn start() -> Value {
+        json!({"type": "message_start", "message": {"id": "msg_1", "type": "message", "role": "assistant",
+            "model": "claude-opus-4-1-20250805", "content": [], "stop_reason": null, "stop_sequence": null,
+            "usage": {"input_tokens": 472, "output_tokens": 2}}})
+    }
+
+    fn end(reason: &str) -> [Value; 2] {
+        let delta = json!({"stop_reason": reason, "stop_sequence": null});
+        [
+            json!({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 89}}),
+            json!({"type": "message_stop"}),
+        ]
+    }
+
+    fn block(index: u32, block: Value, deltas: &[Value]) -> Vec<Value> {
+        let mut events =
+            vec![json!({"type": "content_block_start", "index": index, "content_block": block})];
+        events.extend(
+            deltas
+                .iter()
+                .map(|it| json!({"type": "content_block_delta", "index": index, "delta": it})),
+        );
+        events.push(json!({"type": "content_block_stop", "index": index}));
+        events
+    }
+
+    /// Two calls whose arguments come in pieces, behind a thought and a text, as Anthropic sends them.
+    fn calls() -> Answer {
+        let json = |piece: &str| json!({"type": "input_json_delta", "partial_json": piece});
+        let call =
+            |id: &str, name: &str| json!({"type": "tool_use", "id": id, "name": name, "input": {}});
+        let text = |piece: &str| json!({"type": "text_delta", "text": piece});
+        let thought = [
+            json!({"type": "thinking_delta", "thinking": "Two places."}),
+            json!({"type": "signature_delta", "signature": "c2ln"}),
+        ];
+        let blocks = [
+            block(
+                0,
+                json!({"type": "thinking", "thinking": "", "signature": ""}),
+                &thought,
+            ),
+            block(
+                1,
+                json!({"type": "text", "text": ""}),
+                &[text("Let me"), text(" see.")],
+            ),
+            block(
+                2,
+                call("toolu_a", "get_weather"),
+                &[json(""), json("{\"ci"), json("ty\": \"Oslo\"}")],
+            ),
+            block(
+                3,
+                call("toolu_b", "get_time"),
+                &[json(""), json("{\"city\":"), json(" \"Turin\"}")],
+            ),
+        ];
+        let mut all = vec![start(), json!({"type": "ping"})];
+        all.extend(blocks.concat());
+        all.extend(end("tool_use"));
+        events(&all)
+    }
+
+    fn last_answer() -> Answer {
+        let text = |piece: &str| json!({"type": "text_delta", "text": piece});
+        let mut all = vec![start()];
+        all.extend(block(
+            0,
+            json!({"type": "text", "text": ""}),
+            &[text("Rain, and"), text(" no time.")],
+        ));
+        all.extend(end("end_turn"));
+        events(&all)
+    }
+
+    fn whole(content: Value, reason: &str) -> Answer {
+        let body = json!({"id": "msg_2", "type": "message", "role": "assistant", "model": "claude-opus-4-1-20250805",
+            "content": content, "stop_reason": reason, "stop_sequence": null,
+            "usage": {"input_tokens": 472, "output_tokens": 89}});
+        Answer::with_status(200, "Content-Type: application/json\r\n", &body.to_string())
+    }
+
+    /// What the assistant said; it goes back as it was, thought and signature included.
+    fn said() -> Value {
+        json!([
+            {"type": "thinking", "thinking": "Two places.", "signature": "c2ln"},
+            {"type": "text", "text": "Let me see."},
+            {"type": "tool_use", "id": "toolu_a", "name": "get_weather", "input": {"city": "Oslo"}},
+            {"type": "tool_use", "id": "toolu_b", "name": "get_time", "input": {"city": "Turin"}},
+        ])
+    }
+
+    fn check(seen: &[Seen]) {
+        let (first, second) = (body(&seen[0]), body(&seen[1]));
+        assert_eq!(
+            first["tools"],
+            json!([
+                {"name": "get_weather", "description": "The weather", "input_schema": schema()},
+                {"name": "get_time", "input_schema": schema()},
+            ])
+        );
+        assert_eq!(second["tools"], first["tools"]);
+        assert_eq!(second["system"], first["system"]);
+        assert_eq!(
+            second["messages"][1],
+            json!({"role": "assistant", "content": said()})
+        );
+        assert_eq!(
+            second["messages"][2],
+            json!({"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "toolu_a", "content": "rain in Oslo"},
+                {"type": "tool_result", "tool_use_id": "toolu_b", "content": "Error: the clock has stopped",
+                    "is_error": true},
+            ]})
+        );
+        assert_eq!(second["messages"].as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_whole_loop_streams() {
+        let server = Loopback::new([calls(), last_answer()]);
+        let agent = ToolLoop::new(model(&server)).tool(weather()).tool(clock());
+        let replies = MiniAgents::new().run_agent(agent, QUESTION).unwrap();
+
+        assert_eq!(described(&replies), REPLIES);
+        check(&server.finish());
+    }
+
+    #[test]
+    fn a_whole_loop_in_one_piece_each() {
+        let answer = json!([{"type": "text", "text": "Rain, and no time."}]);
+        let server = Loopback::new([whole(said(), "tool_use"), whole(answer, "end_turn")]);
+        let agent = ToolLoop::new(model(&server).stream(false))
+            .tool(weather())
+            .tool(clock());
+        let replies = MiniAgents::new().run_agent(agent, QUESTION).unwrap();
+
+        assert_eq!(described(&replies), REPLIES);
+        check(&server.finish());
+    }
+
+    #[test]
+    fn a_tool_starts_before_the_answer_ends() {
+        let (calls, gate) = calls().gated();
+        // All up to the end of the first call.
+        (0..14).for_each(|_| gate.send(()).unwrap());
+        let server = Loopback::new([calls, last_answer()]);
+        the_tool_starts_before_the_end(model(&server), server, gate);
+    }
+
+    #[test]
+    fn cancelling_closes_the_connection() {
+        let server = Loopback::new([silence()]);
+        super::cancelling_closes_the_connection(model(&server), server);
+    }
+
+    #[test]
+    fn a_type_comes_back_after_one_repair() {
+        let answer = |text: &str| whole(json!([{"type": "text", "text": text}]), "end_turn");
+        let server = Loopback::new([answer("Oslo"), answer("```json\n{\"city\": \"Oslo\"}\n```")]);
+        let place: Place = MiniAgents::new()
+            .run(async {
+                Structured::with_schema(model(&server).stream(false), schema())
+                    .ask("Where?")
+                    .await
+            })
+            .unwrap();
+
+        assert_eq!(place.city, "Oslo");
+        let roles = body(&server.finish()[1])["messages"]
+            .as_array()
+            .unwrap()
+            .clone();
         let roles: Vec<_> = roles.iter().map(|it| it["role"].clone()).collect();
         assert_eq!(roles, ["user", "assistant", "user"]);
     }
