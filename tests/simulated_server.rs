@@ -198,3 +198,69 @@ fn another_schedule_does_not_change_how_long_an_answer_takes() {
     assert_eq!(fifo.elapsed(), other.elapsed());
     assert_ne!(fifo.elapsed(), run("seed=6;fifo").elapsed());
 }
+
+#[cfg(feature = "anthropic")]
+mod anthropic {
+    use miniagents::llm::Anthropic;
+
+    use super::*;
+
+    fn model(server: SimulatedServer) -> Anthropic {
+        let model = Anthropic::new("simulated").max_tokens(100);
+        model.api_key("none").transport(server)
+    }
+
+    fn ask(seed: u64, server: SimulatedServer, stream: bool) -> Simulated<Message> {
+        Simulation::new().with_seed(seed).run(|_| async move {
+            let replies = model(server).stream(stream).trigger("How are you?").await?;
+            Ok(replies[0].clone())
+        })
+    }
+
+    #[test]
+    fn tokens_take_their_time_in_the_other_protocol_too() {
+        for stream in [true, false] {
+            let run = ask(0, server(), stream);
+            assert_eq!(run.elapsed(), 5 * SECOND);
+            let message = run.into_result().unwrap();
+            assert_eq!(message.text(), "You said: How are you?");
+            assert_eq!(
+                message.get("stop_reason").unwrap().as_str(),
+                Some("end_turn")
+            );
+        }
+    }
+
+    #[test]
+    fn it_hears_the_system_prompt_and_the_turns() {
+        let run = Simulation::new().run(|_| async {
+            let server = SimulatedServer::new().with_answer(|messages| format!("{messages:?}"));
+            let replies = model(server)
+                .system("Be brief.")
+                .trigger(["One", "Two"])
+                .await?;
+            Ok(replies[0].text().to_owned())
+        });
+        let heard = r#"[("system", "Be brief."), ("user", "One\n\nTwo")]"#;
+        assert_eq!(run.into_result().unwrap(), heard);
+    }
+
+    #[test]
+    fn what_goes_wrong_goes_wrong_there_too() {
+        let errors = |server: SimulatedServer| {
+            [true, false].map(|stream| ask(1, server.clone(), stream).into_result().unwrap_err())
+        };
+        for error in errors(server().with_failures(1.0)) {
+            assert!(error.to_string().contains("out of order"), "{error}");
+        }
+        for error in errors(server().with_cuts(1.0)) {
+            assert!(error.is_truncated(), "{error}");
+        }
+        for error in errors(server().with_malformed(1.0)) {
+            assert!(error.is_malformed(), "{error}");
+        }
+        for error in errors(server().with_lost_connections(1.0)) {
+            assert!(error.to_string().contains("connection was lost"), "{error}");
+        }
+    }
+}

@@ -66,6 +66,8 @@
 mod case;
 mod context;
 mod determinism;
+#[cfg(feature = "_http")]
+mod dialect;
 mod event;
 mod explore;
 mod latency;

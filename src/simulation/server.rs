@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::stream;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::dialect::Dialect;
 use super::latency::{Manners, Step, manners, random_of_request};
 use super::model::count;
 use crate::error::{HttpFailure, Result, Why};
@@ -16,7 +17,8 @@ use crate::llm::transport::{
     HttpRequest, HttpSettings, Response, ResponseHead, ResponsePart, Transport,
 };
 
-/// A server that speaks the protocol of OpenAI, in the time of the simulation and without a network.
+/// A server that speaks the protocols of OpenAI and of Anthropic, in the time of the simulation and
+/// without a network.
 ///
 /// - It stands in for the whole of an [`HttpTransport`](crate::llm::transport::HttpTransport): for the
 ///   server, for the network, and for the client with its **retries**. They follow the same rules and
@@ -157,6 +159,7 @@ impl Transport for SimulatedServer {
             random: random_of_request(&request.body, nth),
             server: self.clone(),
             place: request.place(),
+            dialect: Dialect::of(&request.url),
             question: serde_json::from_slice(&request.body).unwrap_or_default(),
             attempts: 0,
             coming: VecDeque::new(),
@@ -170,6 +173,7 @@ impl Transport for SimulatedServer {
 struct Exchange {
     server: SimulatedServer,
     place: String,
+    dialect: Dialect,
     question: Value,
     random: Random,
     attempts: u32,
@@ -226,6 +230,9 @@ impl Exchange {
     }
 
     fn body(&mut self, text: String) {
+        if text.is_empty() {
+            return;
+        }
         let body = ResponsePart::Body(text.into_bytes());
         self.coming.push_back(Coming::Part(Ok(body)));
     }
@@ -270,7 +277,7 @@ impl Exchange {
 
     fn refuse(&mut self, status: u16, headers: Vec<(String, String)>, why: &str) {
         self.head(status, headers);
-        self.body(json!({"error": {"message": why, "type": "simulated"}}).to_string());
+        self.body(self.dialect.refusal(why));
         self.over = true;
     }
 
@@ -287,7 +294,8 @@ impl Exchange {
 
     fn answer(&mut self, malformed: bool) {
         self.over = true;
-        let text = (self.server.manners.answer)(&self.conversation());
+        let dialect = self.dialect;
+        let text = (self.server.manners.answer)(&dialect.conversation(&self.question));
         let model = self.question["model"].clone();
         let steps = self.server.manners.steps(&self.random, &text);
         let id = vec![(
@@ -310,28 +318,18 @@ impl Exchange {
             }
             self.over = true;
             self.head(200, id);
-            let message = json!({"role": "assistant", "content": text});
-            let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
-            let whole = json!({"object": "chat.completion", "model": model, "choices": [choice]});
-            let mut whole = whole.to_string();
+            let mut whole = dialect.whole(&model, &text);
             if malformed {
                 whole.truncate(whole.len() / 2);
             }
             return self.body(whole);
         }
         self.head(200, id);
+        self.body(dialect.beginning(&model));
         let bad = malformed.then(|| self.random.below(steps.len().max(1) as u64) as usize);
-        let event = |delta: Value, reason: Value| {
-            let choice = json!({"index": 0, "delta": delta, "finish_reason": reason});
-            let object = "chat.completion.chunk";
-            format!(
-                "data: {}\n\n",
-                json!({"object": object, "model": model, "choices": [choice]})
-            )
-        };
         for (index, step) in steps.into_iter().enumerate() {
             if bad == Some(index) {
-                self.body("data: {\"choices\": [{\"del\n\n".into());
+                self.body(dialect.malformed());
             }
             match step {
                 Step::Wait(time) => {
@@ -341,22 +339,11 @@ impl Exchange {
                         return;
                     }
                 }
-                Step::Token(token) => self.body(event(json!({"content": token}), Value::Null)),
+                Step::Token(token) => self.body(dialect.token(&model, &token)),
                 Step::Cut => return self.fail(Why::Truncated, "the answer broke off"),
             }
         }
-        self.body(event(json!({}), json!("stop")));
-        self.body("data: [DONE]\n\n".into());
+        self.body(dialect.end(&model));
         self.over = true;
-    }
-
-    /// The roles and texts of the request.
-    fn conversation(&self) -> Vec<(String, String)> {
-        let messages = self.question["messages"].as_array();
-        let turn = |message: &Value| {
-            let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
-            (text("role"), text("content"))
-        };
-        messages.into_iter().flatten().map(turn).collect()
     }
 }
