@@ -8,6 +8,8 @@ mod embedded;
 mod executor;
 mod flattening;
 mod json_reply;
+#[cfg(feature = "history")]
+mod markdown_history;
 #[cfg(feature = "openai")]
 mod openai_stream;
 mod program;
@@ -52,6 +54,7 @@ targets! {
     executor: 4000, 100;
     flattening: 2000, 100;
     json_reply: 4000, 120;
+    #[cfg(feature = "history")] markdown_history: 4000, 60;
     #[cfg(feature = "openai")] openai_stream: 2000, 300;
     program: 2000, 120;
     replay: 2000, 80;
