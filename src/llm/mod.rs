@@ -76,6 +76,8 @@ mod model;
 #[cfg(feature = "openai")]
 mod open_ai;
 #[cfg(feature = "openai")]
+mod open_ai_embedding;
+#[cfg(feature = "openai")]
 pub mod openai;
 mod question;
 #[cfg(feature = "_http")]
@@ -114,6 +116,8 @@ pub use function_model::FunctionModel;
 pub use json_reply::json_of_reply;
 #[cfg(feature = "openai")]
 pub use open_ai::OpenAi;
+#[cfg(feature = "openai")]
+pub use open_ai_embedding::OpenAiEmbedding;
 pub use question::Question;
 #[cfg(feature = "_http")]
 pub use real_requests::FORBID_REQUESTS;

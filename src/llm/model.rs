@@ -34,7 +34,7 @@ pub(crate) struct Model {
     /// Further fields of the request.
     pub(crate) fields: Map<String, Value>,
     /// The first field that was refused; raised where the answer is read.
-    pub(crate) refused: Option<Error>,
+    refused: Option<Error>,
     pub(crate) response_metadata: Frozen,
     /// How requests are sent; empty for the one that all share.
     pub(crate) transport: Option<Rc<dyn Transport>>,
@@ -63,6 +63,19 @@ impl Model {
                 self.refused
                     .get_or_insert(error.within(format_args!("field `{name}`")));
             }
+        }
+    }
+
+    /// The first field that was refused.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.refused.clone().map_or(Ok(()), Err)
+    }
+
+    /// How requests are sent.
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        match &self.transport {
+            Some(transport) => &**transport,
+            None => TRANSPORT.get_or_init(HttpTransport::new),
         }
     }
 
@@ -97,9 +110,7 @@ impl Model {
         let stream = stream.unwrap_or_else(|| ctx.miniagents().streams_llm_tokens());
         let promise = answer::promise(ctx, class, &self.name).with_fields(&self.response_metadata);
         answer::stream(ctx, promise, |answer| async move {
-            if let Some(error) = &self.refused {
-                return Err(error.clone());
-            }
+            self.check()?;
             let request = request(&turns, stream)?;
             let request = if stream {
                 request
@@ -108,10 +119,6 @@ impl Model {
             };
             // What cannot be said ends the request: nobody is left to read the rest.
             let refused = Cell::new(None);
-            let transport: &dyn Transport = match &self.transport {
-                Some(transport) => &**transport,
-                None => TRANSPORT.get_or_init(HttpTransport::new),
-            };
             let on_piece = |piece: Piece<'_>| {
                 let said = match piece {
                     Piece::Text(text) => answer.append(text),
@@ -121,7 +128,7 @@ impl Model {
                     refused.set(Some(error));
                 }
             };
-            let mut fields = pin!(chat_in_pieces(transport, request, decoder, on_piece));
+            let mut fields = pin!(chat_in_pieces(self.transport(), request, decoder, on_piece));
             let fields = poll_fn(|cx| {
                 let fields = fields.as_mut().poll(cx);
                 match refused.take() {

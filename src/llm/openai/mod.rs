@@ -9,6 +9,7 @@
 //! - A [`ChatStream`] takes the events of a streamed answer, gives the text piece by piece, and has
 //!   at the end the fields of the whole message. [`whole_answer`] does the same for an answer in
 //!   one piece.
+//! - An [`EmbeddingsRequest`] becomes the body of a request for vectors, and [`embeddings`] reads them.
 //!
 //! The fields of a message are those of the answer, merged over its chunks as the Python package
 //! MiniAgents merges them (without the text), and beside them, under names that no vendor changes:
@@ -46,6 +47,7 @@
 //! [errors]: https://platform.openai.com/docs/guides/error-codes
 
 mod choice;
+mod embeddings;
 mod endpoint;
 mod fields;
 mod merge;
@@ -53,6 +55,7 @@ mod request;
 mod stream;
 mod whole;
 
+pub use embeddings::{EmbeddingsRequest, embeddings};
 pub use endpoint::{DEFAULT_BASE_URL, Endpoint};
 pub use request::{ChatRequest, SystemPrompt};
 pub use stream::ChatStream;
