@@ -25,8 +25,8 @@ pub use message::{
     AssistantMessage, ErrorMessage, FieldCollector, IntoMessages, Join, Message, MessageBuilder,
     MessageClass, MessagePromise, MessagePromiseBuilder, MessageSequence, MessageSequenceAppender,
     MessageSequencePromise, MessageStream, MessageTokenAppender, MessageWait, Messages,
-    SequenceOptions, SystemMessage, TextMessage, Token, TokenStream, UserMessage, join_messages,
-    value_from_json,
+    SequenceOptions, Split, SystemMessage, TextMessage, Token, TokenStream, UserMessage,
+    join_messages, split_messages, value_from_json,
 };
 pub use promise::{
     Activation, Appended, Emit, Emitter, FlatSequence, Generator, Promise, PromisingContext,

@@ -15,7 +15,8 @@ use crate::message::Message;
 ///
 /// Clones share what they keep. (The Python package has one history for all who do not say otherwise;
 /// here each [`new`](Self::new) is another.) A message whose field `no_history` is true is not kept; when
-/// one fails, those before it are.
+/// one fails, those before it are kept. (In the Python package none is, so that an answer is forgotten after
+/// which the user leaves.)
 ///
 /// ```
 /// use miniagents::history::InMemoryHistoryAgent;
@@ -86,10 +87,10 @@ impl Agent for InMemoryHistoryAgent {
         let whole = ctx.messages().await;
         let mut promises = ctx.messages().reader();
         while let Some(Ok(promise)) = promises.next().await {
-            match promise.get() {
-                Some(Ok(_)) if is_left_out(promise.known_beforehand()) => {}
-                Some(Ok(message)) => self.messages.borrow_mut().push(message),
-                _ => break,
+            match promise.quietly().await {
+                Ok(_) if is_left_out(promise.known_beforehand()) => {}
+                Ok(message) => self.messages.borrow_mut().push(message),
+                Err(_) => break,
             }
         }
         whole?;

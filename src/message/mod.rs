@@ -14,6 +14,7 @@ mod message;
 mod message_promise;
 mod sequence;
 mod sequence_promise;
+mod split;
 mod template;
 mod token;
 mod token_appender;
@@ -30,6 +31,7 @@ pub use message_promise::{
 };
 pub use sequence::{MessageSequence, MessageSequenceAppender, SequenceOptions};
 pub use sequence_promise::{MessageSequencePromise, MessageStream};
+pub use split::{Split, split_messages};
 pub use token::Token;
 pub use token_appender::MessageTokenAppender;
 

@@ -218,14 +218,46 @@ impl MessageSequencePromise {
     /// All messages as one text message that streams, with a blank line between them and the
     /// originals in its field `original_messages`; made on demand.
     ///
-    /// [`join_messages`] has more options.
+    /// [`as_single_text_promise_with`](Self::as_single_text_promise_with) has more options.
     ///
     /// # Panics
     ///
     /// If no context is active.
     #[track_caller]
     pub fn as_single_text_promise(&self) -> MessagePromise {
-        join_messages(self, Join::default())
+        self.as_single_text_promise_with(Join::default())
+    }
+
+    /// As [`as_single_text_promise`](Self::as_single_text_promise), with options: the delimiter, whether
+    /// leading newlines are stripped, whether the originals are kept, when joining begins, the class of the
+    /// message, and fields of it that are known beforehand. As [`join_messages`] does with anything.
+    ///
+    /// ```
+    /// use miniagents::{Frozen, Join, MessageClass, MessageSequencePromise, MiniAgents, Result};
+    ///
+    /// MiniAgents::new().run(async {
+    ///     let how = Join::default()
+    ///         .with_delimiter(" ")
+    ///         .with_strip_leading_newlines(true)
+    ///         .with_reference_original_messages(false)
+    ///         .with_start(true)
+    ///         .with_class(MessageClass::USER)
+    ///         .with_fields(&Frozen::new().with("mood", "good"));
+    ///     let joined = MessageSequencePromise::of(["\nHello,", "\n\nworld!"]).as_single_text_promise_with(how);
+    ///     assert_eq!(joined.known_beforehand().get("mood").unwrap().as_str(), Some("good"));
+    ///     let message = joined.await?;
+    ///     assert_eq!((message.text(), message.role()), ("Hello, world!", Some("user")));
+    ///     assert!(message.get("original_messages").is_none());
+    ///     Result::Ok(())
+    /// }).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If no context is active.
+    #[track_caller]
+    pub fn as_single_text_promise_with(&self, how: Join) -> MessagePromise {
+        join_messages(self, how)
     }
 }
 

@@ -3,9 +3,11 @@
 mod agents;
 mod bad_input;
 mod cancellation;
+mod dialogs;
 mod documents;
 mod events;
 mod frozen_messages;
 mod persistence;
 mod promises;
 mod sequences;
+mod split;
