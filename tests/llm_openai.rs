@@ -4,11 +4,10 @@
 
 mod loopback;
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future::block_on, stream};
+use loopback::recorded::{body_begins, places, transcript};
 use loopback::{Answer, Loopback, Nobody, Then};
 use miniagents::Result;
 use miniagents::llm::chat;
@@ -18,11 +17,6 @@ use miniagents::llm::transport::{
 };
 use miniagents::llm::turn::Turn;
 use serde_json::{Map, Value, json};
-
-fn transcript(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
-    fs::read(folder.join(name)).unwrap()
-}
 
 fn request(url: &str) -> HttpRequest {
     let endpoint = Endpoint::new().with_base_url(url).with_api_key("sk-secret");
@@ -72,26 +66,6 @@ impl Transport for Pieces {
         let body: Vec<_> = self.0.iter().cloned().map(ResponsePart::Body).collect();
         Response::new(stream::iter(head.into_iter().chain(body).map(Ok)))
     }
-}
-
-/// Numbers that look random and are the same each time.
-fn numbers(mut seed: u64) -> impl Iterator<Item = usize> {
-    std::iter::repeat_with(move || {
-        seed = seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize
-    })
-}
-
-/// Places to cut `length` bytes at, none more than 40 after the one before.
-fn places(seed: u64, length: usize) -> Vec<usize> {
-    let steps = numbers(seed).map(|number| 1 + number % 40);
-    let places = steps.scan(0, |at, step| {
-        *at += step;
-        Some(*at)
-    });
-    places.take_while(|at| *at < length).collect()
 }
 
 /// What is in a recorded answer, as another program read it.
@@ -278,12 +252,7 @@ fn any_split_of_a_recorded_answer_gives_the_same() {
 fn any_split_of_a_body_gives_the_same() {
     // On the way through sockets pieces may be joined; here they are not.
     let body = transcript("mlx-lm/openai_stream_usage.http");
-    let head = body
-        .windows(4)
-        .position(|bytes| bytes == b"\r\n\r\n")
-        .unwrap()
-        + 4;
-    let body = &body[head..];
+    let body = &body[body_begins(&body)..];
     let (tokens, fields) = ask(&Pieces(vec![body.to_vec()]), request("http://localhost"));
     let fields = fields.unwrap();
 

@@ -3,6 +3,7 @@
 
 mod loopback;
 
+use loopback::recorded::{places, transcript};
 use loopback::{Answer, Loopback};
 use miniagents::llm::OpenAiEmbedding;
 use miniagents::llm::transport::{HttpSettings, HttpTransport};
@@ -126,6 +127,48 @@ fn what_goes_wrong_says_so() {
         assert!(
             !shown.contains("sk-secret") && !shown.contains("my prompt"),
             "{shown}"
+        );
+    }
+}
+
+#[test]
+fn recorded_answers_are_read_in_any_pieces() {
+    let of = |name: &str, texts: &[&str], cut: &[usize]| {
+        let answer = Answer::new(transcript(name)).cut(cut.iter().copied());
+        let server = Loopback::new([answer]);
+        let replies = ask(&model(&server).batch_mode(true), texts)?;
+        Ok::<Vec<Value>, miniagents::Error>(replies.iter().map(vector).collect())
+    };
+    for (name, texts) in [
+        ("aimock/embeddings.http", &["a", "b"][..]),
+        ("litellm/embeddings.http", &["a"]),
+    ] {
+        let length = transcript(name).len();
+        for cut in [vec![], places(1, length), (1..length).collect()] {
+            let vectors = of(name, texts, &cut).unwrap();
+            assert_eq!(vectors, vec![json!([0.25, -0.5, 0.125, 1.0]); texts.len()]);
+        }
+    }
+    // Whose is the only one?
+    let error = of("litellm/embeddings.http", &["a", "b"], &[]).unwrap_err();
+    assert!(error.is_malformed(), "{error}");
+    for (name, status, said) in [
+        (
+            "llama-server/embeddings.http",
+            501,
+            "This server does not support embeddings. Start it with `--embeddings` (type not_supported_error, code 501)",
+        ),
+        ("mlx-lm/embeddings.http", 404, "Not Found"),
+    ] {
+        let server = Loopback::new([Answer::new(transcript(name))]);
+        let once = HttpTransport::with_settings(HttpSettings::default().with_max_retries(0));
+        let error = ask(&model(&server).transport(once), &["a"]).unwrap_err();
+        assert_eq!((error.status(), error.is_refused()), (Some(status), true));
+        assert!(
+            error
+                .to_string()
+                .ends_with(&format!("/v1/embeddings: {said}")),
+            "{error}"
         );
     }
 }
