@@ -1,10 +1,14 @@
 //! The fuzz targets of `fuzz/`, run on a few thousand inputs from seeds, and on every input that was
 //! ever found to break something.
 
+#[cfg(feature = "anthropic")]
+mod anthropic_stream;
 mod appender;
 mod canonical_json;
 #[cfg(feature = "embedded")]
 mod embedded;
+#[cfg(feature = "openai")]
+mod embeddings;
 mod executor;
 mod flattening;
 mod json_reply;
@@ -48,9 +52,11 @@ macro_rules! targets {
 }
 
 targets! {
+    #[cfg(feature = "anthropic")] anthropic_stream: 2000, 300;
     appender: 4000, 200;
     canonical_json: 4000, 300;
     #[cfg(feature = "embedded")] embedded: 1000, 200;
+    #[cfg(feature = "openai")] embeddings: 3000, 60;
     executor: 4000, 100;
     flattening: 2000, 100;
     json_reply: 4000, 120;

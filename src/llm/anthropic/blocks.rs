@@ -129,9 +129,13 @@ pub(super) fn of_call(call: &ToolCall) -> Value {
 /// demands.
 pub(super) fn to_send(block: &Value) -> Value {
     let mut block = block.clone();
-    if let Some(Value::String(text)) = block.get("input") {
-        block["input"] = input(text);
-    }
+    let object = match block.get("input") {
+        None | Some(Value::Object(_)) => return block,
+        Some(Value::Null) => json!({}),
+        Some(Value::String(text)) => input(text),
+        Some(other) => input(&other.to_string()),
+    };
+    block["input"] = object;
     block
 }
 
