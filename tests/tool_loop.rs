@@ -8,7 +8,7 @@ use miniagents::executor::{now, sleep};
 use miniagents::llm::turn::{ToolCall, ToolDeclaration};
 use miniagents::llm::{
     AnyTool, FunctionModel, NoArguments, ScriptedAnswer, ScriptedModel, Tool, ToolLoop,
-    ToolMessage, ToolOutput, tool_with_schema,
+    ToolMessage, ToolOutput, Toolbox, tool_with_schema,
 };
 use miniagents::simulation::Exploration;
 use miniagents::{
@@ -347,7 +347,7 @@ fn mistakes_of_the_model_are_told_to_it_and_nothing_is_lost() {
              at line 1 column 15); they are: {\"name\": \"Ada\"}",
             "call_3 failed: ValueError: the arguments of the call of `wait` do not fit (missing field `name` at \
              line 1 column 2); they are: {}",
-            "call_4 failed: ValueError: there is no tool `wiat`; there are: fail, wait",
+            "call_4 failed: ValueError: there is no tool `wiat`; there are: wait, fail",
             "assistant: Sorry.",
         ]
     );
@@ -803,4 +803,119 @@ fn the_loop_keeps_the_laws_of_agents() {
         Ok(u32::from(all[0] + all[1]))
     });
     miniagents::laws::agent(ToolLoop::new(model).tool(add), "Go").unwrap();
+}
+
+#[test]
+fn no_more_calls_run_at_once_than_allowed_and_the_first_goes_first() {
+    let log = Log::default();
+    let calls = ["a", "b", "c"]
+        .into_iter()
+        .fold(ScriptedAnswer::new(), |answer, name| waits(answer, name, 2));
+    let model = ScriptedModel::new([waits(calls, "d", 1)]).then("Done.");
+    let toolbox = Toolbox::new().with(wait(&log)).with_at_once(2);
+
+    let said = replies(ToolLoop::new(model).toolbox(toolbox)).unwrap();
+    assert_eq!(
+        said[1..5],
+        ["a", "b", "c", "d"].map(|it| format!(
+            "call_{}: {it} waited",
+            1 + u32::from(it.as_bytes()[0] - b'a')
+        ))
+    );
+    assert_eq!(
+        log.events(),
+        [
+            "0 a starts",
+            "0 b starts",
+            "2 a stops",
+            "2 b stops",
+            "2 c starts",
+            "2 d starts",
+            "3 d stops",
+            "4 c stops",
+        ]
+    );
+}
+
+#[test]
+fn a_call_that_is_cancelled_gives_its_place_to_the_next() {
+    let log = Log::default();
+    let toolbox = Toolbox::new().with(wait(&log)).with_at_once(1);
+    let call = |name: &str| {
+        ToolCall::new(
+            name,
+            "wait",
+            json!({"name": name, "seconds": 60}).to_string(),
+        )
+    };
+    MiniAgents::new()
+        .with_virtual_clock()
+        .run(async {
+            let results = ["a", "b", "c"].map(|name| toolbox.call(&call(name)));
+            sleep(SECOND).await;
+            assert!(results[1].cancel()); // waits
+            assert!(results[0].cancel()); // runs
+            assert_eq!(results[2].wait().await?[0].text(), "c waited");
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(
+        log.events(),
+        ["0 a starts", "1 a stops", "1 c starts", "61 c stops"]
+    );
+}
+
+#[test]
+fn a_tool_is_called_with_a_message_that_is_the_call() {
+    let call = ToolCall::new("call_1", "wait", r#"{"name": "Ada", "seconds": 0}"#);
+    assert_eq!(call.message().to_typed::<ToolCall>().unwrap(), call);
+
+    let calls = Rc::new(RefCell::new(Vec::new()));
+    let (miniagents, noted) = (MiniAgents::new(), calls.clone());
+    miniagents.on_persist_messages(move |messages| {
+        let calls = messages.iter().filter(|it| it.class_name() == "ToolCall");
+        noted
+            .borrow_mut()
+            .extend(calls.map(|it| it.to_typed::<ToolCall>().unwrap()));
+        async { Ok(()) }
+    });
+    let model = ScriptedModel::new([call.clone()]).then("Done.");
+    let log = Log::default();
+    miniagents
+        .run_agent(ToolLoop::new(model).tool(wait(&log)), "Go")
+        .unwrap();
+    assert_eq!(*calls.borrow(), [call]);
+}
+
+#[test]
+fn errors_of_agents_that_are_tools_are_told_as_such_whatever_the_context_says() {
+    async fn faulty(_: InteractionContext) -> Result<()> {
+        Err(Error::msg("out of ink"))
+    }
+    let call = ScriptedAnswer::new().with_tool_call("faulty", json!({"message": "write"}));
+    let replies = MiniAgents::new()
+        .with_errors_as_messages(true)
+        .run_agent(
+            ToolLoop::new(ScriptedModel::new([call]).then("Done.")).tool(AnyTool::of_agent(faulty)),
+            "Go",
+        )
+        .unwrap();
+
+    let described: Vec<_> = replies.iter().map(describe).collect();
+    assert_eq!(described[1], "call_1 failed: Error: out of ink");
+}
+
+#[test]
+fn a_loop_without_tools_is_the_model() {
+    let model =
+        ScriptedModel::new([ScriptedAnswer::new().with_tool_call("f", json!({}))]).then("Done.");
+    assert_eq!(
+        replies(ToolLoop::new(model.clone())).unwrap(),
+        [
+            "assistant: ",
+            "call_1 failed: ValueError: there is no tool `f`; there are none at all",
+            "assistant: Done.",
+        ]
+    );
+    assert!(model.asked()[0].tools().is_empty());
 }

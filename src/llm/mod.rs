@@ -14,6 +14,7 @@
 //! | `turn` | what a conversation with any model is made of, with calls of tools |
 //! | `scripted_answer`, `question` | what a model without a server says, and what it was asked |
 //! | `tool`, `tool_message` | what a model may call, and what comes of it |
+//! | `toolbox` | tools by their names, and the calls that are made of them |
 //! | `tool_loop` | a model and its tools, until it has an answer |
 //! | `structured`, `json_reply` | answers as values of a Rust type |
 //! | `schema` | JSON schemas of Rust types |
@@ -101,6 +102,7 @@ mod tool;
 mod tool_loop;
 mod tool_message;
 mod tool_model;
+mod toolbox;
 #[cfg(feature = "_http")]
 pub mod transport;
 pub mod turn;
@@ -132,4 +134,5 @@ pub use tool::{AnyTool, NoArguments, Tool, ToolOutput, tool_with_schema};
 pub use tool_loop::ToolLoop;
 pub use tool_message::ToolMessage;
 pub use tool_model::ToolModel;
+pub use toolbox::Toolbox;
 pub use words::tokens;

@@ -48,7 +48,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::turn::{ToolCall, ToolDeclaration};
-use crate::agent::MiniAgent;
+use crate::agent::{CallOptions, MiniAgent};
 use crate::error::{Error, Result, What};
 use crate::message::{
     IntoMessages, Message, MessagePromise, MessageSequencePromise, Messages, UserMessage,
@@ -271,7 +271,7 @@ impl AnyTool {
         AnyTool::new(declaration_of(&agent, parameters), move |call| {
             let told: Told = call.to_typed()?;
             let (agent, message) = (agent.clone(), UserMessage::new(told.message).build()?);
-            Ok(Box::pin(async move { Ok(agent.trigger(message).into()) }))
+            Ok(Box::pin(async move { Ok(asked(&agent, message)) }))
         })
     }
 
@@ -283,7 +283,7 @@ impl AnyTool {
             let arguments: serde_json::Map<String, Value> = call.to_typed()?;
             let arguments = value_from_json(&Value::Object(arguments).to_string())?;
             let agent = agent.clone();
-            Ok(Box::pin(async move { Ok(agent.trigger(arguments).into()) }))
+            Ok(Box::pin(async move { Ok(asked(&agent, arguments)) }))
         })
     }
 
@@ -319,6 +319,12 @@ impl AnyTool {
         let text = format_args!("a model cannot be told of the tool `{name}`: {what}");
         Err(Error::own(What::Value, text))
     }
+}
+
+/// The replies of `agent`, whose errors are errors whatever the context says.
+fn asked(agent: &MiniAgent, messages: impl IntoMessages) -> ToolOutput {
+    let options = CallOptions::new().with_errors_as_messages(false);
+    agent.trigger_with(messages, options).into()
 }
 
 fn declaration_of(agent: &MiniAgent, parameters: Value) -> ToolDeclaration {

@@ -25,27 +25,21 @@
 //!   model and each tool are calls of the loop's agent; a tool is called with a message of class
 //!   `ToolCall`.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
-use std::rc::Rc;
 use std::task::Poll;
 
-use futures_lite::{FutureExt, StreamExt};
+use futures_lite::StreamExt;
 
 use super::tool::AnyTool;
-use super::tool_message::{IS_ERROR, TOOL};
 use super::tool_model::ToolModel;
-use super::turn::{ToolCall, ToolDeclaration};
+use super::toolbox::Toolbox;
+use super::turn::ToolCall;
 use crate::agent::{Agent, CallOptions, InteractionContext, MiniAgent};
 use crate::error::{Error, Result, What};
 use crate::frozen::Frozen;
-use crate::message::{
-    Join, MessagePromise, MessageSequencePromise, MessageTokenAppender, join_messages,
-};
-use crate::promise::Start;
+use crate::message::{MessagePromise, MessageSequencePromise};
 
 /// How often the model is asked unless told otherwise.
 const MAX_TURNS: u32 = 10;
@@ -83,9 +77,8 @@ const MAX_TURNS: u32 = 10;
 #[must_use = "a loop runs when it is triggered"]
 pub struct ToolLoop<M> {
     model: M,
-    tools: Vec<AnyTool>,
+    toolbox: Toolbox,
     max_turns: u32,
-    errors_raised: bool,
 }
 
 impl<M: ToolModel> ToolLoop<M> {
@@ -93,15 +86,20 @@ impl<M: ToolModel> ToolLoop<M> {
     pub fn new(model: M) -> Self {
         ToolLoop {
             model,
-            tools: Vec::new(),
+            toolbox: Toolbox::new(),
             max_turns: MAX_TURNS,
-            errors_raised: false,
         }
     }
 
     /// Adds a tool.
     pub fn tool(mut self, tool: impl Into<AnyTool>) -> Self {
-        self.tools.push(tool.into());
+        self.toolbox = self.toolbox.with(tool);
+        self
+    }
+
+    /// All of these tools, in place of those that were added before.
+    pub fn toolbox(mut self, toolbox: Toolbox) -> Self {
+        self.toolbox = toolbox;
         self
     }
 
@@ -113,42 +111,28 @@ impl<M: ToolModel> ToolLoop<M> {
     }
 
     /// Whether the mistakes of the model and the errors of the tools end the loop, instead of being told
-    /// to the model.
+    /// to the model; see [`Toolbox::with_errors_raised`].
     pub fn with_errors_raised(mut self, raised: bool) -> Self {
-        self.errors_raised = raised;
+        self.toolbox = self.toolbox.with_errors_raised(raised);
         self
-    }
-
-    /// The tools by their names.
-    fn toolbox(&self) -> Result<BTreeMap<String, AnyTool>> {
-        let mut toolbox = BTreeMap::new();
-        for tool in &self.tools {
-            tool.check()?;
-            let name = &tool.declaration().name;
-            if toolbox.insert(name.clone(), tool.clone()).is_some() {
-                let text = format_args!("two tools have the name `{name}`");
-                return Err(Error::own(What::Value, text));
-            }
-        }
-        Ok(toolbox)
     }
 }
 
 impl<M: ToolModel> Agent for ToolLoop<M> {
     async fn run(&self, ctx: InteractionContext) -> Result<()> {
-        let toolbox = Rc::new(self.toolbox()?);
-        let declarations = self.tools.iter().map(|it| it.declaration().clone());
-        let declarations: Rc<[ToolDeclaration]> = declarations.collect();
-        let model = MiniAgent::new(self.model.clone().with_tools(declarations));
+        self.toolbox.check()?;
+        let model = self.model.clone().with_tools(self.toolbox.declarations());
+        let model = MiniAgent::new(model);
 
         let mut conversation = vec![ctx.messages().clone()];
         for left in (0..self.max_turns).rev() {
-            let said = model.trigger_with(conversation.clone(), as_they_are());
+            // Whatever the context says: the readers of the loop decide what errors are.
+            let options = CallOptions::new().with_errors_as_messages(false);
+            let said = model.trigger_with(conversation.clone(), options);
             ctx.try_reply(&said)?;
             let turn = Calls {
                 ctx: &ctx,
-                toolbox: &toolbox,
-                raise: self.errors_raised,
+                toolbox: &self.toolbox,
                 called: (left > 0).then(RefCell::default),
                 wanted: RefCell::default(),
             };
@@ -186,12 +170,6 @@ impl<M: ToolModel> Agent for ToolLoop<M> {
     }
 }
 
-/// Options under which errors stay errors, whatever the context says: the readers of the loop decide what
-/// they are.
-fn as_they_are() -> CallOptions {
-    CallOptions::new().with_errors_as_messages(false)
-}
-
 /// How a turn of the model ended.
 enum Ended {
     Answered,
@@ -205,8 +183,7 @@ enum Ended {
 /// The calls of one turn of the model.
 struct Calls<'a> {
     ctx: &'a InteractionContext,
-    toolbox: &'a Rc<BTreeMap<String, AnyTool>>,
-    raise: bool,
+    toolbox: &'a Toolbox,
     /// The results of the calls that were made; empty when none may be made any more.
     called: Option<RefCell<Vec<MessageSequencePromise>>>,
     /// The names of the tools that were called or should have been.
@@ -279,12 +256,7 @@ impl Calls<'_> {
         let Some(called) = &self.called else {
             return Ok(());
         };
-        let invocation = Invocation {
-            call: call.clone(),
-            toolbox: self.toolbox.clone(),
-            raise: self.raise,
-        };
-        let result = invocation.trigger_with(call.message()?, as_they_are());
+        let result = self.toolbox.call(call);
         self.ctx.try_reply(&result)?;
         called.borrow_mut().push(result);
         Ok(())
@@ -312,90 +284,11 @@ async fn all_succeed(results: &[MessageSequencePromise]) -> bool {
     .await
 }
 
-/// One call of a tool, as an agent that replies with the result.
-struct Invocation {
-    call: ToolCall,
-    toolbox: Rc<BTreeMap<String, AnyTool>>,
-    raise: bool,
-}
-
-impl Invocation {
-    /// Calls the tool and appends what it gives as it comes; `begun` tells whether anything came.
-    async fn append_to(&self, result: &MessageTokenAppender, begun: &Cell<bool>) -> Result<()> {
-        let tool = self.toolbox.get(&self.call.name).ok_or_else(|| {
-            let names: Vec<_> = self.toolbox.keys().map(String::as_str).collect();
-            let text = format!(
-                "there is no tool `{}`; there are: {}",
-                self.call.name,
-                names.join(", ")
-            );
-            Error::own(What::Value, text)
-        })?;
-        match tool.call(&self.call).await?.into_parts() {
-            Ok(text) if text.is_empty() => Ok(()),
-            Ok(text) => result.append(text).map(drop),
-            Err(messages) => {
-                let how = Join::default().with_reference_original_messages(false);
-                let joined = join_messages(messages, how);
-                let mut tokens = joined.reader();
-                while let Some(token) = tokens.next().await {
-                    result.append(token?.as_str())?;
-                    begun.set(true);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether nobody tells the model of `error`.
-    fn raises(&self, error: &Error) -> bool {
-        self.raise || error.stays_an_error() || error.is_forbidden()
-    }
-}
-
-impl Agent for Invocation {
-    async fn run(&self, ctx: InteractionContext) -> Result<()> {
-        let result = MessageTokenAppender::new().with_capture_errors(true);
-        let promise = MessagePromise::of(&TOOL)
-            .with_start(Start::OnDemand)
-            .with("tool_call_id", self.call.id.as_str())
-            .with("name", self.call.name.as_str());
-        let filled = result.clone();
-        filled
-            .fill(async {
-                ctx.try_reply(promise.append_from(&result)?)?;
-                ctx.finish_early().await;
-                let begun = Cell::new(false);
-                let appended = AssertUnwindSafe(self.append_to(&result, &begun)).catch_unwind();
-                let appended = appended.await.unwrap_or_else(|panic| {
-                    let place = format!("the tool `{}`", self.call.name);
-                    Err(Error::from_panic(&place, &*panic))
-                });
-                match appended {
-                    Err(error) if !self.raises(&error) => {
-                        error.mark_read();
-                        result.set_field(IS_ERROR, true);
-                        let line = if begun.get() { "\n" } else { "" };
-                        result.append(format!("{line}{}: {error}", error.type_name()))?;
-                        Ok(())
-                    }
-                    appended => appended,
-                }
-            })
-            .await
-    }
-
-    fn alias(&self) -> String {
-        self.call.name.clone()
-    }
-}
-
 impl<M: fmt::Debug> fmt::Debug for ToolLoop<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.tools.iter().map(|tool| &tool.declaration().name);
         f.debug_struct("ToolLoop")
             .field("model", &self.model)
-            .field("tools", &names.collect::<Vec<_>>())
+            .field("toolbox", &self.toolbox)
             .field("max_turns", &self.max_turns)
             .finish_non_exhaustive()
     }

@@ -24,8 +24,8 @@
 //! # Ok::<(), miniagents::Error>(())
 //! ```
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result, What};
@@ -61,7 +61,7 @@ pub struct ToolResult {
 }
 
 /// A call of a tool that a model asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// By which the result says what it belongs to.
     pub id: String,
@@ -208,13 +208,16 @@ impl ToolCall {
         Turn::of(message).map(|turn| turn.tool_calls)
     }
 
-    /// It as a message of class `ToolCall`.
-    pub(crate) fn message(&self) -> Result<Message> {
-        let fields = ["id", "name", "arguments"].into_iter();
-        let values = [&*self.id, &*self.name, &*self.arguments];
-        let fields = fields.zip(values);
-        let fields = fields.map(|(name, value)| (name.into(), value.into()));
-        Message::make("ToolCall", fields.collect())
+    /// It as a message of class `ToolCall`, with which a tool is called; [`Message::to_typed`] gives it back.
+    pub fn message(&self) -> Message {
+        let fields = [
+            ("id", &self.id),
+            ("name", &self.name),
+            ("arguments", &self.arguments),
+        ];
+        let fields = fields.map(|(name, value)| (name.into(), value.as_str().into()));
+        let message = Message::make("ToolCall", fields.into());
+        message.unwrap_or_else(|_| unreachable!("texts are not too deep"))
     }
 
     /// The call that a token announces, if it does.
