@@ -387,7 +387,7 @@ fn raised_errors_end_the_loop_and_stop_the_other_tools() {
     let agent = ToolLoop::new(model.clone())
         .tool(wait(&log))
         .tool(fail())
-        .with_errors_raised(true);
+        .errors_raised(true);
 
     assert_eq!(
         trace(agent, &log),
@@ -401,7 +401,7 @@ fn raised_errors_end_the_loop_and_stop_the_other_tools() {
             "0 long stops",
             "0 #2 begins (call_2)",
             "0 #2 fails: out of ink",
-            "0 #1 fails: the appender was dropped before it was closed",
+            "0 #1 fails: this was cancelled",
             "0 end",
         ]
     );
@@ -426,7 +426,7 @@ fn mistakes_of_the_model_reach_the_caller_as_errors_where_errors_are_raised() {
     ] {
         let agent = ToolLoop::new(ScriptedModel::new([call]))
             .tool(fail())
-            .with_errors_raised(true);
+            .errors_raised(true);
         let error = replies(agent).unwrap_err();
         assert!(error.is_value());
         assert!(error.to_string().starts_with(said), "{error}");
@@ -460,7 +460,7 @@ fn an_error_of_the_model_ends_the_loop_and_stops_its_tools() {
             "0 #1 begins (call_1)",
             "1 #0 fails: broke off",
             "1 long stops",
-            "1 #1 fails: the appender was dropped before it was closed",
+            "1 #1 fails: this was cancelled",
             "1 end",
         ]
     );
@@ -538,8 +538,8 @@ fn cancelling_halfway_stops_model_and_tools() {
             "10 cancel",
             "10 error: this was cancelled",
             "10 long stops",
-            "10 #0 fails: the appender was dropped before it was closed",
-            "10 #2 fails: the appender was dropped before it was closed",
+            "10 #0 fails: this was cancelled",
+            "10 #2 fails: this was cancelled",
         ]
     );
     assert_eq!(model.unused().len(), 1);
@@ -918,4 +918,32 @@ fn a_loop_without_tools_is_the_model() {
         ]
     );
     assert!(model.asked()[0].tools().is_empty());
+}
+
+#[test]
+fn a_loop_that_is_a_tool_gives_its_answer_only() {
+    let log = Log::default();
+    let inner =
+        ScriptedModel::new([waits(ScriptedAnswer::from("Wait."), "Ada", 1)]).then("Ada is here.");
+    let inner = ToolLoop::new(inner).tool(wait(&log)).answer_only(true);
+    let call = ScriptedAnswer::new().with_tool_call("porter", json!({"message": "Who is here?"}));
+    let outer = ScriptedModel::new([call]).then("Ada.");
+    let porter = AnyTool::of_agent(inner.into_mini_agent().with_alias("PORTER"));
+
+    assert_eq!(
+        replies(ToolLoop::new(outer).tool(porter)).unwrap(),
+        ["assistant: ", "call_1: Ada is here.", "assistant: Ada."]
+    );
+}
+
+#[test]
+fn errors_are_those_of_a_loop_that_gives_its_answer_only() {
+    let broken = ScriptedAnswer::from("so far").with_error(Error::msg("broke off"));
+    let agent = ToolLoop::new(ScriptedModel::new([broken])).answer_only(true);
+    assert_eq!(replies(agent).unwrap_err().to_string(), "broke off");
+
+    let call = ScriptedAnswer::new().with_tool_call("fail", json!({"how": "out of ink"}));
+    let agent = ToolLoop::new(ScriptedModel::new([call])).tool(fail());
+    let error = replies(agent.answer_only(true).errors_raised(true)).unwrap_err();
+    assert_eq!(error.to_string(), "out of ink");
 }

@@ -47,6 +47,18 @@ pub(crate) fn promise(
         .with("agent_alias", ctx.this_agent().alias())
 }
 
+/// Cancels a message that is being written when this is dropped: whoever wrote it was stopped.
+pub(crate) struct Writing<'a>(pub(crate) &'a MessageTokenAppender);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        // A panic is no wish to stop; it is told elsewhere.
+        if !std::thread::panicking() {
+            self.0.cancel();
+        }
+    }
+}
+
 /// The message that a model is writing.
 pub(crate) struct Answer {
     appender: MessageTokenAppender,
@@ -88,6 +100,7 @@ pub(crate) async fn stream<F: Future<Output = Result<()>>>(
 ) -> Result<()> {
     let appender = MessageTokenAppender::new().with_capture_errors(true);
     let filled = appender.clone();
+    let _writing = Writing(&filled);
     filled
         .fill(async {
             let promise = promise.append_from(&appender)?;

@@ -2,9 +2,26 @@
 //!
 //! The schema of the type goes to the model as text, behind the last message of the user. This works
 //! with every model and every server, and with agents that are none, such as a
-//! [`ToolLoop`](super::ToolLoop). Where a server can also be made to keep to the schema, tell the model
-//! of it, for instance `OpenAi::field("response_format", …)` with the
-//! [schema](Structured::schema).
+//! [`ToolLoop`](super::ToolLoop). Where a server can also be made to keep to a schema, say so to the model:
+#![cfg_attr(
+    all(feature = "schemars", feature = "openai"),
+    doc = r##"
+```
+use miniagents::llm::{OpenAi, Structured, schema_of};
+use serde_json::json;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)] // `additionalProperties: false`, which OpenAI demands for `strict`
+struct City { name: String }
+
+let schema = json!({"name": "city", "schema": schema_of::<City>(), "strict": true});
+let model = OpenAi::new("gpt-4o-mini")
+    .field("response_format", json!({"type": "json_schema", "json_schema": schema}));
+let cities = Structured::<City>::new(model);
+assert_eq!(cities.schema()["additionalProperties"], false);
+```
+"##
+)]
 //!
 //! - The reply may have its JSON in a code fence or in words, see [`json_of_reply`](super::json_of_reply).
 //! - A reply that does not fit is sent back once, with what is wrong with it. What does not fit then is an

@@ -15,7 +15,7 @@
 //! - **Mistakes of the model**, which are arguments that are not valid JSON or do not fit, and names of
 //!   tools that do not exist, are results too, with `is_error`. They say what is wrong, so that the
 //!   model can repair it, and show the arguments as they came. With
-//!   [`with_errors_raised`](ToolLoop::with_errors_raised) they end the loop instead.
+//!   [`errors_raised`](ToolLoop::errors_raised) they end the loop instead.
 //! - **Errors of tools**, panics included, are treated the same. Only what was stopped on purpose, or
 //!   is [forbidden](crate::Error::is_forbidden), always ends the loop.
 //! - **Errors of the model** are the last piece of its message and end the loop; tools that were called
@@ -79,6 +79,7 @@ pub struct ToolLoop<M> {
     model: M,
     toolbox: Toolbox,
     max_turns: u32,
+    answer_only: bool,
 }
 
 impl<M: ToolModel> ToolLoop<M> {
@@ -88,6 +89,7 @@ impl<M: ToolModel> ToolLoop<M> {
             model,
             toolbox: Toolbox::new(),
             max_turns: MAX_TURNS,
+            answer_only: false,
         }
     }
 
@@ -110,9 +112,16 @@ impl<M: ToolModel> ToolLoop<M> {
         self
     }
 
+    /// Whether only the answer is a reply, and not what is said on the way to it; for a loop that is itself
+    /// a tool of another. It is replied when it is complete.
+    pub fn answer_only(mut self, answer_only: bool) -> Self {
+        self.answer_only = answer_only;
+        self
+    }
+
     /// Whether the mistakes of the model and the errors of the tools end the loop, instead of being told
     /// to the model; see [`Toolbox::with_errors_raised`].
-    pub fn with_errors_raised(mut self, raised: bool) -> Self {
+    pub fn errors_raised(mut self, raised: bool) -> Self {
         self.toolbox = self.toolbox.with_errors_raised(raised);
         self
     }
@@ -129,15 +138,20 @@ impl<M: ToolModel> Agent for ToolLoop<M> {
             // Whatever the context says: the readers of the loop decide what errors are.
             let options = CallOptions::new().with_errors_as_messages(false);
             let said = model.trigger_with(conversation.clone(), options);
-            ctx.try_reply(&said)?;
+            if !self.answer_only {
+                ctx.try_reply(&said)?;
+            }
             let turn = Calls {
-                ctx: &ctx,
+                ctx: (!self.answer_only).then_some(&ctx),
                 toolbox: &self.toolbox,
                 called: (left > 0).then(RefCell::default),
                 wanted: RefCell::default(),
             };
             match turn.read(&said).await? {
-                Ended::Answered | Ended::Failed => return Ok(()),
+                Ended::Answered if self.answer_only => return ctx.try_reply(said),
+                Ended::Answered => return Ok(()),
+                Ended::Failed(error) if self.answer_only => return Err(error),
+                Ended::Failed(_) => return Ok(()),
                 Ended::Called(results) => {
                     conversation.push(said);
                     conversation.extend(results);
@@ -173,8 +187,8 @@ impl<M: ToolModel> Agent for ToolLoop<M> {
 /// How a turn of the model ended.
 enum Ended {
     Answered,
-    /// Whoever reads the replies meets it there.
-    Failed,
+    /// In what the model said, or in a result: whoever reads those meets it there.
+    Failed(Error),
     Called(Vec<MessageSequencePromise>),
     /// The names of the tools that were not called any more.
     StillCalling(Vec<String>),
@@ -182,7 +196,8 @@ enum Ended {
 
 /// The calls of one turn of the model.
 struct Calls<'a> {
-    ctx: &'a InteractionContext,
+    /// Where results are replied; empty where they are not.
+    ctx: Option<&'a InteractionContext>,
     toolbox: &'a Toolbox,
     /// The results of the calls that were made; empty when none may be made any more.
     called: Option<RefCell<Vec<MessageSequencePromise>>>,
@@ -197,58 +212,51 @@ impl Calls<'_> {
         let results = self.called.map(RefCell::into_inner);
         let made = results.as_deref().unwrap_or_default();
         let whole = match whole {
-            Ok(true) => Ok(all_succeed(made).await),
+            Ok(()) => all_succeed(made).await.map_err(Broken::Read),
             whole => whole,
         };
-        if !matches!(whole, Ok(true)) {
+        if whole.is_err() {
             for result in made {
                 result.cancel();
             }
         }
-        Ok(match (whole?, results, self.wanted.into_inner()) {
-            (false, ..) => Ended::Failed,
-            (true, _, wanted) if wanted.is_empty() => Ended::Answered,
-            (true, Some(results), _) => Ended::Called(results),
-            (true, None, wanted) => Ended::StillCalling(wanted),
+        Ok(match (whole, results, self.wanted.into_inner()) {
+            (Err(Broken::Own(error)), ..) => return Err(error),
+            (Err(Broken::Read(error)), ..) => Ended::Failed(error),
+            (Ok(()), _, wanted) if wanted.is_empty() => Ended::Answered,
+            (Ok(()), Some(results), _) => Ended::Called(results),
+            (Ok(()), None, wanted) => Ended::StillCalling(wanted),
         })
     }
 
-    /// Calls what the messages want called; false if the model fails.
-    async fn read_messages(&self, said: &MessageSequencePromise) -> Result<bool> {
+    /// Calls what the messages want called.
+    async fn read_messages(&self, said: &MessageSequencePromise) -> Result<(), Broken> {
         let mut messages = said.reader();
         while let Some(message) = messages.next().await {
-            let Ok(message) = message else {
-                return Ok(false);
-            };
-            if !self.read_message(&message).await? {
-                return Ok(false);
-            }
+            self.read_message(&message.map_err(Broken::Read)?).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Calls what a message wants called; false if the message fails.
-    async fn read_message(&self, message: &MessagePromise) -> Result<bool> {
+    /// Calls what a message wants called.
+    async fn read_message(&self, message: &MessagePromise) -> Result<(), Broken> {
         let mut announced = Vec::new();
         let mut tokens = message.reader();
         while let Some(token) = tokens.next().await {
-            let Ok(token) = token else { return Ok(false) };
-            if let Some(call) = ToolCall::announced_by(&token) {
-                self.call(&call)?;
+            if let Some(call) = ToolCall::announced_by(&token.map_err(Broken::Read)?) {
+                self.call(&call).map_err(Broken::Own)?;
                 announced.push(call);
             }
         }
-        let Ok(message) = message.quietly().await else {
-            return Ok(false);
-        };
+        let message = message.quietly().await.map_err(Broken::Read)?;
         // Not every model announces its calls.
-        for call in ToolCall::all_of(&message)? {
+        for call in ToolCall::all_of(&message).map_err(Broken::Own)? {
             match announced.iter().position(|known| *known == call) {
                 Some(known) => drop(announced.swap_remove(known)),
-                None => self.call(&call)?,
+                None => self.call(&call).map_err(Broken::Own)?,
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     fn call(&self, call: &ToolCall) -> Result<()> {
@@ -257,26 +265,37 @@ impl Calls<'_> {
             return Ok(());
         };
         let result = self.toolbox.call(call);
-        self.ctx.try_reply(&result)?;
+        if let Some(ctx) = self.ctx {
+            ctx.try_reply(&result)?;
+        }
         called.borrow_mut().push(result);
         Ok(())
     }
 }
 
-/// Waits until all results are there, or one of them fails, which is false.
-async fn all_succeed(results: &[MessageSequencePromise]) -> bool {
+/// An error of what was read, or one of the loop's own.
+enum Broken {
+    Read(Error),
+    Own(Error),
+}
+
+/// Waits until all results are there, or one of them fails.
+async fn all_succeed(results: &[MessageSequencePromise]) -> Result<()> {
     let mut waiting: Vec<_> = results.iter().map(|it| Box::pin(it.quietly())).collect();
     poll_fn(|cx| {
-        let mut failed = false;
+        let mut failed = Ok(());
         waiting.retain_mut(|result| match result.as_mut().poll(cx) {
-            Poll::Ready(result) => {
-                failed |= result.is_err();
+            Poll::Ready(Ok(_)) => false,
+            Poll::Ready(Err(error)) => {
+                if failed.is_ok() {
+                    failed = Err(error);
+                }
                 false
             }
             Poll::Pending => true,
         });
-        if failed || waiting.is_empty() {
-            Poll::Ready(!failed)
+        if failed.is_err() || waiting.is_empty() {
+            Poll::Ready(failed)
         } else {
             Poll::Pending
         }

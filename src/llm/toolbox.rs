@@ -15,6 +15,7 @@ use std::rc::Rc;
 use async_channel::{Receiver, Sender, bounded};
 use futures_lite::{FutureExt, StreamExt};
 
+use super::answer::Writing;
 use super::tool::AnyTool;
 use super::tool_message::{IS_ERROR, TOOL};
 use super::turn::{ToolCall, ToolDeclaration};
@@ -205,6 +206,7 @@ impl Agent for Invocation {
             .with("tool_call_id", self.call.id.as_str())
             .with("name", self.call.name.as_str());
         let filled = result.clone();
+        let _writing = Writing(&filled);
         filled
             .fill(async {
                 ctx.try_reply(promise.append_from(&result)?)?;
