@@ -89,7 +89,10 @@ pub fn embeddings(body: &str, texts: usize) -> Result<Vec<Vec<f64>>> {
     for (place, entry) in data.iter().enumerate() {
         let place = match entry.get("index") {
             None | Some(Value::Null) => place,
-            Some(index) => index.as_f64().map_or(usize::MAX, |index| index as usize),
+            Some(index) => match index.as_f64() {
+                Some(index) if index >= 0.0 => index as usize,
+                _ => usize::MAX,
+            },
         };
         match vectors.get_mut(place) {
             Some(free @ None) => *free = Some(vector(entry.get("embedding"))?),
