@@ -43,7 +43,7 @@ use futures_lite::Stream;
 use crate::error::{Error, Result};
 
 /// How many threads may work at once; more work waits until one is free.
-pub const MAX_THREADS: usize = 512;
+pub const MAX_THREADS: usize = 2048;
 
 /// How long a thread without work stays, in case more comes.
 const IDLE: Duration = Duration::from_secs(5);

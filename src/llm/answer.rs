@@ -1,10 +1,11 @@
 //! How a model answers as an agent: one message, promised before its first token.
 
 use std::cell::RefCell;
+use std::task::{Context, Poll};
 
 use super::turn::{TOOL_CALL, ToolCall, ToolDeclaration, Turn};
 use crate::agent::{CallOptions, Expense, InteractionContext};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::frozen::{Frozen, Value};
 use crate::message::{
     IntoMessages, Message, MessageClass, MessagePromise, MessagePromiseBuilder,
@@ -83,6 +84,12 @@ impl Answer {
         calls.push(call.value().into());
         self.appender.set_field("tool_calls", calls.clone());
         Ok(())
+    }
+
+    /// Ready, with the error, when nobody wants the message any more.
+    #[allow(dead_code, reason = "used by the models that talk to servers")]
+    pub(crate) fn poll_cancelled(&self, cx: &Context<'_>) -> Poll<Error> {
+        self.appender.poll_closed(cx)
     }
 
     /// Sets a field of the message.

@@ -130,6 +130,9 @@ impl Model {
             };
             let mut fields = pin!(chat_in_pieces(self.transport(), request, decoder, on_piece));
             let fields = poll_fn(|cx| {
+                if let Poll::Ready(cancelled) = answer.poll_cancelled(cx) {
+                    return Poll::Ready(Err(cancelled));
+                }
                 let fields = fields.as_mut().poll(cx);
                 match refused.take() {
                     Some(error) => Poll::Ready(Err(error)),

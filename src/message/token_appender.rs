@@ -1,5 +1,7 @@
 //! The writing end of a message that streams.
 
+use std::task::{Context, Poll};
+
 use super::message_promise::FieldCollector;
 use super::token::Token;
 use crate::error::{Error, Result};
@@ -115,6 +117,12 @@ impl MessageTokenAppender {
 
     pub(crate) fn canceller(&self) -> impl FnOnce(Error) -> bool + use<> {
         self.tokens.canceller()
+    }
+
+    /// Ready, with why nothing can be appended, when it is closed or cancelled.
+    #[allow(dead_code, reason = "used by the features that talk to the outside")]
+    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<Error> {
+        self.tokens.poll_closed(cx)
     }
 
     /// Whether it was ever opened.

@@ -184,6 +184,16 @@ impl<P> StreamAppender<P> {
         Ok(())
     }
 
+    /// Ready, with why nothing can be appended, when it is closed or cancelled. Whoever asked last is
+    /// woken then.
+    #[allow(dead_code, reason = "used by the features that talk to the outside")]
+    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<Error> {
+        self.pipe()
+            .queue
+            .poll_closed(cx)
+            .map(|()| self.check().err().unwrap_or_else(cancelled))
+    }
+
     /// Says that no more pieces will come. Closing it again does nothing.
     pub fn close(&self) {
         if !self.pipe().queue.is_closed() {

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::executor::{Ticket, WaitList, Waiter};
 
@@ -20,6 +20,8 @@ struct State<T> {
     items: VecDeque<T>,
     closed: bool,
     getters: WaitList,
+    /// Who wants to know when it is closed; empty if nobody does.
+    watcher: Option<Waker>,
 }
 
 impl<T> Default for Queue<T> {
@@ -30,6 +32,7 @@ impl<T> Default for Queue<T> {
                 items: VecDeque::new(),
                 closed: false,
                 getters,
+                watcher: None,
             }),
         }
     }
@@ -48,12 +51,29 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn close(&self) {
-        let getters = {
+        let (getters, watcher) = {
             let mut state = self.state.borrow_mut();
             state.closed = true;
-            state.getters.take()
+            (state.getters.take(), state.watcher.take())
         };
         getters.wake_all();
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
+    }
+
+    /// Ready when it is closed. Whoever asked last is woken then.
+    #[allow(dead_code, reason = "used by the features that talk to the outside")]
+    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut state = self.state.borrow_mut();
+        if state.closed {
+            return Poll::Ready(());
+        }
+        let replaced = state.watcher.replace(waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
     }
 
     pub(crate) fn is_closed(&self) -> bool {

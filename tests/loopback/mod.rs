@@ -5,6 +5,7 @@
 //! stops. Nothing here waits for a clock, except that a test which would hang fails after a minute.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub(crate) mod crowd;
 pub(crate) mod recorded;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
