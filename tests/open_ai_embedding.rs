@@ -172,3 +172,38 @@ fn recorded_answers_are_read_in_any_pieces() {
         );
     }
 }
+
+#[test]
+fn texts_and_what_became_of_them_are_logged_without_the_key() {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use miniagents::{InteractionContext, MiniAgent};
+
+    let server = Loopback::new([answer(json!([{"index": 0, "embedding": [1]}]))]);
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let log = seen.clone();
+    let logger = MiniAgent::new(move |ctx: InteractionContext| {
+        let log = log.clone();
+        async move {
+            log.borrow_mut().push(format!("{}", ctx.arguments()));
+            for message in ctx.messages().await?.iter() {
+                log.borrow_mut().push(message.full_json().to_owned());
+            }
+            Ok(())
+        }
+    });
+    MiniAgents::new()
+        .with_llm_logger_agent(logger)
+        .run_agent(model(&server), "one")
+        .unwrap();
+
+    let seen = seen.borrow().join("\n");
+    assert_eq!(
+        seen,
+        "{\"class_\":\"Frozen\",\"request_metadata\":{\"class_\":\"Frozen\",\"agent_alias\":\"OPENAI_EMBEDDING_AGENT\",\
+         \"model\":\"m\",\"batch_mode\":false},\"show_response_metadata\":false}\n\
+         {\"class_\":\"PromptLogMessage\",\"content\":\"one\",\"content_template\":null,\"role\":\"user\"}\n\
+         {\"class_\":\"EmbeddingMessage\",\"embedding\":[1.0]}"
+    );
+}

@@ -3,18 +3,15 @@
 use std::cell::RefCell;
 use std::task::{Context, Poll};
 
+use super::call_log;
 use super::turn::{TOOL_CALL, ToolCall, ToolDeclaration, Turn};
-use crate::agent::{CallOptions, Expense, InteractionContext};
+use crate::agent::{Expense, InteractionContext};
 use crate::error::{Error, Result};
 use crate::frozen::{Frozen, Value};
 use crate::message::{
-    IntoMessages, Message, MessageClass, MessagePromise, MessagePromiseBuilder,
-    MessageTokenAppender, Token,
+    MessageClass, MessagePromise, MessagePromiseBuilder, MessageTokenAppender, Token,
 };
 use crate::promise::Start;
-
-/// A part of what a model was asked, for those who log it.
-static PROMPT_LOG: MessageClass = MessageClass::text("PromptLogMessage", &[("role", None)]);
 
 /// A conversation as models see it, the oldest turn first.
 #[allow(
@@ -113,7 +110,7 @@ pub(crate) async fn stream<F: Future<Output = Result<()>>>(
             let promise = promise.append_from(&appender)?;
             ctx.try_reply(&promise)?;
             ctx.finish_early().await;
-            log(ctx, &promise).await?;
+            call_log::answer(ctx, &promise).await?;
             // The error goes into the message and not out of the agent: it is noted here.
             ctx.spend(Expense::ModelCall)?;
             body(Answer {
@@ -128,46 +125,4 @@ pub(crate) async fn stream<F: Future<Output = Result<()>>>(
             })
         })
         .await
-}
-
-/// Sends the question and the promise of its answer to whoever logs the calls of models.
-async fn log(ctx: &InteractionContext, answer: &MessagePromise) -> Result<()> {
-    const OFF: &str = "llm_logger_agent";
-
-    let off = ctx.arguments().get(OFF).and_then(Value::as_bool) == Some(false);
-    let Some(logger) = ctx.miniagents().llm_logger_agent().filter(|_| !off) else {
-        return Ok(());
-    };
-    let mut metadata = Frozen::new().with("agent_alias", ctx.this_agent().alias());
-    if let Some(model) = answer.known_beforehand().get("model") {
-        metadata = metadata.with("model", model.clone());
-    }
-    let mut prompt = Vec::new();
-    let own = ctx.this_agent().own_arguments()?;
-    for (name, value) in own.fields().chain(ctx.arguments().fields()) {
-        match (name, value) {
-            ("system", Value::Text(system)) => prompt.push(part("system", system)?),
-            (OFF, _) => {}
-            (name, value) => metadata = metadata.with(name, value.clone()),
-        }
-    }
-    for message in ctx.messages().await?.iter() {
-        let text = match message.get("tool_calls") {
-            Some(Value::List(calls)) if !calls.is_empty() && message.text().is_empty() => {
-                format!("```json\n{}\n```", Value::List(calls.clone()))
-            }
-            _ => message.text().to_owned(),
-        };
-        prompt.push(part(message.role().unwrap_or("user"), &text)?);
-    }
-    let options = CallOptions::new().with("request_metadata", metadata);
-    drop(logger.trigger_with((prompt, answer.into_messages()), options));
-    Ok(())
-}
-
-fn part(role: &str, text: &str) -> Result<Message> {
-    Message::of(&PROMPT_LOG)
-        .content(text)
-        .with("role", role)
-        .build()
 }

@@ -10,6 +10,7 @@
 //! | `decode`, `chat` | how a vendor and a transport make one question and its answer |
 //! | `model` | what the agents of all vendors have in common |
 //! | `embedded` | a small model of its own that needs none of them |
+//! | `call_log` | who else is told what a model is asked and answers |
 //! | `answer` | how a model answers as an agent |
 //! | `turn` | what a conversation with any model is made of, with calls of tools |
 //! | `scripted_answer`, `question` | what a model without a server says, and what it was asked |
@@ -60,6 +61,7 @@ mod answer;
 pub mod anthropic;
 #[cfg(feature = "anthropic")]
 mod anthropic_model;
+pub(crate) mod call_log;
 #[cfg(feature = "_http")]
 mod chat;
 #[cfg(feature = "_http")]

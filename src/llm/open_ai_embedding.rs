@@ -3,6 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
+use super::call_log;
 use super::model::Model;
 use super::openai::{EmbeddingsRequest, Endpoint, embeddings};
 use super::reading::Reading;
@@ -129,6 +130,7 @@ impl Agent for OpenAiEmbedding {
         let mut reading = Reading::begin(self.model.transport(), request).await?;
         let body = reading.whole(Vec::new()).await;
         let vectors = body.and_then(|body| embeddings(&body, texts.len()));
+        let mut messages = Vec::new();
         for vector in vectors.map_err(|error| reading.located(error))? {
             let message =
                 Message::of(&EMBEDDING).with("embedding", Value::from_serialize(&vector)?);
@@ -136,8 +138,11 @@ impl Agent for OpenAiEmbedding {
             let message = known.fields().fold(message, |message, (name, value)| {
                 message.with(name, value.clone())
             });
-            ctx.try_reply(message.build()?)?;
+            let message = message.build()?;
+            ctx.try_reply(&message)?;
+            messages.push(message);
         }
+        call_log::embeddings(&ctx, &texts, &messages)?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::latency::{Manners, Step, manners, random_of_request};
 use crate::agent::{Agent, InteractionContext};
 use crate::error::{Error, Result, What};
 use crate::executor::sleep;
+use crate::llm::call_log;
 use crate::message::{Message, MessageClass, MessagePromise, MessageTokenAppender};
 use crate::promise::Start;
 
@@ -79,8 +80,10 @@ impl Agent for SimulatedModel {
         let broken = |what: &str| Error::own(What::Http, format_args!("simulated: {what}"));
         filled
             .fill(async {
-                ctx.try_reply(promise.append_from(&appender)?)?;
+                let promise = promise.append_from(&appender)?;
+                ctx.try_reply(&promise)?;
                 ctx.finish_early().await;
+                call_log::answer(&ctx, &promise).await?;
                 sleep(self.manners.latency.draw(&random)).await;
                 if random.chance(self.manners.failures) {
                     return Err(broken("the model failed"));

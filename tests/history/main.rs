@@ -469,3 +469,27 @@ fn models_are_logged_unless_their_agent_says_otherwise() {
     assert_eq!(logs.iter().map(asked).collect::<Vec<_>>(), ["one", "three"]);
     assert!(logs.iter().all(|log| !log.contains("-----")));
 }
+
+#[test]
+fn models_of_every_kind_are_logged() {
+    use miniagents::llm::ScriptedModel;
+    use miniagents::simulation::SimulatedModel;
+
+    let folder = Folder::new();
+    let miniagents =
+        || MiniAgents::new().with_llm_logger_agent(MarkdownLlmLoggerAgent::new(&folder.0));
+    miniagents()
+        .run_agent(SimulatedModel::new(), "one")
+        .unwrap();
+    miniagents()
+        .run_agent(ScriptedModel::new(["fine"]), "two")
+        .unwrap();
+
+    let logs: Vec<_> = folder.files().iter().map(|file| text(file)).collect();
+    assert_eq!(logs.len(), 2);
+    assert!(
+        logs[0].starts_with("SIMULATED_MODEL\n\n```json\n")
+            && logs[0].contains("=\nYou said: one\n")
+    );
+    assert!(logs[1].starts_with("SCRIPTED_MODEL\n\n```json\n") && logs[1].contains("=\nfine\n"));
+}
