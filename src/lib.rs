@@ -11,6 +11,7 @@ pub mod history;
 pub mod laws;
 pub mod llm;
 mod message;
+pub mod older_names;
 mod promise;
 pub mod simulation;
 
