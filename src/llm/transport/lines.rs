@@ -14,6 +14,12 @@ const MAX_KEPT: usize = 16;
 /// How long a connection is kept.
 const MAX_KEPT_AGE: Duration = Duration::from_secs(15);
 
+/// How much of an answer is read from the socket at once; its headers must have room in it.
+const INPUT: usize = 80 << 10;
+
+/// How much of a request is written to the socket at once.
+const OUTPUT: usize = 16 << 10;
+
 /// The way to one origin, used by one request at a time: a client of its own, so that closing it
 /// interrupts that request and no other.
 pub(super) struct Line {
@@ -66,6 +72,8 @@ impl Line {
             .max_idle_connections(1)
             .max_idle_connections_per_host(1)
             .max_idle_age(MAX_KEPT_AGE)
+            .input_buffer_size(INPUT)
+            .output_buffer_size(OUTPUT)
             .timeout_resolve(Some(settings.connect_timeout))
             .timeout_connect(Some(settings.connect_timeout))
             .timeout_per_read(Some(settings.idle_timeout))
