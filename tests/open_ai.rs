@@ -244,6 +244,31 @@ fn an_answer_in_one_piece_is_one_token() {
 }
 
 #[test]
+fn fields_of_the_server_do_not_take_the_place_of_the_text() {
+    let odd = r#""content":"evil","content_template":"{evil}","class_":"Evil","agent_alias":"EVIL","big":18446744073709551615"#;
+    let chunk = r#"{"choices":[{"index":0,"delta":{"content":"good"},"finish_reason":"stop"}],"#;
+    let body = r#"{"choices":[{"message":{"content":"good"},"finish_reason":"stop"}],"#;
+    let whole = Answer::with_status(200, "", &format!("{body}{odd}}}"));
+    for answer in [Answer::events([&*format!("{chunk}{odd}}}"), DONE]), whole] {
+        let server = Loopback::new([answer]);
+        let (tokens, message) = ask(model(&server));
+        let message = message.unwrap();
+
+        assert_eq!((tokens, message.text()), (vec!["good".to_owned()], "good"));
+        assert_eq!(message.class_name(), "OpenAIMessage");
+        assert_eq!(
+            message.get("agent_alias").unwrap().as_str(),
+            Some("OPENAI_AGENT")
+        );
+        assert_eq!(
+            message.get("content_template"),
+            Some(&miniagents::Value::Null)
+        );
+        assert_eq!(message.get("big").unwrap().as_u64(), Some(u64::MAX));
+    }
+}
+
+#[test]
 fn what_the_model_says_of_streaming_beats_the_context() {
     let server = Loopback::new([hello_world()]);
     let model = model(&server).stream(true);
