@@ -401,7 +401,7 @@ fn raised_errors_end_the_loop_and_stop_the_other_tools() {
             "0 long stops",
             "0 #2 begins (call_2)",
             "0 #2 fails: out of ink",
-            "0 #1 fails: this was cancelled",
+            "0 #1 fails: out of ink", // whoever reads in order meets the cause first
             "0 end",
         ]
     );
@@ -460,7 +460,7 @@ fn an_error_of_the_model_ends_the_loop_and_stops_its_tools() {
             "0 #1 begins (call_1)",
             "1 #0 fails: broke off",
             "1 long stops",
-            "1 #1 fails: this was cancelled",
+            "1 #1 fails: broke off",
             "1 end",
         ]
     );

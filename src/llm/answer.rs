@@ -1,6 +1,7 @@
 //! How a model answers as an agent: one message, promised before its first token.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::call_log;
@@ -46,13 +47,20 @@ pub(crate) fn promise(
 }
 
 /// Cancels a message that is being written when this is dropped: whoever wrote it was stopped.
-pub(crate) struct Writing<'a>(pub(crate) &'a MessageTokenAppender);
+pub(crate) struct Writing<'a> {
+    pub(crate) appender: &'a MessageTokenAppender,
+    /// Why it was stopped, if anybody said.
+    pub(crate) stopped: Rc<OnceCell<Error>>,
+}
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         // A panic is no wish to stop; it is told elsewhere.
         if !std::thread::panicking() {
-            self.0.cancel();
+            match self.stopped.get() {
+                Some(error) => drop((self.appender.canceller())(error.clone())),
+                None => drop(self.appender.cancel()),
+            }
         }
     }
 }
@@ -104,7 +112,10 @@ pub(crate) async fn stream<F: Future<Output = Result<()>>>(
 ) -> Result<()> {
     let appender = MessageTokenAppender::new().with_capture_errors(true);
     let filled = appender.clone();
-    let _writing = Writing(&filled);
+    let _writing = Writing {
+        appender: &filled,
+        stopped: Rc::default(),
+    };
     filled
         .fill(async {
             let promise = promise.append_from(&appender)?;

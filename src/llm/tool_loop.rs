@@ -18,8 +18,8 @@
 //!   [`errors_raised`](ToolLoop::errors_raised) they end the loop instead.
 //! - **Errors of tools**, panics included, are treated the same. Only what was stopped on purpose, or
 //!   is [forbidden](crate::Error::is_forbidden), always ends the loop.
-//! - **Errors of the model** are the last piece of its message and end the loop; tools that were called
-//!   in that message are cancelled.
+//! - **Errors of the model** are the last piece of its message and end the loop.
+//! - **What ends the loop** stops the tools that still run; their results end with the same error.
 //! - **Cancelling** the loop cancels the model and the tools that run.
 //! - **Budgets** count each question to the model, its tokens, and each message. In the record the
 //!   model and each tool are calls of the loop's agent; a tool is called with a message of class
@@ -34,7 +34,7 @@ use futures_lite::StreamExt;
 
 use super::tool::AnyTool;
 use super::tool_model::ToolModel;
-use super::toolbox::Toolbox;
+use super::toolbox::{Running, Toolbox};
 use super::turn::ToolCall;
 use crate::agent::{Agent, CallOptions, InteractionContext, MiniAgent};
 use crate::error::{Error, Result, What};
@@ -200,7 +200,7 @@ struct Calls<'a> {
     ctx: Option<&'a InteractionContext>,
     toolbox: &'a Toolbox,
     /// The results of the calls that were made; empty when none may be made any more.
-    called: Option<RefCell<Vec<MessageSequencePromise>>>,
+    called: Option<RefCell<Vec<Running>>>,
     /// The names of the tools that were called or should have been.
     wanted: RefCell<Vec<String>>,
 }
@@ -215,16 +215,16 @@ impl Calls<'_> {
             Ok(()) => all_succeed(made).await.map_err(Broken::Read),
             whole => whole,
         };
-        if whole.is_err() {
-            for result in made {
-                result.cancel();
-            }
+        if let Err(Broken::Read(error) | Broken::Own(error)) = &whole {
+            made.iter().for_each(|running| running.stop(error));
         }
         Ok(match (whole, results, self.wanted.into_inner()) {
             (Err(Broken::Own(error)), ..) => return Err(error),
             (Err(Broken::Read(error)), ..) => Ended::Failed(error),
             (Ok(()), _, wanted) if wanted.is_empty() => Ended::Answered,
-            (Ok(()), Some(results), _) => Ended::Called(results),
+            (Ok(()), Some(results), _) => {
+                Ended::Called(results.into_iter().map(|it| it.result).collect())
+            }
             (Ok(()), None, wanted) => Ended::StillCalling(wanted),
         })
     }
@@ -264,12 +264,10 @@ impl Calls<'_> {
         let Some(called) = &self.called else {
             return Ok(());
         };
-        let result = self.toolbox.call(call);
-        if let Some(ctx) = self.ctx {
-            ctx.try_reply(&result)?;
-        }
-        called.borrow_mut().push(result);
-        Ok(())
+        let running = self.toolbox.start(call);
+        let result = running.result.clone();
+        called.borrow_mut().push(running);
+        self.ctx.map_or(Ok(()), |ctx| ctx.try_reply(result))
     }
 }
 
@@ -280,8 +278,9 @@ enum Broken {
 }
 
 /// Waits until all results are there, or one of them fails.
-async fn all_succeed(results: &[MessageSequencePromise]) -> Result<()> {
-    let mut waiting: Vec<_> = results.iter().map(|it| Box::pin(it.quietly())).collect();
+async fn all_succeed(calls: &[Running]) -> Result<()> {
+    let waiting = calls.iter().map(|it| Box::pin(it.result.quietly()));
+    let mut waiting: Vec<_> = waiting.collect();
     poll_fn(|cx| {
         let mut failed = Ok(());
         waiting.retain_mut(|result| match result.as_mut().poll(cx) {

@@ -7,7 +7,7 @@
 //!   [`with_errors_raised`](Toolbox::with_errors_raised) it is an error of the message instead.
 //! - What was stopped on purpose, or is [forbidden](crate::Error::is_forbidden), is always an error.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -119,12 +119,21 @@ impl Toolbox {
     /// If no [`MiniAgents`](crate::MiniAgents) context is active.
     #[track_caller]
     pub fn call(&self, call: &ToolCall) -> MessageSequencePromise {
+        self.start(call).result
+    }
+
+    /// As [`call`](Self::call), to be stopped by whoever started it.
+    #[track_caller]
+    pub(crate) fn start(&self, call: &ToolCall) -> Running {
+        let stopped = Rc::default();
         let invocation = Invocation {
             call: call.clone(),
             toolbox: self.clone(),
+            stopped: Rc::clone(&stopped),
         };
         let options = CallOptions::new().with_errors_as_messages(false);
-        invocation.trigger_with(call.message(), options)
+        let result = invocation.trigger_with(call.message(), options);
+        Running { result, stopped }
     }
 
     fn tool(&self, name: &str) -> Result<&AnyTool> {
@@ -149,6 +158,21 @@ impl Toolbox {
     }
 }
 
+/// A call that was made.
+pub(crate) struct Running {
+    pub(crate) result: MessageSequencePromise,
+    /// Why it was stopped, if it was.
+    stopped: Rc<OnceCell<Error>>,
+}
+
+impl Running {
+    /// Stops it; its readers get `error`.
+    pub(crate) fn stop(&self, error: &Error) {
+        let _ = self.stopped.set(error.clone());
+        self.result.cancel_because(error.clone());
+    }
+}
+
 /// Leave to run.
 struct Permit<'a>(&'a Receiver<()>);
 
@@ -169,6 +193,7 @@ impl fmt::Debug for Toolbox {
 struct Invocation {
     call: ToolCall,
     toolbox: Toolbox,
+    stopped: Rc<OnceCell<Error>>,
 }
 
 impl Invocation {
@@ -206,7 +231,10 @@ impl Agent for Invocation {
             .with("tool_call_id", self.call.id.as_str())
             .with("name", self.call.name.as_str());
         let filled = result.clone();
-        let _writing = Writing(&filled);
+        let _writing = Writing {
+            appender: &filled,
+            stopped: self.stopped.clone(),
+        };
         filled
             .fill(async {
                 ctx.try_reply(promise.append_from(&result)?)?;

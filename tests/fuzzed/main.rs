@@ -21,6 +21,7 @@ mod replay;
 #[cfg(feature = "openai")]
 mod sse;
 mod template;
+mod tool_loop;
 
 use miniagents::laws::seeded_bytes;
 
@@ -66,4 +67,5 @@ targets! {
     replay: 2000, 80;
     #[cfg(feature = "openai")] sse: 3000, 300;
     template: 4000, 60;
+    tool_loop: 1000, 60;
 }
