@@ -35,6 +35,13 @@ async fn echo(ctx: InteractionContext) -> Result<()> {
         appender.append("I")?;
         return appender.close_with(Error::msg("have no words"));
     }
+    if last == "wait" {
+        appender.append("One ")?;
+        sleep(Duration::from_millis(300)).await;
+        appender.append("moment.")?;
+        appender.close();
+        return Ok(());
+    }
     if last == "count" {
         let _stopped = Stopped(STOPPED.with(Rc::clone));
         appender.append("one, ")?.append("two, ")?;
@@ -413,6 +420,37 @@ fn messages_have_styles_and_names() {
     assert_eq!(colour_of(&terminal, "hi"), (Idx(11), true));
     terminal.press("\x03");
     terminal.ends_well();
+}
+
+#[test]
+fn a_terminal_without_an_editor_will_do() {
+    for end in ["exit\r", "\x04", "never sent\x03"] {
+        let mut terminal = Terminal::start("dialog", &[("TERM", "dumb")], None);
+        terminal.wait_for("USER:");
+        terminal.press("hi\r");
+        terminal.wait_for("USER: hi\n\nECHO: You said: hi\n\nUSER:");
+        terminal.press(end);
+        let shown = terminal.ends_well();
+        assert!(
+            shown.ends_with("[user: \"hi\"]\n[assistant: \"You said: hi\"]"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn what_is_typed_during_an_answer_is_the_next_message() {
+    let mut terminal = dialog();
+
+    terminal.press("wait\r");
+    terminal.wait_for("ECHO: One");
+    terminal.press("exit\n");
+
+    let shown = terminal.ends_well();
+    assert!(
+        shown.ends_with("[user: \"wait\"]\n[assistant: \"One moment.\"]"),
+        "{shown}"
+    );
 }
 
 #[test]

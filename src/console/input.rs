@@ -105,15 +105,19 @@ impl ConsoleInputAgent {
     }
 
     async fn ask(&self) -> Result<Typed> {
+        let typed = if keyboard::can_edit() {
+            keyboard::ask(&self.prompt, self.style()).await?
+        } else {
+            if keyboard::is_terminal() {
+                screen::print(&self.prompt)?;
+            }
+            keyboard::read_line().await?
+        };
         if keyboard::is_terminal() {
-            let typed = keyboard::ask(&self.prompt, self.style()).await?;
             if screen::is_terminal() && typed != Typed::Interrupted {
                 screen::print("\n")?;
             }
-            return Ok(typed);
-        }
-        let typed = keyboard::read_line().await?;
-        if let (Typed::Text(text), true) = (&typed, screen::is_terminal()) {
+        } else if let (Typed::Text(text), true) = (&typed, screen::is_terminal()) {
             // Nobody sees what comes out of a pipe otherwise.
             let said = format!("{}{}", self.prompt, screen::harmless(text));
             let said = if screen::has_colours() {

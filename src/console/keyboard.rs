@@ -43,6 +43,12 @@ pub(super) fn is_terminal() -> bool {
     stdin().is_terminal()
 }
 
+/// Whether what a person types can be edited: not on a terminal that knows no more than a typewriter.
+pub(super) fn can_edit() -> bool {
+    let term = std::env::var("TERM").unwrap_or_default();
+    is_terminal() && !["dumb", "cons25", "emacs"].contains(&&*term)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -165,7 +171,7 @@ impl Turn {
         }
         // The signal may come before the editor looks out for it.
         let mut tries = 0;
-        while *phase == Phase::Shown && tries < 200 {
+        while cfg!(unix) && *phase == Phase::Shown && tries < 200 {
             signal::end_prompt();
             let waited = self.changed.wait_timeout(phase, Duration::from_millis(10));
             phase = waited.unwrap_or_else(PoisonError::into_inner).0;

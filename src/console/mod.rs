@@ -33,7 +33,8 @@
 //!   that nobody heeds, and one that comes while none of these agents acts, end the program as if it
 //!   had never been handled. (This is so on Unix; elsewhere Ctrl-C during an answer ends the program.)
 //! - Colours are left out where the output is no terminal, `NO_COLOR` is set, or `TERM` is `dumb`.
-//!   Control characters in a message are not sent to the terminal.
+//!   Control characters in a message are not sent to the terminal. Where `TERM` is `dumb`, lines are typed
+//!   without an editor.
 //!
 //! In a pipe each line of the input is a message, its end is as good as `exit`, and neither greeting
 //! nor prompt is printed: what comes out is what the others say. If only the output is a pipe, lines

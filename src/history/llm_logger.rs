@@ -21,8 +21,8 @@ use crate::frozen::{Frozen, Value};
 /// - The files are in the folder `llm_logs`, or where [`new`](Self::new) says. A name is made of the local
 ///   time, the model, and three hexadecimal digits, so that they sort as they were made:
 ///   `20261120_093000__123456__gpt-4o__000.md`.
-/// - The answer is written while it comes, and if it fails, why. Whatever ends the program, what came
-///   before is there.
+/// - The answer is written while it comes, and if it fails or is stopped, that. Whatever ends the program,
+///   what came before is there.
 /// - No key is in it, unless somebody says one in the conversation.
 ///
 /// ````
@@ -98,6 +98,30 @@ impl MarkdownLlmLoggerAgent {
     }
 }
 
+/// What stands between the conversation and what is said about it.
+const LINE: &str = "----------------------------------------";
+
+/// A log that is being written. If that is stopped, it says so.
+struct Log {
+    writer: Writer,
+    complete: bool,
+}
+
+impl Log {
+    fn complete(mut self) -> Result<()> {
+        self.complete = true;
+        self.writer.flush()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if !self.complete {
+            let _ = self.writer.write(&format!("\n\n{LINE}\n\nstopped\n"));
+        }
+    }
+}
+
 /// Makes a file that was not there before.
 fn new_file(folder: &Path, model: Option<&str>) -> Result<PathBuf> {
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
@@ -142,7 +166,11 @@ impl Agent for MarkdownLlmLoggerAgent {
         let folder = folder.map_or(&*self.folder, Path::new);
         let file = new_file(folder, model.and_then(Value::as_str))?;
 
-        let mut writer = Writer::append(&file)?;
+        let mut log = Log {
+            writer: Writer::append(&file)?,
+            complete: false,
+        };
+        let writer = &mut log.writer;
         // Who writes this is of no interest here.
         let trace = &ctx.agent_trace()[1..];
         if !trace.is_empty() {
@@ -161,10 +189,10 @@ impl Agent for MarkdownLlmLoggerAgent {
             };
             if let Err(error) = written {
                 writer.write(&format!(
-                    "\n\n----------------------------------------\n\nfailed: {}: {error}\n",
-                    error.type_name(),
+                    "\n\n{LINE}\n\nfailed: {}: {error}\n",
+                    error.type_name()
                 ))?;
-                return writer.finish();
+                return log.complete();
             }
             last = promise.ok();
         }
@@ -176,12 +204,9 @@ impl Agent for MarkdownLlmLoggerAgent {
             let fields = fields.fold(Frozen::new(), |all, (key, value)| {
                 all.with(key, value.clone())
             });
-            writer.write(&format!(
-                "\n----------------------------------------\n\n{}",
-                block(&fields)?
-            ))?;
+            writer.write(&format!("\n{LINE}\n\n{}", block(&fields)?))?;
         }
-        writer.finish()
+        log.complete()
     }
 
     fn arguments(&self) -> Result<Frozen> {

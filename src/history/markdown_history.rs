@@ -253,7 +253,7 @@ impl Writer {
     }
 
     /// Sees to it that everything is in the file.
-    pub(super) fn finish(mut self) -> Result<()> {
+    pub(super) fn flush(&mut self) -> Result<()> {
         let flushed = self.output.flush();
         flushed.map_err(|error| failed(&self.path, error))
     }
@@ -294,7 +294,7 @@ impl Agent for MarkdownHistoryAgent {
                 writer.message(&promise, &self.default_role).await?;
             }
         }
-        writer.finish()?;
+        writer.flush()?;
         if !append {
             fs::rename(&place, file).map_err(|error| failed(file, error))?;
         }

@@ -493,3 +493,38 @@ fn models_of_every_kind_are_logged() {
     );
     assert!(logs[1].starts_with("SCRIPTED_MODEL\n\n```json\n") && logs[1].contains("=\nfine\n"));
 }
+
+#[test]
+fn a_log_of_a_call_that_is_stopped_says_so() {
+    use miniagents::executor::yield_now;
+    use miniagents::llm::FunctionModel;
+
+    let folder = Folder::new();
+    let model = FunctionModel::new_async(async |_| std::future::pending::<String>().await);
+    MiniAgents::new()
+        .with_llm_logger_agent(MarkdownLlmLoggerAgent::new(&folder.0))
+        .run(async {
+            let replies = model.trigger("one");
+            let begun = || {
+                folder
+                    .files()
+                    .iter()
+                    .any(|file| text(file).contains("assistant"))
+            };
+            while !begun() {
+                yield_now().await;
+            }
+            replies.cancel();
+            Result::Ok(())
+        })
+        .unwrap();
+    let log = text(&folder.files()[0]);
+    assert!(
+        log.contains("\nuser\n========================================\none\n"),
+        "{log}"
+    );
+    assert!(
+        log.ends_with("\n\n----------------------------------------\n\nstopped\n"),
+        "{log}"
+    );
+}
