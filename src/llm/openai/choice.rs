@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{HttpFailure, Result, Why};
+use crate::llm::refusal::failure;
 
 /// Takes the choices out and gives the only one, without its index; `None` if there is none.
 ///
@@ -10,10 +11,12 @@ use crate::error::{HttpFailure, Result, Why};
 ///
 /// # Errors
 ///
-/// There are several: one was asked for, and nobody could tell which text belongs to which.
+/// There are several: one was asked for, and nobody could tell which text belongs to which. Or it says
+/// that the server failed, of which `what` is said.
 pub(super) fn take_only_choice(
     answer: &mut Map<String, Value>,
     index: &mut Option<Value>,
+    what: &str,
 ) -> Result<Option<Map<String, Value>>> {
     let Some(Value::Array(choices)) = answer.get_mut("choices") else {
         answer.remove("choices");
@@ -41,7 +44,12 @@ pub(super) fn take_only_choice(
         let text = "the answer has several choices, and only one was asked for";
         return Err(HttpFailure::new(Why::Malformed).error(text, None));
     }
-    Ok(Some(choice))
+    let choice = Value::Object(choice);
+    match (failure(&choice, what), choice) {
+        (Some(error), _) => Err(error),
+        (None, Value::Object(choice)) => Ok(Some(choice)),
+        (None, _) => Ok(None),
+    }
 }
 
 pub(super) fn first_choice(answer: &Map<String, Value>) -> Option<&Map<String, Value>> {

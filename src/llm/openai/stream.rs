@@ -29,6 +29,9 @@ pub struct ChatStream {
     told: (usize, usize),
 }
 
+/// What is said of an error among the events.
+const FAILED: &str = "the model's server failed in the middle of its answer";
+
 impl ChatStream {
     /// A decoder at the beginning of an answer.
     pub fn new() -> Self {
@@ -49,10 +52,7 @@ impl ChatStream {
             return Ok(Decoded::End);
         }
         let chunk = parse(data)?;
-        if let Some(error) = failure(
-            &chunk,
-            "the model's server failed in the middle of its answer",
-        ) {
+        if let Some(error) = failure(&chunk, FAILED) {
             return Err(error);
         }
         let Value::Object(mut chunk) = chunk else {
@@ -65,7 +65,7 @@ impl ChatStream {
         self.begun = true;
 
         let mut text = None;
-        if let Some(mut choice) = take_only_choice(&mut chunk, &mut self.index)? {
+        if let Some(mut choice) = take_only_choice(&mut chunk, &mut self.index, FAILED)? {
             if let Some(Value::Object(delta)) = choice.get_mut("delta") {
                 text = take_text(delta);
                 if let Some(Value::String(role)) = delta.remove("role") {
@@ -330,6 +330,10 @@ mod tests {
                 "boom (code 502)",
             ),
             (r#"{"error": "boom"}"#, "boom"),
+            (
+                r#"{"choices": [{"delta": {"content": ""}, "error": {"message": "boom"}, "finish_reason": "error"}]}"#,
+                "boom",
+            ),
             (
                 r#"{"error": {"code": 502}, "choices": [{"delta": {"content": "x"}}]}"#,
                 r#"{"code":502} (code 502)"#,

@@ -24,7 +24,7 @@ pub fn whole_answer(body: &str) -> Result<(String, Map<String, Value>)> {
         let text = format!("the answer is not an object: {}", beginning(body));
         return Err(HttpFailure::new(Why::Malformed).error(text, None));
     };
-    let Some(mut choice) = take_only_choice(&mut answer, &mut None)? else {
+    let Some(mut choice) = take_only_choice(&mut answer, &mut None, FAILED)? else {
         let said = error_message(body).unwrap_or_else(|| beginning(body));
         let text = format!("the answer has no choices: {said}");
         return Err(HttpFailure::new(Why::Malformed).error(text, None));
@@ -79,6 +79,10 @@ mod tests {
             (
                 r#"{"error": {"message": "boom"}}"#,
                 "the model's server failed, with a status of success: boom",
+            ),
+            (
+                r#"{"choices": [{"error": {"message": "boom", "code": 502}}]}"#,
+                "the model's server failed, with a status of success: boom (code 502)",
             ),
             (r#"{"detail": "boom"}"#, "the answer has no choices: boom"),
             (
