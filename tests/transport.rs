@@ -105,6 +105,22 @@ fn who_is_dropped_leaves_the_line_and_frees_its_place() {
 }
 
 #[test]
+fn who_may_begins_at_once_though_nobody_reads() {
+    let server = Crowd::new();
+    let transport = limited(1);
+    let mut responses = [
+        send(&transport, &server, "a"),
+        send(&transport, &server, "b"),
+    ];
+
+    let asked = server.next();
+    assert_eq!(name(&asked), "a");
+    answer(asked);
+    // The second is read first, and gets its turn when the first has ended.
+    assert_eq!(name(&next(&server, &mut responses[1..])), "b");
+}
+
+#[test]
 fn models_that_share_a_limit_do_not_wait_for_each_other_for_ever() {
     // Each token of the first asks another question, though the limit is one.
     let server = Crowd::new();

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_lite::Stream;
 
@@ -74,7 +74,13 @@ impl Transport for HttpTransport {
         };
         let work = match &self.limit {
             None => Work::Running(running(exchange, ())),
-            Some(limit) => Work::Waiting(limit.ticket(), Some(Box::new(exchange))),
+            Some(limit) => {
+                let mut ticket = limit.ticket();
+                match ticket.poll(&Context::from_waker(Waker::noop())) {
+                    Poll::Ready(permit) => Work::Running(running(exchange, permit)),
+                    Poll::Pending => Work::Waiting(ticket, Some(Box::new(exchange))),
+                }
+            }
         };
         Response::new(Parts { work, flight })
     }
