@@ -111,3 +111,21 @@ fn the_environment_forbids() {
         assert!(said.contains("\ntrue\n"), "the context allows it: {said}");
     }
 }
+
+#[cfg(feature = "anthropic")]
+#[test]
+fn it_holds_for_every_vendor() {
+    use miniagents::llm::Anthropic;
+
+    let forbidding = MiniAgents::new().with_real_requests(false);
+    let model = Anthropic::new("m").max_tokens(1).api_key("sk-secret");
+    let error = forbidding.run_agent(model, "a secret").unwrap_err();
+
+    assert!(error.is_forbidden());
+    assert!(
+        error
+            .to_string()
+            .starts_with("POST https://api.anthropic.com/v1/messages: not sent"),
+        "{error}"
+    );
+}

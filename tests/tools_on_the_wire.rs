@@ -10,6 +10,7 @@ use std::sync::mpsc::Sender;
 use loopback::{Answer, Loopback, Seen, Then};
 use miniagents::executor::unblock;
 use miniagents::llm::transport::{HttpSettings, HttpTransport};
+use miniagents::llm::turn::ToolCall;
 use miniagents::llm::{AnyTool, Structured, ToolLoop, ToolModel, tool_with_schema};
 use miniagents::{Agent, Message, MiniAgents, Result};
 use serde::Deserialize;
@@ -81,6 +82,21 @@ fn the_tool_starts_before_the_end(model: impl ToolModel, server: Loopback, gate:
 
     assert_eq!(described(&replies)[1], "tool: rain");
     server.finish();
+}
+
+/// The model writes arguments that are no JSON, and is told so; the caller sees both.
+fn bad_arguments_are_told_and_not_lost(model: impl ToolModel) {
+    let agent = ToolLoop::new(model).tool(weather());
+    let replies = MiniAgents::new().run_agent(agent, QUESTION).unwrap();
+
+    let calls = ToolCall::all_of(&replies[0]).unwrap();
+    assert_eq!(calls[0].arguments, r#"{"city": "Os"#);
+    assert!(calls[0].to_typed::<Place>().err().unwrap().is_value());
+    assert_eq!(
+        described(&replies)[1],
+        "tool (failed): ValueError: the arguments of the call of `get_weather` are not valid JSON (EOF while \
+         parsing a string at line 1 column 12); they are: {\"city\": \"Os"
+    );
 }
 
 /// The loop is cancelled while its model is silent.
@@ -240,6 +256,23 @@ mod openai {
     fn cancelling_closes_the_connection() {
         let server = Loopback::new([silence()]);
         super::cancelling_closes_the_connection(model(&server), server);
+    }
+
+    #[test]
+    fn bad_arguments_are_told_and_not_lost() {
+        let function = json!({"name": "get_weather", "arguments": r#"{"city": "Os"#});
+        let call = json!({"index": 0, "id": "call_aX", "type": "function", "function": function});
+        let delta = json!({"role": "assistant", "content": null, "tool_calls": [call]});
+        let chunk = json!({"choices": [{"index": 0, "delta": delta, "finish_reason": "length"}]});
+        let cut = Answer::events([&*chunk.to_string(), "[DONE]"]);
+        let server = Loopback::new([cut, last_answer()]);
+        super::bad_arguments_are_told_and_not_lost(model(&server));
+
+        let sent = body(&server.finish()[1])["messages"][1]["tool_calls"][0].clone();
+        assert_eq!(
+            sent["function"]["arguments"], r#"{"city": "Os"#,
+            "as it came"
+        );
     }
 
     #[test]
@@ -446,6 +479,24 @@ mod anthropic {
     fn cancelling_closes_the_connection() {
         let server = Loopback::new([silence()]);
         super::cancelling_closes_the_connection(model(&server), server);
+    }
+
+    #[test]
+    fn bad_arguments_are_told_and_not_lost() {
+        let delta = json!({"type": "input_json_delta", "partial_json": r#"{"city": "Os"#});
+        let call = json!({"type": "tool_use", "id": "toolu_a", "name": "get_weather", "input": {}});
+        let mut cut = vec![start()];
+        cut.extend(block(0, call, &[delta]));
+        cut.extend(end("max_tokens"));
+        let server = Loopback::new([events(&cut), last_answer()]);
+        super::bad_arguments_are_told_and_not_lost(model(&server));
+
+        let sent = body(&server.finish()[1])["messages"].clone();
+        assert!(
+            sent[1]["content"][0]["input"].is_object(),
+            "the server takes nothing else"
+        );
+        assert_eq!(sent[2]["content"][0]["is_error"], true);
     }
 
     #[test]

@@ -240,21 +240,19 @@ impl Calls<'_> {
 
     /// Calls what a message wants called.
     async fn read_message(&self, message: &MessagePromise) -> Result<(), Broken> {
-        let mut announced = Vec::new();
+        let mut announced = 0;
         let mut tokens = message.reader();
         while let Some(token) = tokens.next().await {
             if let Some(call) = ToolCall::announced_by(&token.map_err(Broken::Read)?) {
                 self.call(&call).map_err(Broken::Own)?;
-                announced.push(call);
+                announced += 1;
             }
         }
         let message = message.quietly().await.map_err(Broken::Read)?;
-        // Not every model announces its calls.
-        for call in ToolCall::all_of(&message).map_err(Broken::Own)? {
-            match announced.iter().position(|known| *known == call) {
-                Some(known) => drop(announced.swap_remove(known)),
-                None => self.call(&call).map_err(Broken::Own)?,
-            }
+        // Not every model announces its calls; those that do announce them in their order.
+        let calls = ToolCall::all_of(&message).map_err(Broken::Own)?;
+        for call in calls.iter().skip(announced) {
+            self.call(call).map_err(Broken::Own)?;
         }
         Ok(())
     }
