@@ -259,6 +259,14 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Sees to it that everything is on the disk.
+    fn sync(&mut self) -> Result<()> {
+        let synced = self.output.get_ref().sync_all();
+        synced.map_err(|error| failed(&self.path, error))
+    }
+}
+
 /// Where a file is written that takes the place of another one when it is complete.
 fn beside(file: &Path) -> PathBuf {
     let mut name = file.file_name().unwrap_or_default().to_owned();
@@ -296,6 +304,7 @@ impl Agent for MarkdownHistoryAgent {
         }
         writer.flush()?;
         if !append {
+            writer.sync()?;
             fs::rename(&place, file).map_err(|error| failed(file, error))?;
         }
         if full_history {

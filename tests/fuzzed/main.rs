@@ -18,6 +18,7 @@ mod markdown_history;
 mod openai_stream;
 mod program;
 mod replay;
+mod split;
 #[cfg(feature = "openai")]
 mod sse;
 mod template;
@@ -65,6 +66,7 @@ targets! {
     #[cfg(feature = "openai")] openai_stream: 2000, 300;
     program: 2000, 120;
     replay: 2000, 80;
+    split: 2000, 60;
     #[cfg(feature = "openai")] sse: 3000, 300;
     template: 4000, 60;
     tool_loop: 1000, 60;

@@ -182,6 +182,7 @@ async def main():
                     await write(calls, file, **options)
                     text = file.read_bytes().decode("utf-8")
                     record = {"name": name, "options": options, "calls": calls, "file": text}
+                    record["sections"], _ = await read(text, file)
                     print(json.dumps(record, ensure_ascii=False), file=out)
 
         rng = random.Random(6)
