@@ -10,11 +10,11 @@ use super::budget::{Expense, Spending};
 use super::call::ChildCalls;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
-use super::reply_sequence::Causes;
+use super::reply_sequence::{Call, Causes};
 use crate::error::{Error, Result, What};
-use crate::executor::{Awaitable, Notify, TaskLocal, gather, name_current_task};
+use crate::executor::{Awaitable, Gather, Notify, TaskLocal, gather, name_current_task};
 use crate::frozen::Frozen;
-use crate::message::{IntoMessages, MessageSequenceAppender, MessageSequencePromise, Messages};
+use crate::message::{IntoMessages, MessageSequencePromise, Messages};
 
 static CURRENT: TaskLocal<InteractionContext> = TaskLocal::new();
 
@@ -28,21 +28,23 @@ pub struct InteractionContext {
 }
 
 struct Parts {
-    agent: MiniAgent,
-    messages: MessageSequencePromise,
+    call: Rc<Call>,
+    /// Those that are preset and those of the call.
     arguments: Frozen,
-    replies: MessageSequenceAppender,
     miniagents: MiniAgents,
     /// The interaction in which this agent was called; empty for one called from outside of any.
     parent: Option<InteractionContext>,
     /// What is waited for before the replies end.
-    wait_for: RefCell<Vec<Rc<dyn Awaitable<Output = ()>>>>,
+    wait_for: RefCell<Vec<Waited>>,
     child_calls: Rc<ChildCalls>,
-    /// What is stopped when the agent is cancelled.
-    causes: Rc<Causes>,
     /// The first reply that was refused.
     refused: RefCell<Option<Error>>,
 }
+
+type Waited = Rc<dyn Awaitable<Output = ()>>;
+
+/// Waits for everything that an agent made sure to wait for.
+pub(crate) type WaitForAll = Gather<Waited>;
 
 /// Something that is waited for, whatever comes of it.
 struct Whatever<A>(A);
@@ -68,23 +70,14 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
 }
 
 impl InteractionContext {
-    pub(crate) fn new(
-        agent: MiniAgent,
-        messages: MessageSequencePromise,
-        arguments: Frozen,
-        replies: MessageSequenceAppender,
-        causes: Rc<Causes>,
-    ) -> Self {
+    pub(crate) fn new(call: Rc<Call>, arguments: Frozen) -> Self {
         let parts = Parts {
-            agent,
-            messages,
+            call,
             arguments,
-            replies,
             miniagents: MiniAgents::current(),
             parent: CURRENT.get(),
             wait_for: RefCell::default(),
             child_calls: Rc::default(),
-            causes,
             refused: RefCell::new(None),
         };
         InteractionContext {
@@ -129,12 +122,12 @@ impl InteractionContext {
 
     /// The agent that acts.
     pub fn this_agent(&self) -> &MiniAgent {
-        &self.parts.agent
+        self.parts.call.agent()
     }
 
     /// The messages that were sent to it.
     pub fn messages(&self) -> &MessageSequencePromise {
-        &self.parts.messages
+        self.parts.call.input()
     }
 
     /// The context that it acts in.
@@ -199,7 +192,7 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        self.parts.replies.append(messages).map(|_| ())
+        self.parts.call.replies().append(messages).map(|_| ())
     }
 
     /// Messages that the budgets allow to be said.
@@ -216,7 +209,11 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        self.parts.replies.append_out_of_order(messages).map(|_| ())
+        self.parts
+            .call
+            .replies()
+            .append_out_of_order(messages)
+            .map(|_| ())
     }
 
     /// Counts an expense in the [budgets](super::Budget) of this call and of those around it. Replies
@@ -255,20 +252,23 @@ impl InteractionContext {
     }
 
     async fn wait_for_all(&self) {
-        let wait_for = self.parts.wait_for.borrow().clone();
-        gather(wait_for).await;
+        self.waiting_for_all().await;
+    }
+
+    fn waiting_for_all(&self) -> WaitForAll {
+        gather(self.parts.wait_for.borrow().clone())
     }
 
     /// Ends the replies before the agent ends, after waiting for everything that
     /// [`make_sure_to_wait`](Self::make_sure_to_wait) was told of. The agent goes on.
     pub async fn finish_early(&self) {
         self.await_now().await;
-        self.parts.replies.close();
+        self.parts.call.replies().close();
     }
 
     /// Ends the replies now.
     pub fn finish_now(&self) {
-        self.parts.replies.close();
+        self.parts.call.replies().close();
     }
 
     /// The agents from this one to the outermost that led to it.
@@ -283,18 +283,18 @@ impl InteractionContext {
     }
 
     pub(crate) fn causes(&self) -> &Causes {
-        &self.parts.causes
+        self.parts.call.causes()
     }
 
     pub(crate) fn child_calls(&self) -> &Rc<ChildCalls> {
         &self.parts.child_calls
     }
 
-    /// What is done when the agent has ended, and before its replies do.
-    pub(crate) async fn finalize(&self) {
+    /// Begins what is done when the agent has ended, and before its replies do; at its end this is
+    /// [deactivated](Self::deactivate).
+    pub(crate) fn begin_to_finalize(&self) -> WaitForAll {
         self.child_calls().finish_all();
-        self.wait_for_all().await;
-        self.deactivate();
+        self.waiting_for_all()
     }
 }
 

@@ -171,7 +171,7 @@ impl MiniAgent {
             .map_or_else(|| self.parts.agent.arguments(), Err)
     }
 
-    pub(crate) fn act(&self, ctx: InteractionContext) -> impl Future<Output = Result<()>> + use<> {
+    pub(crate) fn act(&self, ctx: InteractionContext) -> Pin<Box<dyn Future<Output = Result<()>>>> {
         self.parts.agent.clone().run(ctx)
     }
 

@@ -5,12 +5,10 @@
 //! interaction metadata. They resolve as promises do, so that whoever persists messages is handed
 //! them too, and form a tree of the whole conversation.
 
-use std::rc::Rc;
-
 use super::mini_agent::MiniAgent;
 use crate::error::{Error, Result, What};
 use crate::frozen::{Frozen, Value, name};
-use crate::message::Message;
+use crate::message::{Fields, Message};
 
 const CALL_NODE: &str = "AgentCallNode";
 const REPLY_NODE: &str = "AgentReplyNode";
@@ -20,12 +18,13 @@ pub(crate) fn call_node(
     messages: &[Message],
     arguments: &Frozen,
 ) -> Result<Message> {
+    check_call_fields(agent, arguments)?;
     let fields = vec![
         (name("agent"), agent.into()),
         (name("messages"), list(messages)),
     ];
     let extra = [agent.interaction_metadata(), arguments];
-    Message::make(name(CALL_NODE), with_fields(agent, fields, &extra)?)
+    Message::make(name(CALL_NODE), with_fields(fields, &extra))
 }
 
 pub(crate) fn reply_node(
@@ -33,6 +32,7 @@ pub(crate) fn reply_node(
     agent_call: Message,
     replies: &[Message],
 ) -> Result<Message> {
+    check_reply_fields(agent)?;
     let fields = vec![
         (name("agent"), agent.into()),
         (name("agent_call"), agent_call.into()),
@@ -40,7 +40,7 @@ pub(crate) fn reply_node(
     ];
     Message::make(
         name(REPLY_NODE),
-        with_fields(agent, fields, &[agent.interaction_metadata()])?,
+        with_fields(fields, &[agent.interaction_metadata()]),
     )
 }
 
@@ -48,23 +48,45 @@ fn list(messages: &[Message]) -> Value {
     messages.iter().map(Value::from).collect()
 }
 
-/// The fields of a node and those of `extra`, none of which may stand in for another: a record would
-/// tell of a call that nobody made.
-fn with_fields(
-    agent: &MiniAgent,
-    mut fields: Vec<(Rc<str>, Value)>,
-    extra: &[&Frozen],
-) -> Result<Vec<(Rc<str>, Value)>> {
+/// What stands for a node where nobody looks at it: making one costs more than many a call.
+pub(crate) fn no_node() -> Message {
+    thread_local!(static NO_NODE: Message = {
+        let node = Message::make(name(CALL_NODE), Vec::new());
+        node.unwrap_or_else(|_| unreachable!("nothing is not too deep"))
+    });
+    NO_NODE.with(Message::clone)
+}
+
+/// Refuses a call one of whose arguments, or whose metadata, would stand in for another field of the
+/// record, which has fields of its own: it would tell of a call that nobody made.
+pub(crate) fn check_call_fields(agent: &MiniAgent, arguments: &Frozen) -> Result<()> {
+    check_fields(agent, &["agent", "messages"], Some(arguments))
+}
+
+/// As [`check_call_fields`], for the record of the replies.
+pub(crate) fn check_reply_fields(agent: &MiniAgent) -> Result<()> {
+    check_fields(agent, &["agent", "agent_call", "replies"], None)
+}
+
+fn check_fields(agent: &MiniAgent, own: &[&str], arguments: Option<&Frozen>) -> Result<()> {
+    let metadata = agent.interaction_metadata();
+    let is_known = |key: &str| own.contains(&key);
+    let twice = metadata.keys().find(|key| is_known(key)).or_else(|| {
+        let mut arguments = arguments.into_iter().flat_map(Frozen::keys);
+        arguments.find(|key| is_known(key) || metadata.contains(key))
+    });
+    let Some(key) = twice else { return Ok(()) };
+    let alias = agent.alias();
+    let text = format_args!(
+        "a call of agent `{alias}` is not recorded: its record has a field `{key}` already; give the \
+         argument or the metadata another name"
+    );
+    Err(Error::own(What::Value, text))
+}
+
+fn with_fields(mut fields: Fields, extra: &[&Frozen]) -> Fields {
     for (key, value) in extra.iter().flat_map(|object| object.fields()) {
-        if fields.iter().any(|(known, _)| **known == *key) {
-            let alias = agent.alias();
-            let text = format_args!(
-                "a call of agent `{alias}` is not recorded: its record has a field `{key}` already; \
-                 give the argument or the metadata another name"
-            );
-            return Err(Error::own(What::Value, text));
-        }
         fields.push((key.into(), value.clone()));
     }
-    Ok(fields)
+    fields
 }

@@ -5,24 +5,25 @@
 //! the call is recorded as a node; when its replies have ended, they are recorded too.
 
 use std::cell::{OnceCell, RefCell};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::rc::Rc;
-
-use futures_lite::{FutureExt, StreamExt};
+use std::task::{Context, Poll, ready};
 
 use super::budget::Spending;
 use super::call::CallOptions;
-use super::interaction_context::InteractionContext;
+use super::interaction_context::{InteractionContext, WaitForAll};
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
-use super::nodes::{call_node, reply_node};
+use super::nodes::{call_node, check_call_fields, check_reply_fields, no_node, reply_node};
 use crate::error::{Error, Result};
 use crate::executor::WrittenBy;
 use crate::frozen::Frozen;
 use crate::message::{
-    Message, MessageSequence, MessageSequenceAppender, MessageSequencePromise, WeakSequencePromise,
+    FlatMessages, Message, MessagePromise, MessageSequence, MessageSequenceAppender,
+    MessageSequencePromise, WeakSequencePromise,
 };
-use crate::promise::{Promise, Start, generate};
+use crate::promise::{Batch, PieceSource, Promise, PromisingContext, Wait};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -39,79 +40,223 @@ pub(crate) fn begin(
         Some(as_messages) => sequence.with_errors_as_messages(as_messages),
         None => sequence,
     };
-    // The stream needs the appender and the promise, both of which are made with it.
-    let places = Rc::new(Places::default());
-    let for_stream = places.clone();
-    let agent = agent.clone();
     let own_budget = options.budget.is_some();
-    let spending = Spending::begin(options.budget, agent.alias());
-    let spent = spending.clone();
-    let sequence = sequence.make_with(|mut flat| {
-        generate(move |out| async move {
-            let replies = for_stream.appender.get().expect("set below").clone();
-            let arguments = agent
-                .own_arguments()
-                .map(|own| joined(&own, &options.arguments));
-            let arguments = options.refused.map_or(arguments, Err);
-            let causes = for_stream.causes.clone();
-            let acting = agent.clone();
-            let call = Promise::with_start(Start::Soon, async move {
-                if let Some(spending) = spent {
-                    spending.activate();
-                }
-                act(acting, input, arguments, replies, causes).await
-            });
-            let _ = for_stream.causes.act.set(call.clone());
-
-            let persist = agent
-                .await_reply_persistence()
-                .unwrap_or_else(|| MiniAgents::current().awaits_reply_persistence());
-            let mut promises = Vec::new();
-            while let Some(promise) = flat.next().await {
-                if persist {
-                    promises.extend(promise.clone());
-                }
-                out.emit_result(promise).await;
-            }
-            if persist {
-                let mut messages = Vec::new();
-                for promise in promises {
-                    messages.push(promise.quietly().await?);
-                }
-                MiniAgents::current().persist_messages(messages).await?;
-            }
-            let replies = for_stream
-                .promise
-                .get()
-                .and_then(WeakSequencePromise::upgrade);
-            drop(Promise::with_start(Start::Soon, async move {
-                let Some(replies) = replies else {
-                    return Err(Error::msg("nobody reads"));
-                };
-                let replies = replies.quietly().await?;
-                reply_node(&agent, call.quietly().await?, &replies)
-            }));
-            Ok(())
-        })
+    let call = Rc::new(Call {
+        agent: agent.clone(),
+        input,
+        arguments: options.refused.map_or(Ok(options.arguments), Err),
+        spending: Spending::begin(options.budget, agent.alias()),
+        appender: OnceCell::new(),
+        replies: OnceCell::new(),
+        causes: Rc::default(),
     });
-    let _ = places.appender.set(sequence.appender().clone());
-    let _ = places.promise.set(sequence.promise().downgrade());
-    if let Some(spending) = spending.filter(|_| own_budget) {
+    // The stream needs the appender and the promise, both of which are made with it.
+    let sequence = sequence.make_with(|flat| Replies {
+        call: call.clone(),
+        flat,
+        phase: Phase::Beginning,
+        to_persist: None,
+    });
+    let _ = call.appender.set(sequence.appender().clone());
+    let _ = call.replies.set(sequence.promise().downgrade());
+    if let Some(spending) = call.spending.as_ref().filter(|_| own_budget) {
         spending.is_of(sequence.promise());
     }
-    let causes = places.causes.clone();
+    let causes = call.causes.clone();
     sequence
         .promise()
         .on_cancel(move |error| causes.cancel(&error));
     sequence.promise().clone()
 }
 
-/// What the stream of replies needs of the sequence that it is the stream of.
-#[derive(Default)]
-struct Places {
+/// A call, as those know it who bring its replies.
+pub(crate) struct Call {
+    agent: MiniAgent,
+    input: MessageSequencePromise,
+    /// Those of the call alone.
+    arguments: Result<Frozen>,
+    spending: Option<Rc<Spending>>,
+    /// What the agent replies through; set at once.
     appender: OnceCell<MessageSequenceAppender>,
-    promise: OnceCell<WeakSequencePromise>,
+    /// The replies; set at once.
+    replies: OnceCell<WeakSequencePromise>,
     causes: Rc<Causes>,
+}
+
+impl Call {
+    pub(crate) fn agent(&self) -> &MiniAgent {
+        &self.agent
+    }
+
+    pub(crate) fn input(&self) -> &MessageSequencePromise {
+        &self.input
+    }
+
+    /// What is stopped when it is cancelled.
+    pub(crate) fn causes(&self) -> &Causes {
+        &self.causes
+    }
+
+    /// What the agent replies through.
+    pub(crate) fn replies(&self) -> &MessageSequenceAppender {
+        self.appender.get().expect("set when the call was made")
+    }
+
+    /// What is recorded of its arguments: what the agent says of itself, and those of the call.
+    fn recorded_arguments(&self) -> Result<Frozen> {
+        let own = self.agent.own_arguments();
+        self.arguments
+            .clone()
+            .and_then(|arguments| own.map(|own| joined(&own, &arguments)))
+    }
+}
+
+/// The replies as they come: the agent starts when the first is asked for, and what happened is recorded
+/// when the last has come.
+struct Replies {
+    call: Rc<Call>,
+    flat: FlatMessages,
+    phase: Phase,
+    /// Those that are persisted before the end; empty where they need not be.
+    to_persist: Option<Vec<MessagePromise>>,
+}
+
+enum Phase {
+    Beginning,
+    /// The agent acts; this is what it comes to.
+    Acting(Promise<Message>),
+    Persisting(Pin<Box<dyn Future<Output = Result<()>>>>, Promise<Message>),
+    Ended,
+}
+
+impl Replies {
+    /// Starts the agent.
+    fn start(&mut self) -> Promise<Message> {
+        let acting = Promise::started_soon(Act {
+            call: self.call.clone(),
+            recorded: Frozen::empty(),
+            phase: Acting::Beginning,
+        });
+        let _ = self.call.causes.act.set(acting.clone());
+        let agent = &self.call.agent;
+        let persists = agent
+            .await_reply_persistence()
+            .unwrap_or_else(|| MiniAgents::current().awaits_reply_persistence());
+        self.to_persist = persists.then(Vec::new);
+        acting
+    }
+
+    /// Records the replies when all of them are there.
+    fn record(&mut self, acting: Promise<Message>) {
+        let replies = self
+            .call
+            .replies
+            .get()
+            .and_then(WeakSequencePromise::upgrade);
+        let Some(replies) = replies else { return };
+        let record = Record {
+            call: self.call.clone(),
+            replies: replies.wait(),
+            acting: acting.wait(),
+            all: None,
+        };
+        PromisingContext::current().start_unpinned(record).detach();
+    }
+}
+
+impl PieceSource<MessagePromise> for Replies {
+    fn poll_pieces(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Batch<MessagePromise>>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.phase {
+                Phase::Beginning => this.phase = Phase::Acting(this.start()),
+                Phase::Acting(acting) => {
+                    if let Some(batch) = ready!(Pin::new(&mut this.flat).poll_pieces(cx)) {
+                        if let Some(to_persist) = &mut this.to_persist {
+                            match &batch {
+                                Batch::One(promise) => to_persist.extend(promise.clone()),
+                                Batch::Block(block) => {
+                                    to_persist.extend((0..block.len()).map(|at| block.get(at)));
+                                }
+                            }
+                        }
+                        return Poll::Ready(Some(batch));
+                    }
+                    let acting = acting.clone();
+                    match this.to_persist.take() {
+                        Some(promises) => {
+                            this.phase = Phase::Persisting(Box::pin(persist(promises)), acting);
+                        }
+                        None => {
+                            this.phase = Phase::Ended;
+                            this.record(acting);
+                        }
+                    }
+                }
+                Phase::Persisting(persisting, acting) => {
+                    let persisted = ready!(persisting.as_mut().poll(cx));
+                    let acting = acting.clone();
+                    this.phase = Phase::Ended;
+                    match persisted {
+                        Ok(()) => this.record(acting),
+                        Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
+                    }
+                }
+                Phase::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+async fn persist(promises: Vec<MessagePromise>) -> Result<()> {
+    let mut messages = Vec::new();
+    for promise in promises {
+        messages.push(promise.quietly().await?);
+    }
+    MiniAgents::current().persist_messages(messages).await?;
+    Ok(())
+}
+
+/// Waits for all replies and for the record of the call, and records the replies.
+struct Record {
+    call: Rc<Call>,
+    replies: Wait<Rc<[Message]>>,
+    acting: Wait<Message>,
+    /// The replies; empty until they are there.
+    all: Option<Rc<[Message]>>,
+}
+
+impl Future for Record {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = &mut *self;
+        let all = match &this.all {
+            Some(all) => all,
+            None => {
+                let all = ready!(this.replies.poll_quietly(cx))?;
+                this.all.insert(all)
+            }
+        };
+        let call_node = ready!(this.acting.poll_quietly(cx))?;
+        let agent = &this.call.agent;
+        check_reply_fields(agent)?;
+        if PromisingContext::has_handlers() {
+            let call_node = if call_node.fields().ptr_eq(no_node().fields()) {
+                // Nobody looked when the agent ended; now somebody does.
+                let messages = this.call.input.get().transpose()?.unwrap_or_default();
+                let arguments = this.call.recorded_arguments().unwrap_or_default();
+                self::call_node(agent, &messages, &arguments)?
+            } else {
+                call_node
+            };
+            PromisingContext::tell_resolved(&reply_node(agent, call_node, all)?);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// What a call set in motion: the agent, and the calls that it made.
@@ -146,46 +291,117 @@ impl Causes {
     }
 }
 
-/// Lets the agent act, and records the call.
-async fn act(
-    agent: MiniAgent,
-    input: MessageSequencePromise,
-    arguments: Result<Frozen>,
-    replies: MessageSequenceAppender,
-    causes: Rc<Causes>,
-) -> Result<Message> {
-    let mut recorded = Frozen::new();
-    replies.open()?;
-    let acted = async {
-        recorded = arguments?;
-        let all = joined(agent.preset_arguments(), &recorded);
-        let (agent, input, replies) = (agent.clone(), input.clone(), replies.clone());
-        let ctx = InteractionContext::new(agent.clone(), input, all, replies, causes);
+/// Lets the agent act, and records the call. Written by hand, as an async function is much larger.
+struct Act {
+    call: Rc<Call>,
+    recorded: Frozen,
+    phase: Acting,
+}
+
+enum Acting {
+    Beginning,
+    /// The function of the agent runs.
+    Body(
+        InteractionContext,
+        Pin<Box<dyn Future<Output = Result<()>>>>,
+    ),
+    /// What the agent made sure to wait for is waited for.
+    Finalizing(InteractionContext, WaitForAll, Result<()>),
+    /// All messages are waited for that are sent to it.
+    Recording(Wait<Rc<[Message]>>),
+}
+
+impl Act {
+    /// Begins to act; empty if its arguments were refused.
+    fn begin(&mut self) -> Result<Acting> {
+        let call = &self.call;
+        self.recorded = call.recorded_arguments()?;
+        let all = joined(call.agent.preset_arguments(), &self.recorded);
+        let ctx = InteractionContext::new(call.clone(), all);
         ctx.activate();
-        let body = AssertUnwindSafe(agent.act(ctx.clone()))
-            .catch_unwind()
-            .await;
-        let body = body.unwrap_or_else(|panic| {
-            Err(Error::from_panic(
-                &format!("agent `{}`", agent.alias()),
-                &*panic,
-            ))
-        });
+        let body = call.agent.act(ctx.clone());
+        Ok(Acting::Body(ctx, body))
+    }
+
+    /// What it comes to when its function has ended in this way.
+    fn end_of_body(&self, ctx: &InteractionContext, body: Result<()>) -> Result<()> {
         let result = body.and_then(|()| ctx.take_refusal().map_or(Ok(()), Err));
         if let Err(error) = &result {
             error.mark_unread();
             let trace = ctx.agent_trace();
             error.note_agent_trace(|| trace.iter().map(|agent| agent.alias().into()).collect());
         }
-        ctx.finalize().await;
         result
-    };
-    // As `fill` does, which would hold the future twice.
-    match acted.await {
-        Ok(()) => replies.close(),
-        Err(error) => replies.close_with(error)?,
     }
-    call_node(&agent, &input.quietly().await?, &recorded)
+
+    /// Ends the replies.
+    fn end_replies(&self, result: Result<()>) -> Result<Acting> {
+        let replies = self.call.replies();
+        match result {
+            Ok(()) => replies.close(),
+            Err(error) => replies.close_with(error)?,
+        }
+        Ok(Acting::Recording(self.call.input.wait()))
+    }
+
+    /// The record of the call; no record where nobody looks.
+    fn record(&self, messages: &[Message]) -> Result<Message> {
+        let agent = &self.call.agent;
+        check_call_fields(agent, &self.recorded)?;
+        if PromisingContext::has_handlers() {
+            call_node(agent, messages, &self.recorded)
+        } else {
+            Ok(no_node())
+        }
+    }
+}
+
+impl Future for Act {
+    type Output = Result<Message>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.phase {
+                Acting::Beginning => {
+                    if let Some(spending) = &this.call.spending {
+                        spending.activate();
+                    }
+                    this.call.replies().open()?;
+                    this.phase = match this.begin() {
+                        Ok(body) => body,
+                        Err(error) => this.end_replies(Err(error))?,
+                    };
+                }
+                Acting::Body(ctx, body) => {
+                    let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
+                    let ended = match polled {
+                        Ok(poll) => ready!(poll),
+                        Err(panic) => {
+                            let place = format!("agent `{}`", this.call.agent.alias());
+                            Err(Error::from_panic(&place, &*panic))
+                        }
+                    };
+                    let ctx = ctx.clone();
+                    this.phase = Acting::Beginning; // drops the function
+                    let result = this.end_of_body(&ctx, ended);
+                    let waiting = ctx.begin_to_finalize();
+                    this.phase = Acting::Finalizing(ctx, waiting, result);
+                }
+                Acting::Finalizing(ctx, waiting, result) => {
+                    ready!(Pin::new(waiting).poll(cx));
+                    ctx.deactivate();
+                    let result = std::mem::replace(result, Ok(()));
+                    this.phase = Acting::Beginning; // lets go of the interaction
+                    this.phase = this.end_replies(result)?;
+                }
+                Acting::Recording(waiting) => {
+                    let messages = ready!(waiting.poll_quietly(cx))?;
+                    return Poll::Ready(this.record(&messages));
+                }
+            }
+        }
+    }
 }
 
 /// The fields of both; where both have one, that of the second.

@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use super::origin::Origin;
 use super::ready_queue::ReadyQueue;
 use super::schedule::Conductor;
-use super::task::{AfterTurn, Runnable};
+use super::task::{AfterTurn, Task};
 use super::task_local::Locals;
 use super::timer::{Clock, Timers};
 use super::waker::{Inbox, LentWaker, TaskId};
@@ -37,12 +37,12 @@ pub(crate) struct Core {
 /// Tasks by number. A place is used again under another number.
 #[derive(Default)]
 struct Table {
-    places: Vec<(u32, Option<Rc<dyn Runnable>>)>,
+    places: Vec<(u32, Option<Rc<Task>>)>,
     free: Vec<u32>,
 }
 
 impl Table {
-    fn insert(&mut self, task: Rc<dyn Runnable>) -> TaskId {
+    fn insert(&mut self, task: Rc<Task>) -> TaskId {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push((0, None));
             u32::try_from(self.places.len() - 1).expect("four billion tasks at once")
@@ -52,12 +52,12 @@ impl Table {
         u64::from(*count) << 32 | u64::from(place)
     }
 
-    fn get(&self, id: TaskId) -> Option<&Rc<dyn Runnable>> {
+    fn get(&self, id: TaskId) -> Option<&Rc<Task>> {
         let (count, entry) = self.places.get(id as u32 as usize)?;
         entry.as_ref().filter(|_| *count == (id >> 32) as u32)
     }
 
-    fn remove(&mut self, id: TaskId) -> Option<Rc<dyn Runnable>> {
+    fn remove(&mut self, id: TaskId) -> Option<Rc<Task>> {
         self.get(id)?;
         let (count, entry) = &mut self.places[id as u32 as usize];
         *count = count.wrapping_add(1);
@@ -89,14 +89,14 @@ impl Core {
     }
 
     /// Takes a task in and puts it at the end of the ready queue.
-    pub(crate) fn admit(&self, task: Rc<dyn Runnable>) {
+    pub(crate) fn admit(&self, task: Rc<Task>) {
         let id = self.table.borrow_mut().insert(task.clone());
         task.header().id.set(id);
         schedule(task);
     }
 
     /// The tasks that have not ended, in no particular order.
-    pub(crate) fn tasks(&self) -> Vec<Rc<dyn Runnable>> {
+    pub(crate) fn tasks(&self) -> Vec<Rc<Task>> {
         self.table
             .borrow()
             .places
@@ -106,7 +106,7 @@ impl Core {
     }
 
     /// Takes the next of the `left` tasks that are left of this turn of the loop.
-    pub(crate) fn next_ready(&self, left: usize) -> Option<Rc<dyn Runnable>> {
+    pub(crate) fn next_ready(&self, left: usize) -> Option<Rc<Task>> {
         match self.conductor.get() {
             None => self.ready.pop(),
             Some(conductor) => conductor.next(self, left),
@@ -114,7 +114,7 @@ impl Core {
     }
 
     /// Gives `task` its turn.
-    pub(crate) fn run(&self, task: &Rc<dyn Runnable>) {
+    pub(crate) fn run(&self, task: &Rc<Task>) {
         match self.inside(task, |cx| task.turn(cx)) {
             AfterTurn::Waits => {}
             AfterTurn::Again => schedule(task.clone()),
@@ -123,7 +123,7 @@ impl Core {
     }
 
     /// Tells everybody who waits for `task` that it has ended.
-    fn end(&self, task: &Rc<dyn Runnable>) {
+    fn end(&self, task: &Rc<Task>) {
         let header = task.header();
         let entry = self.table.borrow_mut().remove(header.id.get());
         drop(entry);
@@ -131,18 +131,14 @@ impl Core {
     }
 
     /// Takes a task out that is not going to be run any more.
-    pub(crate) fn dismiss(&self, task: &Rc<dyn Runnable>) {
+    pub(crate) fn dismiss(&self, task: &Rc<Task>) {
         task.header().queued.set(true); // whoever wakes it from now on does nothing
         self.ready.remove(task);
         self.end(task);
     }
 
     /// Does `body` as `task`: with its waker and its locals.
-    pub(crate) fn inside<R>(
-        &self,
-        task: &Rc<dyn Runnable>,
-        body: impl FnOnce(&mut Context<'_>) -> R,
-    ) -> R {
+    pub(crate) fn inside<R>(&self, task: &Rc<Task>, body: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let header = task.header();
         header.queued.set(false);
         header.waits_for.set(None);
@@ -160,7 +156,7 @@ impl Core {
             self.lent.set(Some(lent));
         } else if !header.has_ended() {
             self.kept.borrow_mut().push(header.id.get());
-            let _ = header.waker.set(lent);
+            let _ = header.waker.set(Box::new(lent));
         }
         result
     }
@@ -174,8 +170,12 @@ impl Core {
         }
     }
 
+    pub(crate) fn is_alive(&self, id: TaskId) -> bool {
+        self.table.borrow().get(id).is_some()
+    }
+
     /// The task of that number, if it has not ended.
-    pub(crate) fn task(&self, id: TaskId) -> Option<Rc<dyn Runnable>> {
+    pub(crate) fn task(&self, id: TaskId) -> Option<Rc<Task>> {
         self.table.borrow().get(id).cloned()
     }
 
@@ -202,7 +202,7 @@ impl Core {
             table
                 .get(*id)
                 .and_then(|task| task.header().waker.get())
-                .is_some_and(LentWaker::is_kept)
+                .is_some_and(|own| own.is_kept())
         })
     }
 
@@ -228,7 +228,7 @@ impl Drop for Core {
         self.ready.close();
         let tasks = self.tasks();
         for task in tasks {
-            task.abandon();
+            task.body().abandon();
             self.end(&task);
         }
         self.ready.clear();
@@ -274,6 +274,8 @@ struct Current {
     /// The executor of what is done outside of any executor of ours; empty if none was appointed.
     appointed: RefCell<Option<Rc<Core>>>,
     polled: RefCell<Polled>,
+    /// The values of the thread outside of tasks; empty while somebody looks at them.
+    locals: Cell<Locals>,
     /// Tells more of the current task; empty if nobody knows.
     describer: Cell<Option<Describer>>,
 }
@@ -281,11 +283,9 @@ struct Current {
 /// The task that is polled.
 struct Polled {
     /// Empty outside of tasks.
-    task: Option<Rc<dyn Runnable>>,
+    task: Option<Rc<Task>>,
     /// Where the waker points that the task is polled with.
     waker: *const (),
-    /// The values of the task, or of the thread outside of tasks.
-    locals: Locals,
 }
 
 thread_local! {
@@ -296,8 +296,8 @@ thread_local! {
             polled: RefCell::new(Polled {
                 task: None,
                 waker: ptr::null(),
-                locals: Locals::empty(),
             }),
+            locals: Cell::new(Locals::empty()),
             describer: Cell::new(None),
         }
     };
@@ -310,6 +310,14 @@ pub(crate) fn current() -> Option<Rc<Core>> {
         let core = current.core.borrow();
         core.clone().or_else(|| current.appointed.borrow().clone())
     })
+}
+
+/// Does `body`, which spawns and runs nothing else, as if that executor polled just now.
+pub(crate) fn spawning_on(core: Rc<Core>, body: impl FnOnce()) {
+    let outer = CURRENT.with(|current| current.core.replace(Some(core)));
+    body();
+    let inner = CURRENT.with(|current| current.core.replace(outer));
+    drop(inner);
 }
 
 /// Whether an executor polls just now.
@@ -339,21 +347,29 @@ pub(crate) fn expect_current(what: &str) -> Rc<Core> {
 
 /// The values of the current task, or of the thread outside of tasks.
 pub(crate) fn with_locals<R>(body: impl FnOnce(&mut Locals) -> R) -> R {
-    CURRENT.with(|current| body(&mut current.polled.borrow_mut().locals))
+    CURRENT.with(|current| {
+        let polled = current.polled.borrow();
+        let task = polled.task.as_ref();
+        let place = task.map_or(&current.locals, |task| &task.header().locals);
+        let mut locals = place.take();
+        let result = body(&mut locals);
+        place.set(locals);
+        result
+    })
 }
 
 /// The task that is being polled.
-pub(crate) fn current_task() -> Option<Rc<dyn Runnable>> {
+pub(crate) fn current_task() -> Option<Rc<Task>> {
     CURRENT.with(|current| current.polled.borrow().task.clone())
 }
 
 /// Does `body` with the values of `task`, which is not being polled.
-pub(crate) fn with_locals_of<R>(task: &Rc<dyn Runnable>, body: impl FnOnce() -> R) -> R {
+pub(crate) fn with_locals_of<R>(task: &Rc<Task>, body: impl FnOnce() -> R) -> R {
     as_current(task, Waker::noop(), |_| body())
 }
 
 /// Notes what the current task waits for, if `what` says it, and gives the task, if `waker` is its own.
-pub(crate) fn waiting_for(what: Option<&'static str>, waker: &Waker) -> Option<Rc<dyn Runnable>> {
+pub(crate) fn waiting_for(what: Option<&'static str>, waker: &Waker) -> Option<Rc<Task>> {
     CURRENT.with(|current| {
         let polled = current.polled.borrow();
         let task = polled.task.as_ref()?;
@@ -411,52 +427,40 @@ pub(crate) fn set_describer(describer: Describer) {
 }
 
 /// What a task belongs to, as far as anybody can say.
-pub(crate) fn describe(task: &Rc<dyn Runnable>) -> Option<String> {
+pub(crate) fn describe(task: &Rc<Task>) -> Option<String> {
     let describer = CURRENT.with(|current| current.describer.get())?;
     with_locals_of(task, describer.belongs_to)
 }
 
 /// What was begun where a task belongs to and nobody has ended, as far as anybody can say.
-pub(crate) fn unfinished(task: &Rc<dyn Runnable>) -> Vec<Unfinished> {
+pub(crate) fn unfinished(task: &Rc<Task>) -> Vec<Unfinished> {
     let describer = CURRENT.with(|current| current.describer.get());
     describer.map_or_else(Vec::new, |describer| {
         with_locals_of(task, describer.unfinished)
     })
 }
 
-fn as_current<R>(
-    task: &Rc<dyn Runnable>,
-    waker: &Waker,
-    body: impl FnOnce(&mut Context<'_>) -> R,
-) -> R {
+fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<'_>) -> R) -> R {
     /// Puts back what was current before, also when `body` panics.
-    struct Restore(Polled);
-    impl Restore {
-        fn swap(&mut self) {
-            CURRENT.with(|current| std::mem::swap(&mut *current.polled.borrow_mut(), &mut self.0));
-        }
-    }
+    struct Restore(Option<Polled>);
     impl Drop for Restore {
         fn drop(&mut self) {
-            self.swap();
-            let Polled { task, locals, .. } = &mut self.0;
-            if let Some(task) = task {
-                task.header().locals.set(std::mem::take(locals));
-            }
+            let before = self.0.take();
+            let now = before.map(|before| CURRENT.with(|current| current.polled.replace(before)));
+            drop(now);
         }
     }
 
-    let mut restore = Restore(Polled {
+    let polled = Polled {
         task: Some(task.clone()),
         waker: waker.data(),
-        locals: task.header().locals.take(),
-    });
-    restore.swap();
+    };
+    let _restore = Restore(Some(CURRENT.with(|current| current.polled.replace(polled))));
     body(&mut Context::from_waker(waker))
 }
 
 /// Puts a task at the end of its ready queue, once.
-pub(crate) fn schedule(task: Rc<dyn Runnable>) {
+pub(crate) fn schedule(task: Rc<Task>) {
     let header = task.header();
     if !header.queued.replace(true) {
         let ready = header.ready.clone();

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::core;
-use super::task::{AfterTurn, Header, Runnable};
+use super::task::{AfterTurn, Body, Header, Task};
 use super::waker::Waiter;
 
 /// Something whose end can be waited for together with others: a task, a promise.
@@ -133,16 +133,11 @@ struct Countdown {
 
 /// The turn in which the end of one thing is noticed.
 struct Notice {
-    header: Header,
     countdown: Rc<Countdown>,
 }
 
-impl Runnable for Notice {
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
-    fn turn(&self, _: &mut Context<'_>) -> AfterTurn {
+impl Body for Notice {
+    fn turn(&self, _: &Header, _: &mut Context<'_>) -> AfterTurn {
         let left = self.countdown.left.get() - 1;
         self.countdown.left.set(left);
         if left == 0 {
@@ -174,10 +169,10 @@ impl<A: Awaitable> Future for Gather<A> {
             for item in &this.items {
                 item.start();
                 let notice = Notice {
-                    header: Header::new(&core, None),
                     countdown: countdown.clone(),
                 };
-                item.notify(Notify(Waiter::Task(Rc::new(notice))));
+                let notice = Task::new(Header::new(&core, None), notice);
+                item.notify(Notify(Waiter::Task(notice)));
             }
             countdown
         });

@@ -96,7 +96,8 @@ pub(crate) use lock::{Lock, Locked};
 pub(crate) use origin::{Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
-pub(crate) use task::{Runnable, TaskRef};
+pub(crate) use task::{Task, TaskRef};
+pub(crate) use task_local::Inheritance;
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::{TaskId, Waiter};
 
@@ -173,7 +174,7 @@ impl Executor {
     /// Spawns a task, see [`spawn`].
     #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        task::spawn_on(&self.core, None, Box::pin(future))
+        task::spawn_on(&self.core, None, None, Box::pin(future))
     }
 
     /// Who waits on this executor, for what, where that was made, and for whom, as far as that is known; a

@@ -10,14 +10,14 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::core::Core;
-use super::task::Runnable;
+use super::task::Task;
 use super::waker::Inbox;
 
 /// Tasks that can go on, in the order in which they became ready.
 ///
 /// Every task has a handle of the queue that it stands in, and through it a way to its executor.
 pub(crate) struct ReadyQueue {
-    tasks: RefCell<VecDeque<Rc<dyn Runnable>>>,
+    tasks: RefCell<VecDeque<Rc<Task>>>,
     /// Whether its executor is being polled just now.
     pub(crate) polling: Cell<bool>,
     /// Whether its executor is gone: nothing is queued any more.
@@ -38,7 +38,7 @@ impl ReadyQueue {
         })
     }
 
-    pub(crate) fn push(&self, task: Rc<dyn Runnable>) {
+    pub(crate) fn push(&self, task: Rc<Task>) {
         if self.closed.get() {
             return;
         }
@@ -64,20 +64,20 @@ impl ReadyQueue {
         drop(tasks);
     }
 
-    pub(crate) fn pop(&self) -> Option<Rc<dyn Runnable>> {
+    pub(crate) fn pop(&self) -> Option<Rc<Task>> {
         self.tasks.borrow_mut().pop_front()
     }
 
     /// Takes out a task that others stand in front of.
-    pub(crate) fn take(&self, index: usize) -> Option<Rc<dyn Runnable>> {
+    pub(crate) fn take(&self, index: usize) -> Option<Rc<Task>> {
         self.tasks.borrow_mut().remove(index)
     }
 
-    pub(crate) fn front(&self) -> Option<Rc<dyn Runnable>> {
+    pub(crate) fn front(&self) -> Option<Rc<Task>> {
         self.tasks.borrow().front().cloned()
     }
 
-    pub(crate) fn remove(&self, task: &Rc<dyn Runnable>) {
+    pub(crate) fn remove(&self, task: &Rc<Task>) {
         self.tasks
             .borrow_mut()
             .retain(|ready| !Rc::ptr_eq(ready, task));

@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::blocking::wake_at;
 use super::core::Core;
 use super::report::waiting_report;
-use super::task::{AfterTurn, Header, Runnable};
+use super::task::{AfterTurn, Body, Header, Task};
 use crate::error::{Error, Result, What};
 
 /// After so many turns of tasks a run lets its host do something else.
@@ -24,7 +24,7 @@ const TURNS_PER_POLL: usize = 1024;
 pub struct Run<F: Future> {
     core: Rc<Core>,
     number: u64,
-    main: Rc<Main>,
+    main: Rc<Task<Main>>,
     future: Pin<Box<F>>,
     started: bool,
     /// Whether whoever polls sleeps until the next timer by itself.
@@ -35,25 +35,20 @@ pub struct Run<F: Future> {
 
 /// The place of a run's own future in the ready queue.
 struct Main {
-    header: Header,
     /// Its turn came while another run of the same executor was polled.
     due: Cell<bool>,
     /// Who polls the run.
     host: RefCell<Option<Waker>>,
 }
 
-impl Runnable for Main {
-    fn header(&self) -> &Header {
-        &self.header
-    }
-
+impl Body for Main {
     fn is_main(&self) -> bool {
         true
     }
 
-    fn turn(&self, _: &mut Context<'_>) -> AfterTurn {
+    fn turn(&self, header: &Header, _: &mut Context<'_>) -> AfterTurn {
         if !self.due.replace(true) {
-            if let Some(core) = self.header.ready.core.upgrade() {
+            if let Some(core) = header.ready.core.upgrade() {
                 core.due.set(core.due.get() + 1);
             }
         }
@@ -72,14 +67,13 @@ impl<F: Future> Run<F> {
         let number = core.runs.get();
         core.runs.set(number + 1);
         let main = Main {
-            header: Header::new(core, None),
             due: Cell::new(false),
             host: RefCell::new(None),
         };
         Run {
             core: core.clone(),
             number,
-            main: Rc::new(main),
+            main: Task::new(Header::new(core, None), main),
             future: Box::pin(future),
             started: false,
             host_keeps_time: false,
@@ -113,7 +107,7 @@ impl<F: Future> Run<F> {
     }
 
     fn poll_main(&mut self) -> Poll<F::Output> {
-        let main = self.main.clone() as Rc<dyn Runnable>;
+        let main = self.main.clone() as Rc<Task>;
         let future = self.future.as_mut();
         self.core.inside(&main, |cx| future.poll(cx))
     }
@@ -151,7 +145,7 @@ impl<F: Future> Run<F> {
             && !self.among_others
             && self
                 .main
-                .header
+                .header()
                 .waker
                 .get()
                 .is_none_or(|own| !own.is_kept())
@@ -162,7 +156,7 @@ impl<F: Future> Run<F> {
 
     /// Whether its turn came while another run was polled.
     fn take_due(&self) -> bool {
-        let due = self.main.due.take();
+        let due = self.main.body().due.take();
         if due {
             self.core.due.set(self.core.due.get() - 1);
         }
@@ -197,9 +191,9 @@ impl<F: Future> Future for Run<F> {
         let this = &mut *self;
         let core = this.core.clone();
         core.inbox.set_host(this.number, cx.waker());
-        this.main.host.replace(Some(cx.waker().clone()));
+        this.main.body().host.replace(Some(cx.waker().clone()));
         let _entered = core.enter();
-        let main = this.main.clone() as Rc<dyn Runnable>;
+        let main = this.main.clone() as Rc<Task>;
         if !std::mem::replace(&mut this.started, true) {
             core.admit(main.clone());
         }
@@ -251,7 +245,7 @@ impl<F: Future> Drop for Run<F> {
     fn drop(&mut self) {
         self.take_due();
         self.end();
-        self.core.dismiss(&(self.main.clone() as Rc<dyn Runnable>));
+        self.core.dismiss(&(self.main.clone() as Rc<Task>));
     }
 }
 

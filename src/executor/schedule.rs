@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::random::Random;
-use super::task::Runnable;
+use super::task::Task;
 use super::waker::TaskId;
 use crate::error::{Error, Result, What};
 
@@ -169,14 +169,14 @@ pub(crate) fn name_current_task(name: &dyn Fn() -> String) {
 pub(crate) struct Turn<'a> {
     /// The time on the clock of the executor.
     pub(crate) now: Duration,
-    pub(crate) task: &'a Rc<dyn Runnable>,
+    pub(crate) task: &'a Rc<Task>,
     /// The number of the choice point; empty where only one task was left.
     pub(crate) point: Option<u64>,
     /// How many tasks were left in the turn of the loop.
     pub(crate) left: usize,
     /// How many of them were passed over, and the first of these.
     pub(crate) passed: usize,
-    pub(crate) front: Option<Rc<dyn Runnable>>,
+    pub(crate) front: Option<Rc<Task>>,
 }
 
 /// Takes tasks out of a ready queue as a schedule says.
@@ -235,7 +235,7 @@ impl Conductor {
     }
 
     /// Takes the next one of the first `left` tasks out of the ready queue.
-    pub(crate) fn next(&self, core: &Core, left: usize) -> Option<Rc<dyn Runnable>> {
+    pub(crate) fn next(&self, core: &Core, left: usize) -> Option<Rc<Task>> {
         let left = left.min(core.ready.len());
         let (mut point, mut passed) = (None, 0);
         if left > 1 {

@@ -12,13 +12,15 @@
 //! - When the executor is dropped, tasks that have not ended are dropped with it, and whoever waits
 //!   for them gets a cancelled error.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+
+use log::LevelFilter;
 
 use super::core::{self, Core};
 use super::gather::{Awaitable, Notify};
@@ -30,12 +32,17 @@ use super::wait_list::{Ticket, WaitList};
 use super::waker::{LentWaker, TaskId, Waiter};
 use crate::error::{Error, Result, What};
 
-/// Something that stands in the ready queue and gets turns.
-pub(crate) trait Runnable {
-    fn header(&self) -> &Header;
+/// Something that stands in the ready queue and gets turns: what the executor knows of it, and what it
+/// does. Both lie in one allocation, and what is known is there without asking what it is.
+pub(crate) struct Task<B: Body + ?Sized = dyn Body> {
+    header: Header,
+    body: B,
+}
 
+/// What a task does.
+pub(crate) trait Body {
     /// Goes on as far as it can.
-    fn turn(&self, cx: &mut Context<'_>) -> AfterTurn;
+    fn turn(&self, header: &Header, cx: &mut Context<'_>) -> AfterTurn;
 
     /// Whether it is the future that is run, and not one that was spawned.
     fn is_main(&self) -> bool {
@@ -49,6 +56,34 @@ pub(crate) trait Runnable {
 
     /// Drops what it would have run.
     fn abandon(&self);
+}
+
+impl<B: Body> Task<B> {
+    /// A task that nobody has put into a queue.
+    pub(crate) fn new(header: Header, body: B) -> Rc<Self> {
+        Rc::new(Task { header, body })
+    }
+}
+
+impl<B: Body + ?Sized> Task<B> {
+    #[inline]
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn body(&self) -> &B {
+        &self.body
+    }
+
+    /// Gives it its turn.
+    pub(crate) fn turn(&self, cx: &mut Context<'_>) -> AfterTurn {
+        self.body.turn(&self.header, cx)
+    }
+
+    /// Has it dropped instead of run when its turn comes; false if that cannot be done.
+    pub(crate) fn stop(&self) -> bool {
+        !self.header.has_ended() && self.body.stop()
+    }
 }
 
 /// What comes after a turn.
@@ -78,6 +113,12 @@ impl TaskRef {
         core::current_task_is(&self.ready, self.id)
     }
 
+    /// Whether the task has not ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        let core = self.ready.core.upgrade();
+        core.is_some_and(|core| core.is_alive(self.id))
+    }
+
     /// Stops the task as [`JoinHandle::cancel`] does.
     pub(crate) fn cancel(&self) {
         if let Some(core) = self.ready.core.upgrade() {
@@ -94,12 +135,13 @@ pub(crate) struct Header {
     pub(crate) id: Cell<TaskId>,
     /// Whether it stands in the ready queue.
     pub(crate) queued: Cell<bool>,
-    /// Its values; empty while it is polled.
+    /// Its values; empty while somebody looks at them.
     pub(crate) locals: Cell<Locals>,
     /// A std waker of its own; empty until somebody keeps one.
-    pub(crate) waker: OnceCell<LentWaker>,
-    /// Who waits for its end.
-    waiters: RefCell<WaitList>,
+    pub(crate) waker: OnceCell<Box<LentWaker>>,
+    /// Who waits for its end; empty before anybody does.
+    #[allow(clippy::box_collection, reason = "nobody waits for most tasks")]
+    waiters: RefCell<Option<Box<WaitList>>>,
     ended: Cell<bool>,
     /// What it waits for, as far as that is known; empty while it is polled.
     pub(crate) waits_for: Cell<Option<&'static str>>,
@@ -155,7 +197,9 @@ impl Header {
         }
         let locals = self.locals.take();
         let waiters = self.waiters.borrow_mut().take();
-        waiters.wake_all();
+        if let Some(waiters) = waiters {
+            waiters.wake_all();
+        }
         drop(locals);
     }
 
@@ -164,7 +208,10 @@ impl Header {
         if self.ended.get() {
             waiter.wake();
         } else {
-            self.waiters.borrow_mut().push(waiter);
+            self.waiters
+                .borrow_mut()
+                .get_or_insert_default()
+                .push(waiter);
         }
     }
 
@@ -173,34 +220,37 @@ impl Header {
             return Poll::Ready(());
         }
         let waiter = Waiter::waiting_for("the end of a task", cx);
-        let replaced = self.waiters.borrow_mut().wait(ticket, waiter);
+        let mut waiters = self.waiters.borrow_mut();
+        let replaced = waiters.get_or_insert_default().wait(ticket, waiter);
+        drop(waiters);
         drop(replaced);
         Poll::Pending
     }
 
     fn forget(&self, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
-            let removed = self.waiters.borrow_mut().remove(ticket);
+            let mut waiters = self.waiters.borrow_mut();
+            let removed = waiters.as_mut().and_then(|waiters| waiters.remove(ticket));
+            drop(waiters);
             drop(removed);
         }
     }
 }
 
-/// A task that gives a value.
-trait Joinable<T>: Runnable {
+/// What a task does that gives a value.
+trait Joinable<T>: Body {
     /// What it has come to; empty before the end, and when it was taken.
     fn take_outcome(&self) -> Option<Result<T>>;
-
-    fn into_runnable(self: Rc<Self>) -> Rc<dyn Runnable>;
 }
 
 /// A future with a place for what it gives.
-struct Task<F: Future> {
-    header: Header,
-    /// Empty while it is polled and after the end.
-    future: Cell<Option<F>>,
+struct Spawned<F: Future> {
+    /// Empty after the end; it cannot be borrowed while it is polled.
+    future: RefCell<Option<F>>,
     /// Empty until the end, and again when the value was taken.
     outcome: Cell<Option<Result<F::Output>>>,
+    /// At which level a panic is reported that nobody reads; empty if it is not.
+    report: Option<LevelFilter>,
     cancelled: Cell<bool>,
     /// Whether its turn came while it is polled: it blocks inside of itself and others run meanwhile.
     missed: Cell<bool>,
@@ -210,66 +260,72 @@ fn cancelled_error() -> Error {
     Error::own(What::Cancelled, "this task was cancelled")
 }
 
-impl<F: Future + Unpin + 'static> Joinable<F::Output> for Task<F> {
-    fn take_outcome(&self) -> Option<Result<F::Output>> {
-        self.outcome.take()
-    }
-
-    fn into_runnable(self: Rc<Self>) -> Rc<dyn Runnable> {
-        self
+impl<F: Future> Spawned<F> {
+    fn panicked(&self, panic: &(dyn Any + Send)) -> Error {
+        let error = Error::from_panic("a task", panic);
+        if let Some(level) = self.report {
+            error.capture(level);
+        }
+        error
     }
 }
 
-impl<F: Future + Unpin> Runnable for Task<F> {
-    fn header(&self) -> &Header {
-        &self.header
+impl<F: Future + Unpin> Joinable<F::Output> for Spawned<F> {
+    fn take_outcome(&self) -> Option<Result<F::Output>> {
+        self.outcome.take()
     }
+}
 
-    fn turn(&self, cx: &mut Context<'_>) -> AfterTurn {
-        let Some(mut future) = self.future.take() else {
-            self.missed.set(true);
-            return AfterTurn::Waits;
+impl<F: Future + Unpin> Body for Spawned<F> {
+    fn turn(&self, _: &Header, cx: &mut Context<'_>) -> AfterTurn {
+        let mut slot = match self.future.try_borrow_mut() {
+            Ok(slot) if slot.is_some() => slot,
+            _ => {
+                self.missed.set(true);
+                return AfterTurn::Waits;
+            }
         };
         let polled = catch_unwind(AssertUnwindSafe(|| {
             let mut poll = Poll::Pending;
-            if !self.cancelled.get() {
-                poll = Pin::new(&mut future).poll(cx);
+            if let Some(future) = slot.as_mut().filter(|_| !self.cancelled.get()) {
+                poll = Pin::new(future).poll(cx);
             }
             if poll.is_ready() || self.cancelled.get() {
-                drop(future);
-                (poll, None)
-            } else {
-                (poll, Some(future))
+                *slot = None;
             }
+            poll
         }));
         let outcome = match polled {
-            Ok((Poll::Ready(value), _)) => Ok(value),
-            Ok((Poll::Pending, Some(future))) => {
-                self.future.set(Some(future));
+            Ok(Poll::Ready(value)) => Ok(value),
+            Ok(Poll::Pending) if slot.is_some() => {
                 return if self.missed.take() {
                     AfterTurn::Again
                 } else {
                     AfterTurn::Waits
                 };
             }
-            Ok((Poll::Pending, None)) => Err(cancelled_error()),
-            Err(panic) => Err(Error::from_panic("a task", &*panic)),
+            Ok(Poll::Pending) => Err(cancelled_error()),
+            Err(panic) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| *slot = None));
+                Err(self.panicked(&*panic))
+            }
         };
         self.outcome.set(Some(outcome));
         AfterTurn::Ended
     }
 
     fn stop(&self) -> bool {
-        !self.header.has_ended() && !self.cancelled.replace(true)
+        !self.cancelled.replace(true)
     }
 
     fn abandon(&self) {
-        let Some(future) = self.future.take() else {
+        let future = self.future.try_borrow_mut().ok();
+        let Some(future) = future.and_then(|mut slot| slot.take()) else {
             return;
         };
         let error = match catch_unwind(AssertUnwindSafe(|| drop(future))) {
             Ok(()) => cancelled_error(),
-            Err(panic) => Error::from_panic("a task", &*panic),
+            Err(panic) => self.panicked(&*panic),
         };
         self.outcome.set(Some(Err(error)));
     }
@@ -283,23 +339,27 @@ impl<F: Future + Unpin> Runnable for Task<F> {
 /// If no executor of this crate is current on this thread.
 #[track_caller]
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-    spawn_on(&core::expect_current("`spawn`"), None, Box::pin(future))
+    let core = core::expect_current("`spawn`");
+    spawn_on(&core, None, None, Box::pin(future))
 }
 
-/// Spawns a task that holds the future as it is.
+/// Spawns a task that holds the future as it is. A panic of it is reported at the level `report`, if there
+/// is one and nobody reads it.
 #[track_caller]
 pub(crate) fn spawn_on<T: 'static>(
     core: &Rc<Core>,
     group: Option<Rc<Group>>,
+    report: Option<LevelFilter>,
     future: impl Future<Output = T> + Unpin + 'static,
 ) -> JoinHandle<T> {
-    let task = Rc::new(Task {
-        header: Header::new(core, group),
-        future: Cell::new(Some(future)),
+    let body = Spawned {
+        future: RefCell::new(Some(future)),
         outcome: Cell::new(None),
+        report,
         cancelled: Cell::new(false),
         missed: Cell::new(false),
-    });
+    };
+    let task = Task::new(Header::new(core, group), body);
     core.admit(task.clone());
     JoinHandle { task, ticket: None }
 }
@@ -310,7 +370,7 @@ pub(crate) fn spawn_on<T: 'static>(
 /// panicked or was cancelled. Awaiting it is cancel safe: nothing is lost when that is given up.
 #[must_use = "dropping a handle detaches the task, which runs on; say so with `detach`"]
 pub struct JoinHandle<T> {
-    task: Rc<dyn Joinable<T>>,
+    task: Rc<Task<dyn Joinable<T>>>,
     ticket: Option<Ticket>,
 }
 
@@ -323,8 +383,8 @@ impl<T: 'static> JoinHandle<T> {
     ///
     /// Whoever waits for it gets an error that [is cancelled](Error::is_cancelled).
     pub fn cancel(&self) {
-        if self.task.stop() {
-            core::schedule(self.task.clone().into_runnable());
+        if !self.is_finished() {
+            self.to_ref().cancel();
         }
     }
 
@@ -359,7 +419,7 @@ impl<T> Future for JoinHandle<T> {
             this.task.header().note_wait();
         }
         ended.map(|()| {
-            let outcome = this.task.take_outcome();
+            let outcome = this.task.body().take_outcome();
             outcome.unwrap_or_else(|| Err(Error::msg("the value of this task was taken already")))
         })
     }
@@ -383,7 +443,7 @@ impl<T: 'static> fmt::Debug for JoinHandle<T> {
 /// Waits for the end of a task, made by [`JoinHandle::finished`]; any number may wait.
 #[must_use = "futures do nothing until they are awaited"]
 pub struct Finished<T> {
-    task: Rc<dyn Joinable<T>>,
+    task: Rc<Task<dyn Joinable<T>>>,
     ticket: Option<Ticket>,
 }
 

@@ -4,9 +4,11 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
+use log::LevelFilter;
+
 use super::core;
 use super::gather::{Awaitable, Notify, gather};
-use super::task::{JoinHandle, Runnable, spawn_on};
+use super::task::{JoinHandle, Task, spawn_on};
 
 /// Tasks that are counted together, so that somebody can wait for all of them.
 ///
@@ -53,18 +55,20 @@ impl TaskGroup {
     /// If no executor of this crate is current on this thread.
     #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        self.spawn_unpinned(Box::pin(future))
+        self.spawn_unpinned(None, Box::pin(future))
     }
 
-    /// As [`spawn`](Self::spawn), for a future that is held as it is.
+    /// As [`spawn`](Self::spawn), for a future that is held as it is. A panic of it is reported at that
+    /// level, if there is one and nobody reads it.
     #[track_caller]
     pub(crate) fn spawn_unpinned<T: 'static>(
         &self,
+        report: Option<LevelFilter>,
         future: impl Future<Output = T> + Unpin + 'static,
     ) -> JoinHandle<T> {
         let core = core::expect_current("spawning a task");
         self.group.live.set(self.group.live.get() + 1);
-        spawn_on(&core, Some(self.group.clone()), future)
+        spawn_on(&core, Some(self.group.clone()), report, future)
     }
 
     /// How many of its tasks have not ended.
@@ -104,7 +108,7 @@ impl fmt::Debug for TaskGroup {
 }
 
 /// A task of the group, to be waited for with the others.
-struct Member(Rc<dyn Runnable>);
+struct Member(Rc<Task>);
 
 impl Awaitable for Member {
     type Output = ();

@@ -25,10 +25,10 @@ use std::any::Any;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
-use super::core;
+use super::core::{self, Core};
 
 /// The values of one task: shared with its parent until either sets one.
 #[derive(Clone, Default)]
@@ -53,6 +53,33 @@ impl Locals {
         let entries = Rc::make_mut(self.0.get_or_insert_with(Rc::default));
         entries.retain(|(held, _)| *held != key);
         entries.extend(value.map(|value| (key, value)));
+    }
+}
+
+/// What a task that is spawned inherits, and where it runs, kept for one that is spawned later.
+pub(crate) struct Inheritance {
+    locals: Locals,
+    executor: Weak<Core>,
+}
+
+impl Inheritance {
+    /// That of the current task.
+    pub(crate) fn of_current() -> Self {
+        Inheritance {
+            locals: core::with_locals(|locals| locals.clone()),
+            executor: core::current().map_or_else(Weak::new, |core| Rc::downgrade(&core)),
+        }
+    }
+
+    /// Does `body`, which spawns and runs nothing else, unless the executor is gone.
+    pub(crate) fn apply(self, body: impl FnOnce()) {
+        let Some(core) = self.executor.upgrade() else {
+            return;
+        };
+        let own = core::with_locals(|locals| std::mem::replace(locals, self.locals));
+        core::spawning_on(core, body);
+        let inherited = core::with_locals(|locals| std::mem::replace(locals, own));
+        drop(inherited);
     }
 }
 

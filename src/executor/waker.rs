@@ -18,7 +18,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, ThreadId};
 
 use super::core;
-use super::task::Runnable;
+use super::task::Task;
 
 /// The number of a task: which place of the table, and the how-manieth task at that place.
 pub(crate) type TaskId = u64;
@@ -175,7 +175,7 @@ impl LentWaker {
 
 /// Who is to be woken: a task of this thread itself, or whatever a std waker stands for.
 pub(crate) enum Waiter {
-    Task(Rc<dyn Runnable>),
+    Task(Rc<Task>),
     Waker(Waker),
 }
 

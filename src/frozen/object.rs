@@ -111,6 +111,14 @@ impl Frozen {
         Frozen(Rc::new(Inner::new(name(PLAIN_CLASS), Vec::new(), false, 1)))
     }
 
+    /// An object without fields that others may have as well, for what usually has none.
+    pub(crate) fn empty() -> Self {
+        thread_local!(static EMPTY: Frozen = Frozen::new());
+        EMPTY
+            .try_with(Frozen::clone)
+            .unwrap_or_else(|_| Frozen::new())
+    }
+
     /// An object of any class. One that is kept by reference appears in the canonical text of
     /// others by its key.
     pub(crate) fn object(

@@ -26,12 +26,16 @@ pub struct Messages {
 
 pub(crate) enum Item {
     Message(Message),
+    /// Several messages that are there.
+    Block(Rc<[Message]>),
     Promise(MessagePromise),
     Sequence(MessageSequencePromise),
     List(List),
-    Stream(Pin<Box<dyn Stream<Item = Result<Item>>>>),
+    Stream(ItemStream),
     Error(Error),
 }
+
+pub(crate) type ItemStream = Pin<Box<dyn Stream<Item = Result<Item>>>>;
 
 /// Items in order; however deep they are nested, they are dropped without a deep stack.
 #[derive(Default)]
@@ -118,6 +122,7 @@ impl Messages {
         while let Some(item) = next {
             match item {
                 Item::Message(_) | Item::Promise(_) => said += 1,
+                Item::Block(messages) => said += messages.len() as u64,
                 Item::List(items) => open.extend(&items.0),
                 Item::Sequence(_) | Item::Stream(_) | Item::Error(_) => {}
             }
@@ -138,6 +143,7 @@ impl fmt::Debug for Messages {
         fn describe(item: &Item, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             match item {
                 Item::Message(message) => fmt::Debug::fmt(message, f),
+                Item::Block(messages) => fmt::Debug::fmt(messages, f),
                 Item::Promise(promise) => fmt::Debug::fmt(promise, f),
                 Item::Sequence(sequence) => fmt::Debug::fmt(sequence, f),
                 Item::List(items) => {
@@ -181,6 +187,14 @@ impl fmt::Debug for Messages {
 pub trait IntoMessages {
     /// It as messages to send.
     fn into_messages(self) -> Messages;
+
+    /// Several of them as messages to send, in order.
+    fn all_into_messages(all: impl Iterator<Item = Self>) -> Messages
+    where
+        Self: Sized,
+    {
+        Messages::list(all.map(IntoMessages::into_messages))
+    }
 }
 
 impl IntoMessages for Messages {
@@ -230,11 +244,22 @@ impl IntoMessages for Message {
             item: Item::Message(self),
         }
     }
+
+    /// They are kept as they are, without a place for each.
+    fn all_into_messages(all: impl Iterator<Item = Self>) -> Messages {
+        Messages {
+            item: Item::Block(all.collect()),
+        }
+    }
 }
 
 impl IntoMessages for &Message {
     fn into_messages(self) -> Messages {
         self.clone().into_messages()
+    }
+
+    fn all_into_messages(all: impl Iterator<Item = Self>) -> Messages {
+        Message::all_into_messages(all.cloned())
     }
 }
 
@@ -344,19 +369,19 @@ impl<T: IntoMessages> IntoMessages for Box<T> {
 
 impl<T: IntoMessages> IntoMessages for Vec<T> {
     fn into_messages(self) -> Messages {
-        Messages::list(self.into_iter().map(IntoMessages::into_messages))
+        T::all_into_messages(self.into_iter())
     }
 }
 
 impl<T: IntoMessages, const N: usize> IntoMessages for [T; N] {
     fn into_messages(self) -> Messages {
-        Messages::list(self.into_iter().map(IntoMessages::into_messages))
+        T::all_into_messages(self.into_iter())
     }
 }
 
 impl<T: IntoMessages + Clone> IntoMessages for &[T] {
     fn into_messages(self) -> Messages {
-        Messages::list(self.iter().cloned().map(IntoMessages::into_messages))
+        T::all_into_messages(self.iter().cloned())
     }
 }
 

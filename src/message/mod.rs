@@ -35,5 +35,7 @@ pub use split::{Split, split_messages};
 pub use token::Token;
 pub use token_appender::MessageTokenAppender;
 
+pub(crate) use builder::Fields;
 pub(crate) use defaults::MessageDefaults;
+pub(crate) use flatten::FlatMessages;
 pub(crate) use sequence_promise::WeakSequencePromise;

@@ -1,13 +1,13 @@
 //! The writing end of a sequence of messages.
 
 use super::defaults::MessageDefaults;
+use super::flatten::FlatMessages;
 use super::into_messages::{IntoMessages, Item};
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result};
 use crate::executor::{Origin, WrittenBy};
-use crate::promise::{Flattened, Start, StreamAppender};
-use futures_lite::Stream;
+use crate::promise::{PieceSource, Start, StreamAppender};
 
 /// A sequence of messages in the making: an appender, and the promise of what is appended,
 /// flattened.
@@ -114,14 +114,14 @@ impl SequenceOptions {
 
     /// As [`make`](Self::make); `wrap` may add to the flat stream.
     #[track_caller]
-    pub(crate) fn make_with<S: Stream<Item = Result<MessagePromise>> + 'static>(
+    pub(crate) fn make_with<S: PieceSource<MessagePromise> + Unpin + 'static>(
         self,
-        wrap: impl FnOnce(Flattened<Item, MessagePromise>) -> S,
+        wrap: impl FnOnce(FlatMessages) -> S,
     ) -> MessageSequence {
         let appender = MessageSequenceAppender::new(Origin::here(self.by), self.capture_errors);
         let promise = MessageSequencePromise::flat(
-            Box::pin(appender.ordered.stream()),
-            Box::pin(appender.unordered.stream()),
+            appender.ordered.stream(),
+            appender.unordered.stream(),
             self.start,
             self.errors_as_messages(),
             wrap,

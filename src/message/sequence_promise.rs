@@ -3,23 +3,23 @@
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use futures_lite::{Stream, StreamExt};
+use futures_lite::Stream;
 
 use super::builder::ErrorMessage;
 use super::defaults::error_text;
-use super::flatten::flatten;
+use super::flatten::{FlatMessages, FlattenMessages, MessageBlock};
 use super::into_messages::{IntoMessages, Item};
 use super::join::{Join, join_messages};
 use super::message::Message;
-use super::message_promise::MessagePromise;
+use super::message_promise::{MessagePromise, MessageWait};
 use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Notify};
+use crate::executor::{Awaitable, Notify, TaskRef};
 use crate::promise::{
-    Flattened, Next, PromisingContext, Reader, Source, Start, StepBack, StreamedPromise, Wait,
-    WeakStreamedPromise, cancelled,
+    Appended, Batch, Flattened, Next, PieceSource, PromisingContext, Reader, Start, StepBack,
+    StreamedPromise, Wait, WeakStreamedPromise, cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -78,26 +78,20 @@ impl MessageSequencePromise {
     }
 
     /// The sequence of what comes in, flattened; `wrap` may add to the flat stream.
-    pub(crate) fn flat<S: Stream<Item = Result<MessagePromise>> + 'static>(
-        ordered: Source<Item>,
-        unordered: Source<Item>,
+    #[track_caller]
+    pub(crate) fn flat<S: PieceSource<MessagePromise> + Unpin + 'static>(
+        ordered: Appended<Item>,
+        unordered: Appended<Item>,
         start: Start,
         safe: bool,
-        wrap: impl FnOnce(Flattened<Item, MessagePromise>) -> S,
+        wrap: impl FnOnce(FlatMessages) -> S,
     ) -> Self {
-        let flat = Flattened::new(ordered, Some(unordered), flatten());
-        let promise = StreamedPromise::with_start(start, wrap(flat), move |promise| async move {
-            let mut reader = MessageSequencePromise { promise, safe }.reader();
-            let mut promises = Vec::new();
-            while let Some(promise) = reader.next().await {
-                promises.push(promise?);
-            }
-            let mut messages = Vec::with_capacity(promises.len());
-            for promise in promises {
-                messages.push(promise.quietly().await?);
-            }
-            Ok(messages.into())
-        });
+        let flat = wrap(Flattened::new(ordered, Some(unordered), FlattenMessages));
+        let promise = if safe {
+            StreamedPromise::with_source(start, flat, resolve::<true>)
+        } else {
+            StreamedPromise::with_source(start, flat, resolve::<false>)
+        };
         MessageSequencePromise { promise, safe }
     }
 
@@ -328,10 +322,106 @@ impl fmt::Debug for MessageSequencePromise {
     }
 }
 
+/// Starts the task that waits for all messages.
+#[track_caller]
+fn resolve<const SAFE: bool>(promise: Sequence) -> TaskRef {
+    let promises = SequenceReader {
+        reader: promise.reader(),
+        safe: SAFE,
+    };
+    promise.resolve_by(Resolver {
+        promises: Some(promises),
+        read: Vec::new(),
+        done: 0,
+        waiting: None,
+        messages: Vec::new(),
+    })
+}
+
+/// Waits for all promises of messages, and then for the message of each.
+struct Resolver {
+    /// Empty when all were read.
+    promises: Option<SequenceReader>,
+    read: Vec<Read>,
+    /// For how many of them it has waited.
+    done: usize,
+    /// The message that it waits for; empty between messages.
+    waiting: Option<MessageWait>,
+    messages: Vec<Message>,
+}
+
+/// What was read of a sequence.
+enum Read {
+    One(MessagePromise),
+    Block(Rc<[Message]>),
+}
+
+impl Resolver {
+    fn poll_promises(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while let Some(promises) = &mut self.promises {
+            match ready!(promises.poll_batch(cx)) {
+                Some(Batch::One(promise)) => self.read.push(Read::One(promise?)),
+                Some(Batch::Block(block)) => match block.into_any().downcast::<MessageBlock>() {
+                    Ok(block) => self.read.push(Read::Block(block.0.clone())),
+                    Err(_) => unreachable!("sequences have blocks of one kind"),
+                },
+                None => self.promises = None,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Future for Resolver {
+    type Output = Result<Rc<[Message]>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        ready!(this.poll_promises(cx))?;
+        if let [Read::Block(messages)] = &*this.read {
+            return Poll::Ready(Ok(messages.clone()));
+        }
+        if this.done == 0 {
+            this.messages.reserve_exact(this.read.len());
+        }
+        while let Some(read) = this.read.get(this.done) {
+            match read {
+                Read::Block(messages) => this.messages.extend_from_slice(messages),
+                Read::One(promise) => match promise.as_known() {
+                    Some(message) => this.messages.push(message.clone()),
+                    None => {
+                        let waiting = this.waiting.get_or_insert_with(|| promise.quietly());
+                        let message = ready!(Pin::new(waiting).poll(cx));
+                        this.waiting = None;
+                        this.messages.push(message?);
+                    }
+                },
+            }
+            this.done += 1;
+        }
+        Poll::Ready(Ok(std::mem::take(&mut this.messages).into()))
+    }
+}
+
 /// Reads promises without counting errors as read.
 pub(crate) struct SequenceReader {
     reader: Reader<MessagePromise, Rc<[Message]>>,
     safe: bool,
+}
+
+impl SequenceReader {
+    /// As polling it, but messages that were sent together may come together.
+    pub(crate) fn poll_batch(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Batch<MessagePromise>>> {
+        if self.safe {
+            return Pin::new(self)
+                .poll_next(cx)
+                .map(|next| next.map(Batch::One));
+        }
+        self.reader.poll_batch(cx)
+    }
 }
 
 impl Stream for SequenceReader {

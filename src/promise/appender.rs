@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use futures_lite::Stream;
 
 use super::context::PromisingContext;
+use super::flat_sequence::{Input, Look, Looker, Woken};
 use super::queue::Queue;
 use super::wait::cancelled;
 use crate::error::{Error, Result, What};
@@ -65,15 +66,34 @@ struct Pipe<P> {
     /// Where it was made.
     origin: Origin,
     opener: Opener,
+    /// Who reads on when something is appended, or hears of the end; empty unless nobody reads.
+    sleeper: Cell<Option<Sleeper<P>>>,
     /// Why it was cancelled; empty if it was not.
     cancelled: RefCell<Option<Error>>,
 }
 
+/// Called when something was appended, or at the end.
+type Sleeper<P> = Box<dyn FnOnce(Woken<Appended<P>>)>;
+
 impl<P> Pipe<P> {
-    fn cancel(&self, error: Error) -> bool {
-        self.cancelled.replace(Some(error.clone()));
-        self.queue.put(Err(error));
+    fn put(self: &Rc<Self>, piece: Result<P>) {
+        self.queue.put(piece);
+        if let Some(sleeper) = self.sleeper.take() {
+            sleeper(Woken::Item(Appended::of(self)));
+        }
+    }
+
+    fn close(self: &Rc<Self>) {
         self.queue.close();
+        if let Some(sleeper) = self.sleeper.take() {
+            sleeper(Woken::End(Appended::of(self)));
+        }
+    }
+
+    fn cancel(self: &Rc<Self>, error: Error) -> bool {
+        self.cancelled.replace(Some(error.clone()));
+        self.put(Err(error));
+        self.close();
         true
     }
 }
@@ -99,6 +119,7 @@ impl<P> StreamAppender<P> {
             was_open: Cell::new(false),
             origin,
             opener: Opener::default(),
+            sleeper: Cell::new(None),
             cancelled: RefCell::new(None),
         };
         StreamAppender {
@@ -159,7 +180,7 @@ impl<P> StreamAppender<P> {
 
     pub(crate) fn append_result(&self, piece: Result<P>) -> Result<&Self> {
         self.check()?;
-        self.pipe().queue.put(piece);
+        self.pipe().put(piece);
         Ok(self)
     }
 
@@ -197,7 +218,7 @@ impl<P> StreamAppender<P> {
     /// Says that no more pieces will come. Closing it again does nothing.
     pub fn close(&self) {
         if !self.pipe().queue.is_closed() {
-            self.pipe().queue.close();
+            self.pipe().close();
         }
     }
 
@@ -210,7 +231,7 @@ impl<P> StreamAppender<P> {
     pub fn close_with(&self, error: Error) -> Result<()> {
         let captured = self.capture && !error.is_closed();
         if captured && self.pipe().was_open.get() && !self.pipe().queue.is_closed() {
-            self.pipe().queue.put(Err(error.clone()));
+            self.pipe().put(Err(error.clone()));
         }
         self.close();
         if captured { Ok(()) } else { Err(error) }
@@ -263,10 +284,7 @@ impl<P> StreamAppender<P> {
 
     /// The pieces that are appended, for one reader: the source of a promise.
     pub fn stream(&self) -> Appended<P> {
-        Appended {
-            pipe: self.pipe().clone(),
-            ticket: None,
-        }
+        Appended::of(self.pipe())
     }
 
     fn pipe(&self) -> &Rc<Pipe<P>> {
@@ -290,9 +308,9 @@ impl<P> Drop for WritingEnd<P> {
         }
         if !pipe.may_go.get() {
             let text = "the appender was dropped before it was closed";
-            pipe.queue.put(Err(Error::own(What::Abandoned, text)));
+            pipe.put(Err(Error::own(What::Abandoned, text)));
         }
-        pipe.queue.close();
+        pipe.close();
     }
 }
 
@@ -320,6 +338,35 @@ impl<P> fmt::Debug for StreamAppender<P> {
 pub struct Appended<P> {
     pipe: Rc<Pipe<P>>,
     ticket: Option<Ticket>,
+}
+
+impl<P> Appended<P> {
+    fn of(pipe: &Rc<Pipe<P>>) -> Self {
+        Appended {
+            pipe: pipe.clone(),
+            ticket: None,
+        }
+    }
+}
+
+impl<P: 'static> Input<P> for Appended<P> {
+    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static) -> Option<Self> {
+        if !self.pipe.queue.is_empty() || self.pipe.queue.is_closed() {
+            return Some(self);
+        }
+        self.pipe.sleeper.set(Some(Box::new(wake)));
+        None
+    }
+
+    fn looker(&self) -> Option<Looker> {
+        Some(self.pipe.clone())
+    }
+}
+
+impl<P> Look for Pipe<P> {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
 }
 
 impl<P> Stream for Appended<P> {

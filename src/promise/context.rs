@@ -4,7 +4,6 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -278,11 +277,13 @@ impl PromisingContext {
         mut future: impl Future<Output = Result<T>> + Unpin + 'static,
     ) -> Started<T> {
         let level = self.error_level();
-        let handle = self.inner.tasks.spawn_unpinned(poll_fn(move |cx| {
-            catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx)))
-                .unwrap_or_else(|panic| Poll::Ready(Err(Error::from_panic("a task", &*panic))))
-                .map(|result| result.inspect_err(|error| error.capture(level)))
-        }));
+        let handle = self.inner.tasks.spawn_unpinned(
+            Some(level),
+            poll_fn(move |cx| {
+                let poll = Pin::new(&mut future).poll(cx);
+                poll.map(|result| result.inspect_err(|error| error.capture(level)))
+            }),
+        );
         Started { handle }
     }
 

@@ -10,70 +10,140 @@
 //! out of order ──▶ flatten, all at once ─┘
 //! ```
 //!
-//! When the flat sequence is cancelled, so are these tasks.
+//! When the flat sequence is cancelled, so are these tasks. What comes out of order has a task only
+//! where something does: most sequences never need it.
 //!
 //! An error, of the input or of the flattening, is a piece of the result; the rest of that item is
 //! given up, the items behind it come.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::panic::AssertUnwindSafe;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use futures_lite::{FutureExt, Stream, StreamExt};
+use futures_lite::{Stream, StreamExt};
 
 use super::context::{PromisingContext, Started};
-use super::piece_log::{Items, Source};
+use super::piece_log::{Batch, Block, Items, PieceSource};
 use super::queue::Queue;
 use super::start::Start;
-use super::streamed_promise::StreamedPromise;
+use super::streamed_promise::{Reader, StreamedPromise};
 use crate::error::{Error, Result, What};
-use crate::executor::{TaskRef, Ticket, gather};
+use crate::executor::{Gather, Inheritance, TaskRef, Ticket, gather};
 
-type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+/// How items are flattened.
+pub(crate) trait Flatten<I, O>: Clone + 'static {
+    /// What is left of an item where something must be waited for.
+    type Rest: Future<Output = Result<()>> + Unpin + 'static;
 
-/// Flattens one item into the output: what can be done at once is done at once, and what must be
-/// waited for is the future that it gives.
-pub(crate) type Flatten<I, O> = Rc<dyn Fn(I, &Output<O>) -> Option<LocalFuture<Result<()>>>>;
+    /// Puts into the output what can be put at once, and gives what is left to do.
+    fn flatten(&self, item: I, output: &Output<O>) -> Option<Self::Rest>;
+}
+
+/// Where items come from that are to be flattened.
+pub(crate) trait Input<I>: Stream<Item = Result<I>> + Unpin + 'static {
+    /// Waits without a task as long as there is nothing: `wake` is called with it when something comes, or
+    /// at the end. Gives it back if there is something to do now, or if it cannot tell.
+    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        drop(wake);
+        Some(self)
+    }
+
+    /// Tells whether something is there that nobody has got, as far as that can be told.
+    fn looker(&self) -> Option<Looker> {
+        None
+    }
+}
+
+/// Tells whether something is there.
+pub(crate) type Looker = Rc<dyn Look>;
+
+pub(crate) trait Look {
+    fn is_empty(&self) -> bool;
+}
+
+/// Why it was woken.
+pub(crate) enum Woken<S> {
+    Item(S),
+    End(S),
+}
+
+impl<I: 'static> Input<I> for Pin<Box<dyn Stream<Item = Result<I>>>> {}
 
 /// Where the parts of flattened items go.
 pub(crate) struct Output<O>(Rc<Filled<O>>);
 
 struct Filled<O> {
-    queue: Queue<Part<O>>,
-    /// The tasks that fill it, for when it is not wanted any more.
+    /// Closed when both inputs have ended.
+    queue: Queue<Batch<O>>,
+    /// How many inputs have not ended.
+    inputs: Cell<u8>,
+    /// What the one does that goes over what comes in order.
+    ordered: Cell<Ordered>,
+    /// The tasks that fill it, for when it is not wanted any more: first the one that goes over what comes
+    /// in order.
     tasks: RefCell<Vec<TaskRef>>,
+    /// Whether nobody reads it any more.
+    abandoned: Cell<bool>,
+    context: PromisingContext,
 }
 
-enum Part<O> {
-    Piece(Result<O>),
-    OrderedEnd,
-    UnorderedEnd,
+#[derive(Clone, Copy, PartialEq)]
+enum Ordered {
+    /// It is in the middle of an item.
+    Flattens,
+    /// It waits for an item, or is about to look whether there is one.
+    Waits,
+    Ended,
 }
 
 impl<O> Output<O> {
-    fn new() -> Self {
+    fn new(context: PromisingContext, inputs: u8) -> Self {
         Output(Rc::new(Filled {
             queue: Queue::default(),
+            inputs: Cell::new(inputs),
+            ordered: Cell::new(Ordered::Flattens),
             tasks: RefCell::default(),
+            abandoned: Cell::new(false),
+            context,
         }))
     }
 
     pub(crate) fn put(&self, piece: Result<O>) {
-        self.0.queue.put(Part::Piece(piece));
+        self.0.queue.put(Batch::One(piece));
+    }
+
+    pub(crate) fn put_block(&self, block: Rc<dyn Block<O>>) {
+        self.0.queue.put(Batch::Block(block));
     }
 
     /// Starts a task that fills it.
-    fn start(
-        &self,
-        context: &PromisingContext,
-        work: impl Future<Output = Result<()>> + 'static,
-    ) -> Started<()> {
-        let task = context.start_soon(work);
+    #[track_caller]
+    fn start(&self, work: impl Future<Output = Result<()>> + Unpin + 'static) -> Started<()> {
+        let task = self.0.context.start_unpinned(work);
         self.0.tasks.borrow_mut().push(task.to_ref());
         task
+    }
+
+    /// Notes that an input has ended; at the end of the last one it is at its end itself.
+    fn end_input(&self) {
+        let left = self.0.inputs.get() - 1;
+        self.0.inputs.set(left);
+        if left == 0 {
+            self.0.queue.close();
+        }
+    }
+
+    /// As [`end_input`](Self::end_input), said by a task: who reads looks at every such end.
+    fn say_end(&self) {
+        self.end_input();
+        self.0.queue.wake_getter();
     }
 }
 
@@ -84,167 +154,312 @@ impl<O> Clone for Output<O> {
 }
 
 /// The flat stream itself: a source for a promise.
-pub(crate) struct Flattened<I, O> {
-    /// What is to be flattened; empty once that has begun.
-    inputs: Option<(Source<I>, Option<Source<I>>)>,
-    flatten: Flatten<I, O>,
-    context: PromisingContext,
+pub(crate) struct Flattened<I, O, S, F> {
+    /// What is to be flattened, in order and out of order, and how; empty once that has begun.
+    inputs: Option<(S, Option<S>, F)>,
     output: Output<O>,
     ticket: Option<Ticket>,
-    ordered_ended: bool,
-    unordered_ended: bool,
+    _items: PhantomData<fn(I)>,
 }
 
-impl<I: 'static, O: 'static> Flattened<I, O> {
-    pub(crate) fn new(
-        ordered: Source<I>,
-        unordered: Option<Source<I>>,
-        flatten: Flatten<I, O>,
-    ) -> Self {
+impl<I, O: 'static, S, F> Flattened<I, O, S, F> {
+    pub(crate) fn new(ordered: S, unordered: Option<S>, flatten: F) -> Self {
+        let inputs = 1 + u8::from(unordered.is_some());
         Flattened {
-            unordered_ended: unordered.is_none(),
-            ordered_ended: false,
-            inputs: Some((ordered, unordered)),
-            flatten,
-            context: PromisingContext::current(),
-            output: Output::new(),
+            inputs: Some((ordered, unordered, flatten)),
+            output: Output::new(PromisingContext::current(), inputs),
             ticket: None,
+            _items: PhantomData,
         }
     }
 }
 
-impl<I, O> Unpin for Flattened<I, O> {}
-
-impl<I: 'static, O: 'static> Stream for Flattened<I, O> {
-    type Item = Result<O>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<O>>> {
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
+    for Flattened<I, O, S, F>
+{
+    fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<O>>> {
         let this = &mut *self;
-        if let Some((ordered, unordered)) = this.inputs.take() {
-            let (context, output) = (this.context.clone(), this.output.clone());
-            let flatten = this.flatten.clone();
-            let work = merge(context, ordered, unordered, flatten, output);
-            drop(this.output.start(&this.context, work));
+        if let Some((ordered, unordered, flatten)) = this.inputs.take() {
+            let work = Merge {
+                ordered: ordered.looker(),
+                items: Items::of(ordered),
+                unordered,
+                rest: None,
+                flatten,
+                end: End::of(&this.output),
+                _items: PhantomData,
+            };
+            this.output.start(work).detach();
         }
-        while !(this.ordered_ended && this.unordered_ended) {
-            match this.output.0.queue.poll_get(&mut this.ticket, cx) {
-                Poll::Pending => {
-                    let tasks = this.output.0.tasks.borrow();
-                    // The first goes over what comes in order, the second over the rest.
-                    if let Some(task) = tasks.get(usize::from(this.ordered_ended)) {
-                        task.note_wait();
-                    }
-                    return Poll::Pending;
-                }
-                Poll::Ready(Some(Part::Piece(piece))) => return Poll::Ready(Some(piece)),
-                Poll::Ready(Some(Part::OrderedEnd)) => this.ordered_ended = true,
-                Poll::Ready(Some(Part::UnorderedEnd)) => this.unordered_ended = true,
-                Poll::Ready(None) => break,
+        let queue = &this.output.0.queue;
+        let part = queue.poll_get(&mut this.ticket, cx);
+        if part.is_pending() {
+            let tasks = this.output.0.tasks.borrow();
+            let waits_on = match this.output.0.ordered.get() {
+                Ordered::Ended => tasks.iter().find(|task| task.is_alive()),
+                _ => tasks.first(),
+            };
+            if let Some(task) = waits_on {
+                task.note_wait();
             }
         }
-        Poll::Ready(None)
+        part
     }
 }
 
-impl<I, O> Drop for Flattened<I, O> {
+impl<I, O, S, F> Unpin for Flattened<I, O, S, F> {}
+
+impl<I, O, S, F> Drop for Flattened<I, O, S, F> {
     fn drop(&mut self) {
-        self.output.0.queue.leave(self.ticket);
-        if !(self.ordered_ended && self.unordered_ended) {
-            let tasks = self.output.0.tasks.take();
+        let filled = &self.output.0;
+        filled.queue.leave(self.ticket);
+        filled.abandoned.set(true);
+        if !filled.queue.is_closed() {
+            let tasks = filled.tasks.take();
             tasks.iter().for_each(TaskRef::cancel);
         }
     }
 }
 
 /// The task that flattens the ordered items, and starts the one for those out of order.
-async fn merge<I: 'static, O: 'static>(
-    context: PromisingContext,
-    ordered: Source<I>,
-    unordered: Option<Source<I>>,
-    flatten: Flatten<I, O>,
-    output: Output<O>,
-) -> Result<()> {
-    let end = End {
-        output: &output,
-        part: Some(Part::OrderedEnd),
-    };
-    if let Some(unordered) = unordered {
-        let (flatten, output) = (flatten.clone(), output.clone());
-        let filled = output.clone();
-        let work = go_over_unordered(context.clone(), unordered, flatten, output);
-        drop(filled.start(&context, work));
-    }
-    let mut items = Items::of(ordered);
-    while let Some(item) = items.next().await {
-        flatten_item(item, &flatten, &output).await;
-    }
-    end.say();
-    Ok(())
+struct Merge<I, O: 'static, S, F: Flatten<I, O>> {
+    items: Items<S>,
+    /// Looks at the items; empty where nobody can, and once it was passed on.
+    ordered: Option<Looker>,
+    /// Empty once its task has begun, or if there is none.
+    unordered: Option<S>,
+    /// What is left of the item that is flattened; empty between items.
+    rest: Option<F::Rest>,
+    flatten: F,
+    end: End<O>,
+    _items: PhantomData<fn(I)>,
 }
 
-async fn go_over_unordered<I: 'static, O: 'static>(
-    context: PromisingContext,
-    unordered: Source<I>,
-    flatten: Flatten<I, O>,
-    output: Output<O>,
-) -> Result<()> {
-    let end = End {
-        output: &output,
-        part: Some(Part::UnorderedEnd),
-    };
-    let mut tasks = Vec::new();
-    let mut items = Items::of(unordered);
-    while let Some(item) = items.next().await {
-        let (flatten, filled) = (flatten.clone(), output.clone());
-        let work = async move {
-            flatten_item(item, &flatten, &filled).await;
-            Ok(())
-        };
-        tasks.push(output.start(&context, work));
-    }
-    gather(tasks).await;
-    end.say();
-    Ok(())
-}
+impl<I, O: 'static, S, F: Flatten<I, O>> Unpin for Merge<I, O, S, F> {}
 
-/// Puts the parts of an item into the output; an error, or a panic, is the last of them.
-async fn flatten_item<I, O>(item: Result<I>, flatten: &Flatten<I, O>, output: &Output<O>) {
-    let flattening = AssertUnwindSafe(async {
-        match flatten(item?, output) {
-            Some(rest) => rest.await,
-            None => Ok(()),
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for Merge<I, O, S, F> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = &mut *self;
+        let output = &this.end.output;
+        if let Some(unordered) = this.unordered.take() {
+            let ordered = this.ordered.take();
+            start_unordered(unordered, ordered, this.flatten.clone(), output.clone());
         }
-    });
-    let flattened = flattening
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|panic| Err(Error::from_panic("a flattener", &*panic)));
+        loop {
+            output.0.ordered.set(Ordered::Flattens);
+            ready!(poll_rest(&mut this.rest, output, cx));
+            output.0.ordered.set(Ordered::Waits);
+            match ready!(Pin::new(&mut this.items).poll_next(cx)) {
+                Some(item) => this.rest = begin_item(item, &this.flatten, output),
+                None => {
+                    output.0.ordered.set(Ordered::Ended);
+                    this.end.say();
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+/// Puts the parts of an item into the output that can be put at once; an error, or a panic, is the last.
+fn begin_item<I, O, F: Flatten<I, O>>(
+    item: Result<I>,
+    flatten: &F,
+    output: &Output<O>,
+) -> Option<F::Rest> {
+    let begun = match item {
+        Ok(item) => catch_unwind(AssertUnwindSafe(|| flatten.flatten(item, output)))
+            .map_err(|panic| Error::from_panic("a flattener", &*panic)),
+        Err(error) => Err(error),
+    };
+    begun.unwrap_or_else(|error| {
+        output.put(Err(error));
+        None
+    })
+}
+
+/// Goes on with an item; an error, or a panic, is the last of its parts.
+fn poll_rest<O>(
+    rest: &mut Option<impl Future<Output = Result<()>> + Unpin>,
+    output: &Output<O>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(flattening) = rest else {
+        return Poll::Ready(());
+    };
+    let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(flattening).poll(cx)));
+    let flattened = match polled {
+        Ok(poll) => ready!(poll),
+        Err(panic) => Err(Error::from_panic("a flattener", &*panic)),
+    };
+    *rest = None;
     if let Err(error) = flattened {
         output.put(Err(error));
     }
+    Poll::Ready(())
 }
 
-/// Says that one of the two inputs has ended; if its task goes away before, with an error.
-struct End<'a, O> {
-    output: &'a Output<O>,
-    /// Empty once it was said.
-    part: Option<Part<O>>,
+/// Starts the task for the items out of order.
+fn start_unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
+    items: S,
+    ordered: Option<Looker>,
+    flatten: F,
+    output: Output<O>,
+) {
+    let work = Unordered {
+        phase: Phase::Beginning(Some(items)),
+        ordered,
+        flatten,
+        tasks: Vec::new(),
+        end: End::of(&output),
+        _items: PhantomData,
+    };
+    output.start(work).detach();
 }
 
-impl<O> End<'_, O> {
-    fn say(mut self) {
-        if let Some(part) = self.part.take() {
-            self.output.0.queue.put(part);
+/// The task that starts another one for each item that comes out of order. Where nothing has come it
+/// goes away, and is started anew when something does, at the place where it would have been woken.
+struct Unordered<I, O: 'static, S, F> {
+    phase: Phase<S>,
+    /// Looks at what comes in order.
+    ordered: Option<Looker>,
+    flatten: F,
+    /// Those that were started and had not ended when that was looked at, or else the last of them.
+    tasks: Vec<Started<()>>,
+    end: End<O>,
+    _items: PhantomData<fn(I)>,
+}
+
+enum Phase<S> {
+    /// Empty for a moment.
+    Beginning(Option<S>),
+    Items(Items<S>),
+    /// No more items come.
+    Tasks(Gather<Started<()>>),
+}
+
+impl<I, O: 'static, S, F> Unpin for Unordered<I, O, S, F> {}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for Unordered<I, O, S, F> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.phase {
+                Phase::Beginning(items) => {
+                    let items = items.take().and_then(|items| {
+                        let ordered = this.ordered.take();
+                        let (flatten, output) = (this.flatten.clone(), this.end.output.clone());
+                        let values = Inheritance::of_current();
+                        items.sleep(move |woken| match woken {
+                            Woken::Item(_) | Woken::End(_) if output.0.abandoned.get() => {}
+                            // The other one is about to say the end, and nobody can tell when this does.
+                            Woken::End(_)
+                                if output.0.ordered.get() == Ordered::Waits
+                                    && ordered
+                                        .as_ref()
+                                        .is_some_and(|ordered| ordered.is_empty()) =>
+                            {
+                                output.end_input();
+                            }
+                            Woken::Item(items) | Woken::End(items) => {
+                                values.apply(|| start_unordered(items, ordered, flatten, output));
+                            }
+                        })
+                    });
+                    let Some(items) = items else {
+                        this.end.is_said = true; // or rather will be, by whoever wakes it
+                        return Poll::Ready(Ok(()));
+                    };
+                    this.phase = Phase::Items(Items::of(items));
+                }
+                Phase::Items(items) => match ready!(Pin::new(items).poll_next(cx)) {
+                    Some(item) => {
+                        let output = &this.end.output;
+                        let task = output.start(FlattenOne {
+                            item: Some(item),
+                            rest: None,
+                            flatten: this.flatten.clone(),
+                            output: output.clone(),
+                        });
+                        forget_ended(&mut this.tasks);
+                        this.tasks.push(task);
+                    }
+                    None => this.phase = Phase::Tasks(gather(std::mem::take(&mut this.tasks))),
+                },
+                Phase::Tasks(tasks) => {
+                    ready!(Pin::new(tasks).poll(cx));
+                    this.end.say();
+                    return Poll::Ready(Ok(()));
+                }
+            }
         }
     }
 }
 
-impl<O> Drop for End<'_, O> {
+/// Lets go of tasks that have ended, all but the last: waiting for one or for many takes the same turns.
+/// It looks only now and then, when there are twice as many.
+fn forget_ended(tasks: &mut Vec<Started<()>>) {
+    if tasks.len() >= 8 && tasks.len().is_power_of_two() {
+        let last = tasks.pop();
+        tasks.retain(|task| !task.is_finished());
+        tasks.extend(last);
+    }
+}
+
+/// The task that flattens one item that came out of order.
+struct FlattenOne<I, O, F: Flatten<I, O>> {
+    /// Empty once it has begun.
+    item: Option<Result<I>>,
+    rest: Option<F::Rest>,
+    flatten: F,
+    output: Output<O>,
+}
+
+impl<I, O, F: Flatten<I, O>> Unpin for FlattenOne<I, O, F> {}
+
+impl<I, O, F: Flatten<I, O>> Future for FlattenOne<I, O, F> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = &mut *self;
+        if let Some(item) = this.item.take() {
+            this.rest = begin_item(item, &this.flatten, &this.output);
+        }
+        poll_rest(&mut this.rest, &this.output, cx).map(Ok)
+    }
+}
+
+/// Says that one of the inputs has ended; if its task goes away before, with an error.
+struct End<O> {
+    output: Output<O>,
+    is_said: bool,
+}
+
+impl<O> End<O> {
+    fn of(output: &Output<O>) -> Self {
+        End {
+            output: output.clone(),
+            is_said: false,
+        }
+    }
+
+    fn say(&mut self) {
+        if !std::mem::replace(&mut self.is_said, true) {
+            self.output.say_end();
+        }
+    }
+}
+
+impl<O> Drop for End<O> {
     fn drop(&mut self) {
-        if let Some(part) = self.part.take() {
+        if !self.is_said {
             let text = "the task that flattens this sequence was dropped before its end";
             self.output.put(Err(Error::own(What::Abandoned, text)));
-            self.output.0.queue.put(part);
+            self.say();
         }
     }
 }
@@ -265,11 +480,13 @@ impl<O> Drop for End<'_, O> {
 /// ```
 #[must_use = "a sequence is read through its promise: `into_promise`"]
 pub struct FlatSequence<I, O> {
-    ordered: Source<I>,
-    unordered: Option<Source<I>>,
-    flatten: Flatten<I, O>,
+    ordered: LocalStream<I>,
+    unordered: Option<LocalStream<I>>,
+    flattener: FlattenBy<I, O>,
     start: Start,
 }
+
+type LocalStream<I> = Pin<Box<dyn Stream<Item = Result<I>>>>;
 
 impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
     /// A sequence of the items of `ordered`, each flattened by `flattener` into any number.
@@ -277,19 +494,10 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
         ordered: impl Stream<Item = Result<I>> + 'static,
         flattener: impl Fn(I) -> S + 'static,
     ) -> Self {
-        let flatten: Flatten<I, O> = Rc::new(move |item, output| {
-            let (mut parts, output) = (Items::of(flattener(item).boxed_local()), output.clone());
-            Some(Box::pin(async move {
-                while let Some(part) = parts.next().await {
-                    output.put(Ok(part?));
-                }
-                Ok(())
-            }))
-        });
         FlatSequence {
             ordered: Box::pin(ordered),
             unordered: None,
-            flatten,
+            flattener: FlattenBy(Rc::new(move |item| flattener(item).boxed_local())),
             start: Start::AsContext,
         }
     }
@@ -313,15 +521,57 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
     /// If no context is active.
     #[track_caller]
     pub fn into_promise(self) -> StreamedPromise<O, Rc<[O]>> {
-        let flat = Flattened::new(self.ordered, self.unordered, self.flatten);
-        StreamedPromise::with_start(self.start, flat, |promise| async move {
-            let mut pieces = promise.reader();
-            let mut whole = Vec::new();
-            while let Some(piece) = pieces.next().await {
-                whole.push(piece?);
-            }
-            Ok(whole.into())
+        let flat = Flattened::new(self.ordered, self.unordered, self.flattener);
+        StreamedPromise::with_source(self.start, flat, |promise| {
+            promise.resolve_by(Box::pin(collect(promise.reader())))
         })
+    }
+}
+
+/// All pieces, or the first error.
+async fn collect<O: Clone + 'static>(mut pieces: Reader<O, Rc<[O]>>) -> Result<Rc<[O]>> {
+    let mut whole = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        whole.push(piece?);
+    }
+    Ok(whole.into())
+}
+
+/// Flattens by a function of the user's.
+struct FlattenBy<I, O>(Rc<dyn Fn(I) -> LocalStream<O>>);
+
+impl<I, O> Clone for FlattenBy<I, O> {
+    fn clone(&self) -> Self {
+        FlattenBy(self.0.clone())
+    }
+}
+
+impl<I: 'static, O: 'static> Flatten<I, O> for FlattenBy<I, O> {
+    type Rest = Parts<O>;
+
+    fn flatten(&self, item: I, output: &Output<O>) -> Option<Parts<O>> {
+        Some(Parts {
+            parts: Items::of((self.0)(item)),
+            output: output.clone(),
+        })
+    }
+}
+
+/// The parts of an item on their way into the output.
+struct Parts<O> {
+    parts: Items<LocalStream<O>>,
+    output: Output<O>,
+}
+
+impl<O> Future for Parts<O> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = &mut *self;
+        while let Some(part) = ready!(Pin::new(&mut this.parts).poll_next(cx)) {
+            this.output.put(Ok(part?));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

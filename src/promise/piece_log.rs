@@ -17,9 +17,14 @@
 //!
 //! An error is a piece, and the end comes after it. A source that panics gives that as its last
 //! piece.
+//!
+//! A source may give many pieces at once, as a [`Block`]: they are kept as they are, and what is said of
+//! one piece after the other holds for each of them. A reader keeps a handle of the stretch of pieces
+//! that it is in, and knows how many of them it may read: to do so it asks nobody.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -33,7 +38,34 @@ use crate::error::{Error, Result};
 use crate::executor::{Ticket, WaitList, Waiter};
 
 /// Where pieces come from.
-pub(crate) type Source<P> = Pin<Box<dyn Stream<Item = Result<P>>>>;
+pub(crate) type Source<P> = Pin<Box<dyn PieceSource<P>>>;
+
+/// What pieces come from: a stream of them, or something that has many at once.
+pub(crate) trait PieceSource<P> {
+    fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>;
+}
+
+impl<P, S: Stream<Item = Result<P>> + ?Sized> PieceSource<P> for S {
+    fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        self.poll_next(cx).map(|piece| piece.map(Batch::One))
+    }
+}
+
+/// What a source gives at once.
+pub(crate) enum Batch<P> {
+    One(Result<P>),
+    Block(Rc<dyn Block<P>>),
+}
+
+/// Pieces that are there together, at least one and none of them an error.
+pub(crate) trait Block<P>: 'static {
+    fn len(&self) -> usize;
+
+    fn get(&self, index: usize) -> P;
+
+    /// It as what it is.
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any>;
+}
 
 /// Pieces as they come, kept for every reader.
 pub(crate) struct PieceLog<P: 'static> {
@@ -105,13 +137,18 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Adds a piece that a task produced; after the end it is dropped.
     pub(crate) fn push(&self, piece: Result<P>) {
-        tap::tell(&piece);
+        self.push_batch(Batch::One(piece));
+    }
+
+    /// Adds what a task produced; after the end it is dropped.
+    pub(crate) fn push_batch(&self, batch: Batch<P>) {
+        batch.tell();
         let getter = {
             let mut state = self.state.borrow_mut();
             if state.ended {
                 return;
             }
-            state.pieces.push(piece);
+            state.pieces.push_batch(batch);
             state.getter.take()
         };
         if let Some(getter) = getter {
@@ -146,9 +183,9 @@ impl<P: Clone + 'static> PieceLog<P> {
     pub(crate) fn last(&self) -> Option<P> {
         let state = self.state.borrow();
         let index = state.pieces.len().checked_sub(1)?;
-        let piece = state.pieces.get(index);
+        let stretch = state.pieces.stretch_of(index).0.clone();
         drop(state);
-        piece.copy().ok()
+        stretch.get(index).ok()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -158,99 +195,104 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Goes on reading where `place` says.
     pub(crate) fn poll_read(
         &self,
-        place: &mut Place,
+        place: &mut Place<P>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P>>> {
-        {
-            let mut state = self.state.borrow_mut();
-            match place.at {
-                At::Pieces => {
-                    if let Some(read) = state.read(place) {
-                        drop(state);
-                        return Poll::Ready(read.map(Piece::copy));
-                    }
-                    if state.occupied || state.called.is_some() || !state.line.is_empty() {
-                        place.at = At::Line(
-                            state
-                                .line
-                                .push(Waiter::waiting_for("the next piece of a stream", cx)),
-                        );
-                        return Poll::Pending;
-                    }
-                    state.occupied = true;
-                    place.at = At::Gate;
-                }
-                At::Line(ticket) => {
-                    if state.called != Some(ticket) {
-                        let waiter = Waiter::waiting_for("the next piece of a stream", cx);
-                        let replaced = state.line.wait(&mut Some(ticket), waiter);
-                        drop(state);
-                        drop(replaced);
-                        return Poll::Pending;
-                    }
-                    state.called = None;
-                    state.occupied = true;
-                    place.at = At::Gate;
-                    if let Some(read) = state.read(place) {
-                        drop(state);
-                        self.pass_on(place);
-                        return Poll::Ready(read.map(Piece::copy));
-                    }
-                }
-                At::Gate => {}
-            }
-        }
-        let read = loop {
-            match self.poll_produced(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some((index, _))) if index < place.index => {} // it skips this one
-                Poll::Ready(read) => break read,
-            }
-        };
-        let read = read.map(|(index, piece)| {
-            place.index = index + 1;
-            piece
-        });
-        self.pass_on(place);
-        Poll::Ready(read.map(Piece::copy))
-    }
-
-    /// Takes the next piece that nobody has read yet, and its index, as the one past the gate.
-    fn poll_produced(&self, cx: &mut Context<'_>) -> Poll<Option<(usize, Piece<P>)>> {
-        let mut source = self.source.take();
-        if source.is_some() {
-            let read = poll_source(&mut source, cx);
-            if let (Poll::Ready(Some(piece)), false) = (&read, self.has_ended()) {
-                tap::tell(piece);
-            }
-            let mut state = self.state.borrow_mut();
-            if !state.ended {
-                // Otherwise it was cancelled, by its own source; what that gave comes too late.
-                let ended = source.is_none();
-                self.source.set(source.take());
-                match read {
-                    Poll::Ready(read) => {
-                        if let Some(piece) = read {
-                            state.pieces.push(piece);
-                        }
-                        state.ended = ended;
-                    }
-                    Poll::Pending => {
-                        let replaced = state.getter.replace(Waiter::still_waiting(cx));
-                        drop(state);
-                        drop(replaced);
-                        return Poll::Pending;
-                    }
-                }
-            }
-            drop(state);
-            drop(source);
+        if let Some(piece) = place.read_on() {
+            return Poll::Ready(Some(piece));
         }
         let mut state = self.state.borrow_mut();
+        match place.at {
+            At::Pieces => {
+                state.take_all_if_free();
+                if state.find(place) {
+                    drop(state);
+                    return Poll::Ready(place.read_on());
+                }
+                if state.occupied || state.called.is_some() || !state.line.is_empty() {
+                    let waiter = Waiter::waiting_for("the next piece of a stream", cx);
+                    place.at = At::Line(state.line.push(waiter));
+                    return Poll::Pending;
+                }
+                state.occupied = true;
+                place.at = At::Gate;
+            }
+            At::Line(ticket) => {
+                if state.called != Some(ticket) {
+                    let waiter = Waiter::waiting_for("the next piece of a stream", cx);
+                    let replaced = state.line.wait(&mut Some(ticket), waiter);
+                    drop(state);
+                    drop(replaced);
+                    return Poll::Pending;
+                }
+                state.called = None;
+                state.occupied = true;
+                place.at = At::Gate;
+                if state.find(place) {
+                    drop(state);
+                    self.pass_on(place);
+                    return Poll::Ready(place.read_on());
+                }
+            }
+            At::Gate => {}
+        }
+        drop(state);
+        loop {
+            match self.poll_produced(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(index)) if index < place.index => {} // it skips this one
+                Poll::Ready(Some(index)) => {
+                    place.index = index;
+                    break;
+                }
+                Poll::Ready(None) => break,
+            }
+        }
+        self.pass_on(place);
+        Poll::Ready(place.read_on())
+    }
+
+    /// Takes the next piece that nobody has read yet, as the one past the gate, and gives its index.
+    fn poll_produced(&self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+        let mut state = self.state.borrow_mut();
+        if state.taken == state.pieces.len() && !state.ended {
+            let mut source = self.source.take();
+            if source.is_some() {
+                drop(state);
+                let poll = |source: &mut Source<P>| source.as_mut().poll_pieces(cx);
+                let read = ask(&mut source, poll, |error| Batch::One(Err(error)));
+                if let (Poll::Ready(Some(batch)), false) = (&read, self.has_ended()) {
+                    batch.tell();
+                }
+                state = self.state.borrow_mut();
+                if state.ended {
+                    // It was cancelled, by its own source; what that gave comes too late.
+                    drop(state);
+                    drop((read, source));
+                    state = self.state.borrow_mut();
+                } else {
+                    let ended = source.is_none();
+                    self.source.set(source);
+                    match read {
+                        Poll::Ready(read) => {
+                            if let Some(batch) = read {
+                                state.pieces.push_batch(batch);
+                            }
+                            state.ended = ended;
+                        }
+                        Poll::Pending => {
+                            let replaced = state.getter.replace(Waiter::still_waiting(cx));
+                            drop(state);
+                            drop(replaced);
+                            return Poll::Pending;
+                        }
+                    }
+                }
+            }
+        }
         if state.taken < state.pieces.len() {
-            let index = state.taken;
             state.taken += 1;
-            Poll::Ready(Some((index, state.pieces.get(index))))
+            Poll::Ready(Some(state.taken - 1))
         } else if state.ended {
             state.end_taken = true;
             Poll::Ready(None)
@@ -263,13 +305,16 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
-    /// Lets the next reader pass the gate.
-    fn pass_on(&self, place: &mut Place) {
+    /// Lets the next reader pass the gate; the place is where the one who was past it goes on.
+    fn pass_on(&self, place: &mut Place<P>) {
         place.at = At::Pieces;
         let (getter, next) = {
             let mut state = self.state.borrow_mut();
             state.occupied = false;
-            (state.getter.take(), state.call_next())
+            let next = state.call_next();
+            state.take_all_if_free();
+            state.find(place);
+            (state.getter.take(), next)
         };
         drop(getter);
         if let Some(next) = next {
@@ -278,7 +323,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     }
 
     /// Gives up reading: what the reader held is passed on.
-    pub(crate) fn leave(&self, place: &mut Place) {
+    pub(crate) fn leave(&self, place: &mut Place<P>) {
         match place.at {
             At::Pieces => {}
             At::Gate => self.pass_on(place),
@@ -302,14 +347,31 @@ impl<P: Clone + 'static> PieceLog<P> {
     }
 }
 
-impl<P: Clone> State<P> {
-    /// What is there at `place` without waiting: a piece, or the end as `Some(None)`.
-    fn read(&self, place: &mut Place) -> Option<Option<Piece<P>>> {
-        if place.index < self.taken {
-            place.index += 1;
-            return Some(Some(self.pieces.get(place.index - 1)));
+impl<P: Clone + 'static> State<P> {
+    /// Whether there is something at `place` without waiting: a piece, which it can read from now on, or
+    /// the end.
+    fn find(&self, place: &mut Place<P>) -> bool {
+        if place.index >= self.taken {
+            return self.end_taken;
         }
-        self.end_taken.then_some(None)
+        let (stretch, end) = self.pieces.stretch_of(place.index);
+        place.until = self.taken.min(end);
+        if place
+            .stretch
+            .as_ref()
+            .is_none_or(|held| held.begin != stretch.begin)
+        {
+            place.stretch = Some(stretch.clone());
+        }
+        true
+    }
+
+    /// Takes what is there for everybody, if nobody is at the gate or waits before it: each piece would be
+    /// got without a task switch, by whoever came first.
+    fn take_all_if_free(&mut self) {
+        if !self.occupied && self.called.is_none() && self.line.is_empty() {
+            self.taken = self.pieces.len();
+        }
     }
 
     fn call_next(&mut self) -> Option<Waiter> {
@@ -319,47 +381,103 @@ impl<P: Clone> State<P> {
     }
 }
 
-/// Pieces in chunks, each twice as long as the one before. A chunk can be held while more is added, so
-/// that a piece is cloned, which is the user's code, after the borrow of the log has ended.
+/// All pieces: stretches of them, one after the other.
 struct Pieces<P> {
-    chunks: Vec<Rc<Chunk<P>>>,
+    stretches: Vec<Stretch<P>>,
     len: usize,
 }
 
-type Chunk<P> = [OnceCell<Result<P>>];
-
-/// A piece that is about to be cloned.
-struct Piece<P> {
-    chunk: Rc<Chunk<P>>,
-    at: usize,
+/// Neighbouring pieces. It can be held while more is added, so that a piece is cloned, which is the
+/// user's code, after the borrow of the log has ended.
+struct Stretch<P> {
+    /// The index of its first piece.
+    begin: usize,
+    pieces: Kept<P>,
 }
 
-impl<P> Pieces<P> {
-    /// The length of the first chunk.
+enum Kept<P> {
+    /// Places that are filled one after the other.
+    Places(Rc<[OnceCell<Result<P>>]>),
+    Block(Rc<dyn Block<P>>),
+}
+
+impl<P> Clone for Stretch<P> {
+    fn clone(&self) -> Self {
+        Stretch {
+            begin: self.begin,
+            pieces: match &self.pieces {
+                Kept::Places(places) => Kept::Places(places.clone()),
+                Kept::Block(block) => Kept::Block(block.clone()),
+            },
+        }
+    }
+}
+
+impl<P: Clone + 'static> Stretch<P> {
+    #[inline]
+    fn get(&self, index: usize) -> Result<P> {
+        match &self.pieces {
+            Kept::Places(places) => places[index - self.begin]
+                .get()
+                .expect("a piece is handed out after it was pushed")
+                .clone(),
+            Kept::Block(block) => Ok(block.get(index - self.begin)),
+        }
+    }
+}
+
+impl<P: 'static> Pieces<P> {
+    /// How many pieces the first stretch has room for; each that was filled is followed by one twice as
+    /// long.
     const FIRST: usize = 4;
 
-    /// In which chunk a piece is, and where in it.
-    fn place(index: usize) -> (usize, usize) {
-        let chunk = (index / Self::FIRST + 1).ilog2();
-        (chunk as usize, index + Self::FIRST - (Self::FIRST << chunk))
-    }
-
     fn push(&mut self, piece: Result<P>) {
-        let (chunk, at) = Self::place(self.len);
-        if at == 0 {
-            let length = Self::FIRST << chunk;
-            let fresh = std::iter::repeat_with(OnceCell::new).take(length);
-            self.chunks.push(fresh.collect());
-        }
-        let refused = self.chunks[chunk][at].set(piece);
-        debug_assert!(refused.is_ok(), "each place is filled once");
-        self.len += 1;
+        let last = self.stretches.last();
+        let places = match last.map(|last| (last.begin, &last.pieces)) {
+            Some((begin, Kept::Places(places))) if self.len < begin + places.len() => {
+                let refused = places[self.len - begin].set(piece);
+                debug_assert!(refused.is_ok(), "each place is filled once");
+                self.len += 1;
+                return;
+            }
+            Some((_, Kept::Places(places))) => 2 * places.len(),
+            _ => Self::FIRST,
+        };
+        let mut piece = Some(piece);
+        let fresh = (0..places).map(|_| piece.take().map_or_else(OnceCell::new, OnceCell::from));
+        let pieces = Kept::Places(fresh.collect());
+        self.add(pieces, 1);
     }
 
-    fn get(&self, index: usize) -> Piece<P> {
-        let (chunk, at) = Self::place(index);
-        let chunk = self.chunks[chunk].clone();
-        Piece { chunk, at }
+    fn push_batch(&mut self, batch: Batch<P>) {
+        match batch {
+            Batch::One(piece) => self.push(piece),
+            Batch::Block(block) => {
+                let len = block.len();
+                debug_assert!(len > 0, "whoever waits is woken for a piece");
+                self.add(Kept::Block(block), len);
+            }
+        }
+    }
+
+    fn add(&mut self, pieces: Kept<P>, len: usize) {
+        let begin = self.len;
+        if self.stretches.is_empty() {
+            self.stretches.reserve_exact(1);
+        }
+        self.stretches.push(Stretch { begin, pieces });
+        self.len += len;
+    }
+
+    /// The stretch that a piece is in, and the index behind its last piece.
+    fn stretch_of(&self, index: usize) -> (&Stretch<P>, usize) {
+        let stretches = &*self.stretches;
+        let behind = match stretches {
+            [.., last] if last.begin <= index => stretches.len(),
+            _ => stretches.partition_point(|stretch| stretch.begin <= index),
+        };
+        let end = stretches.get(behind).map_or(self.len, |next| next.begin);
+        (&stretches[behind - 1], end)
     }
 
     fn len(&self) -> usize {
@@ -367,10 +485,10 @@ impl<P> Pieces<P> {
     }
 }
 
-impl<P> FromIterator<Result<P>> for Pieces<P> {
+impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
     fn from_iter<I: IntoIterator<Item = Result<P>>>(pieces: I) -> Self {
         let mut all = Pieces {
-            chunks: Vec::new(),
+            stretches: Vec::new(),
             len: 0,
         };
         pieces.into_iter().for_each(|piece| all.push(piece));
@@ -378,63 +496,86 @@ impl<P> FromIterator<Result<P>> for Pieces<P> {
     }
 }
 
-impl<P: Clone> Piece<P> {
-    fn copy(self) -> Result<P> {
-        self.chunk[self.at]
-            .get()
-            .expect("a piece is handed out after it was pushed")
-            .clone()
-    }
-}
-
-/// Polls a source that may panic, and drops it at its end; a panic is its last item.
-fn poll_source<P>(source: &mut Option<Source<P>>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-    let Some(stream) = source else {
-        return Poll::Ready(None);
-    };
-    let read = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
-    let failed = |panic: Box<dyn Any + Send>| {
-        Poll::Ready(Some(Err(Error::from_panic("a source of pieces", &*panic))))
-    };
-    match read {
-        Ok(read @ (Poll::Pending | Poll::Ready(Some(_)))) => read,
-        Ok(end) => drop_source(source).map_or(end, failed),
-        Err(panic) => {
-            drop_source(source);
-            failed(panic)
+impl<P: 'static> Batch<P> {
+    /// Tells whoever listens of what is about to be readable.
+    fn tell(&self) {
+        match self {
+            Batch::One(piece) => tap::tell(piece),
+            Batch::Block(block) if tap::is_set() => {
+                (0..block.len()).for_each(|index| tap::tell(&Ok(block.get(index))));
+            }
+            Batch::Block(_) => {}
         }
     }
 }
 
+/// Asks a source that may panic, and drops it at its end; a panic is its last item.
+fn ask<S, T>(
+    source: &mut Option<S>,
+    poll: impl FnOnce(&mut S) -> Poll<Option<T>>,
+    last: impl FnOnce(Error) -> T,
+) -> Poll<Option<T>> {
+    let Some(pieces) = source else {
+        return Poll::Ready(None);
+    };
+    let read = catch_unwind(AssertUnwindSafe(|| poll(pieces)));
+    let panic = match read {
+        Ok(read @ (Poll::Pending | Poll::Ready(Some(_)))) => return read,
+        Ok(end) => match drop_source(source) {
+            None => return end,
+            Some(panic) => panic,
+        },
+        Err(panic) => {
+            drop_source(source);
+            panic
+        }
+    };
+    let error = Error::from_panic("a source of pieces", &*panic);
+    Poll::Ready(Some(last(error)))
+}
+
 /// Drops a source and gives the panic of its destructor.
-fn drop_source<P>(source: &mut Option<Source<P>>) -> Option<Box<dyn Any + Send>> {
+fn drop_source<S>(source: &mut Option<S>) -> Option<Box<dyn Any + Send>> {
     let source = source.take();
     catch_unwind(AssertUnwindSafe(|| drop(source))).err()
 }
 
 /// The items of a source; a panic is its last.
-pub(crate) struct Items<P>(Option<Source<P>>);
+pub(crate) struct Items<S>(Option<S>);
 
-impl<P> Items<P> {
-    pub(crate) fn of(source: Source<P>) -> Self {
+impl<S: Unpin> Items<S> {
+    pub(crate) fn of(source: S) -> Self {
         Items(Some(source))
+    }
+
+    pub(crate) fn poll_batch<P>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>
+    where
+        S: PieceSource<P>,
+    {
+        let poll = |source: &mut S| Pin::new(source).poll_pieces(cx);
+        ask(&mut self.0, poll, |error| Batch::One(Err(error)))
     }
 }
 
-impl<P> Unpin for Items<P> {}
+impl<S> Unpin for Items<S> {}
 
-impl<P> Stream for Items<P> {
+impl<P, S: Stream<Item = Result<P>> + Unpin> Stream for Items<S> {
     type Item = Result<P>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        poll_source(&mut self.0, cx)
+        let poll = |source: &mut S| Pin::new(source).poll_next(cx);
+        ask(&mut self.0, poll, Err)
     }
 }
 
 /// How far a reader has come.
-#[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Place<P> {
+    /// The index of the piece that comes next.
     index: usize,
+    /// The pieces before this one are there, if they are in the stretch.
+    until: usize,
+    /// The pieces that it is among; empty before the first.
+    stretch: Option<Stretch<P>>,
     at: At,
 }
 
@@ -448,10 +589,12 @@ enum At {
     Gate,
 }
 
-impl Place {
+impl<P> Place<P> {
     pub(crate) fn beginning() -> Self {
         Place {
             index: 0,
+            until: 0,
+            stretch: None,
             at: At::Pieces,
         }
     }
@@ -462,5 +605,47 @@ impl Place {
 
     pub(crate) fn skip_to(&mut self, index: usize) {
         self.index = self.index.max(index);
+    }
+}
+
+impl<P: 'static> Place<P> {
+    /// The block that it stands before, if all of it is known to be there.
+    fn block_ahead(&self) -> Option<(Rc<dyn Block<P>>, usize)> {
+        let stretch = self.stretch.as_ref()?;
+        let Kept::Block(block) = &stretch.pieces else {
+            return None;
+        };
+        let end = stretch.begin + block.len();
+        let is_whole = self.index == stretch.begin && self.until == end;
+        is_whole.then(|| (block.clone(), end))
+    }
+
+    /// Reads a whole block, if it stands before one.
+    pub(crate) fn read_block(&mut self) -> Option<Rc<dyn Block<P>>> {
+        let (block, end) = self.block_ahead()?;
+        self.index = end;
+        Some(block)
+    }
+}
+
+impl<P: Clone + 'static> Place<P> {
+    /// The next piece, if it is known to be there.
+    #[inline]
+    pub(crate) fn read_on(&mut self) -> Option<Result<P>> {
+        if self.index >= self.until {
+            return None;
+        }
+        let index = self.index;
+        self.index += 1;
+        self.stretch.as_ref().map(|stretch| stretch.get(index))
+    }
+}
+
+impl<P> fmt::Debug for Place<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("index", &self.index)
+            .field("at", &self.at)
+            .finish()
     }
 }

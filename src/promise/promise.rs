@@ -87,6 +87,15 @@ impl<T: Clone + 'static> Promise<T> {
         promise
     }
 
+    /// As [`new`](Self::new), started soon, of work that is held as it is.
+    #[track_caller]
+    pub(crate) fn started_soon(work: impl Future<Output = Result<T>> + Unpin + 'static) -> Self {
+        let promise = Self::open(PromisingContext::current());
+        let task = start_resolving(promise.inner.clone(), work);
+        promise.inner.task.set(Some(task));
+        promise
+    }
+
     /// A promise that has resolved to `value`.
     ///
     /// # Panics
@@ -162,12 +171,6 @@ impl<T: Clone + 'static> Promise<T> {
     /// Whether it has resolved or failed.
     pub fn is_done(&self) -> bool {
         self.inner.outcome.get().is_some()
-    }
-
-    /// As [`wait`](Self::wait), but an error does not count as read.
-    pub(crate) async fn quietly(&self) -> Result<T> {
-        let mut wait = self.wait();
-        futures_lite::future::poll_fn(|cx| wait.poll_quietly(cx)).await
     }
 
     /// Waits for it, as awaiting a reference does.

@@ -50,6 +50,14 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Wakes the one who waits longest, to look again.
+    pub(crate) fn wake_getter(&self) {
+        let getter = self.state.borrow_mut().getters.pop();
+        if let Some(getter) = getter {
+            getter.wake();
+        }
+    }
+
     pub(crate) fn close(&self) {
         let (getters, watcher) = {
             let mut state = self.state.borrow_mut();
@@ -74,6 +82,10 @@ impl<T> Queue<T> {
         drop(state);
         drop(replaced);
         Poll::Pending
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.borrow().items.is_empty()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

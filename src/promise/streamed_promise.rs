@@ -12,9 +12,9 @@ use super::context::PromisingContext;
 use super::flat_drop::drop_flat;
 use super::next::{Next, StepBack};
 use super::outcome::Outcome;
-use super::piece_log::{Items, PieceLog, Place, Source};
+use super::piece_log::{Batch, Items, PieceLog, PieceSource, Place};
 use super::start::Start;
-use super::wait::{Promised, Wait, Work, awaits_itself, cancelled, note_wait, start_resolving};
+use super::wait::{Promised, Wait, awaits_itself, cancelled, note_wait, start_resolving};
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
@@ -74,7 +74,18 @@ impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
 
 /// Stops what else there is to stop; whether there was anything.
 type OnCancel = Box<dyn FnOnce(Error) -> bool>;
-type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> Work<W>>;
+/// Starts the task that makes the whole.
+type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> TaskRef>;
+
+/// Resolves as a function of the user's says.
+fn by<P: Clone + 'static, W: Clone + 'static, F: Future<Output = Result<W>> + 'static>(
+    resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
+) -> impl FnOnce(StreamedPromise<P, W>) -> TaskRef + 'static {
+    |promise| {
+        let for_resolver = promise.clone();
+        promise.resolve_by(Box::pin(async move { resolver(for_resolver).await }))
+    }
+}
 
 impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// A promise of the pieces of `source` and of the whole that `resolver` makes of them, started
@@ -104,23 +115,37 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         source: impl Stream<Item = Result<P>> + 'static,
         resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
     ) -> Self {
+        Self::with_source(start.into(), Box::pin(source), by(resolver))
+    }
+
+    /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; `resolve` is to
+    /// [start resolving](Self::resolve_by).
+    #[track_caller]
+    pub(crate) fn with_source(
+        start: Start,
+        source: impl PieceSource<P> + Unpin + 'static,
+        resolve: impl FnOnce(StreamedPromise<P, W>) -> TaskRef + 'static,
+    ) -> Self {
         let context = PromisingContext::current();
-        if context.starts_soon(start.into()) {
+        if context.starts_soon(start) {
             let promise = Self::make(context, PieceLog::fed(), None);
-            let for_resolver = promise.clone();
-            let work = async move { resolver(for_resolver).await };
-            let resolving = start_resolving(promise.inner.clone(), Box::pin(work));
+            let resolving = resolve(promise.clone());
             promise.inner.resolving.set(Some(resolving));
-            promise.feed(Box::pin(source));
+            promise.feed(source);
             promise
         } else {
-            let resolver: Resolver<P, W> = Box::new(|promise| Box::pin(resolver(promise)));
-            Self::make(
-                context,
-                PieceLog::on_demand(Box::pin(source)),
-                Some(resolver),
-            )
+            let log = PieceLog::on_demand(Box::pin(source));
+            Self::make(context, log, Some(Box::new(resolve)))
         }
+    }
+
+    /// Starts the task that makes the whole.
+    #[track_caller]
+    pub(crate) fn resolve_by(
+        &self,
+        work: impl Future<Output = Result<W>> + Unpin + 'static,
+    ) -> TaskRef {
+        start_resolving(self.inner.clone(), work)
     }
 
     /// A promise whose pieces are there already; the whole is made when somebody asks for it.
@@ -133,9 +158,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         pieces: impl IntoIterator<Item = Result<P>>,
         resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
     ) -> Self {
-        let resolver: Resolver<P, W> = Box::new(|promise| Box::pin(resolver(promise)));
         let log = PieceLog::known(pieces.into_iter().collect());
-        Self::make(PromisingContext::current(), log, Some(resolver))
+        Self::make(
+            PromisingContext::current(),
+            log,
+            Some(Box::new(by(resolver))),
+        )
     }
 
     /// A promise whose pieces and whole are there already.
@@ -168,7 +196,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     /// Starts the task that runs the source ahead of its readers.
     #[track_caller]
-    fn feed(&self, source: Source<P>) {
+    fn feed(&self, source: impl PieceSource<P> + Unpin + 'static) {
         let task = self.inner.context.start_unpinned(Feeding {
             pieces: Items::of(source),
             unended: Unended(self.inner.clone()),
@@ -316,25 +344,27 @@ where
 }
 
 /// Runs a source ahead of its readers. Written by hand, as an async block is larger.
-struct Feeding<P: Clone + 'static, W: Clone + 'static> {
-    pieces: Items<P>,
+struct Feeding<P: Clone + 'static, W: Clone + 'static, S> {
+    pieces: Items<S>,
     unended: Unended<P, W>,
 }
 
-impl<P: Clone + 'static, W: Clone + 'static> Future for Feeding<P, W> {
+impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Future
+    for Feeding<P, W, S>
+{
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Feeding { pieces, unended } = &mut *self;
         let Unended(promise) = unended;
         loop {
-            match Pin::new(&mut *pieces).poll_next(cx) {
+            match pieces.poll_batch(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(piece)) => {
-                    if let Err(error) = &piece {
+                Poll::Ready(Some(batch)) => {
+                    if let Batch::One(Err(error)) = &batch {
                         error.capture(promise.context.error_level());
                     }
-                    promise.log.push(piece);
+                    promise.log.push_batch(batch);
                 }
                 Poll::Ready(None) => {
                     promise.log.end();
@@ -374,11 +404,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
 
     fn start(self: Rc<Self>) {
         if let Some(resolver) = self.resolver.take() {
-            let promise = StreamedPromise {
+            let resolving = resolver(StreamedPromise {
                 inner: self.clone(),
-            };
-            let work = async move { resolver(promise).await };
-            let resolving = start_resolving(self.clone(), Box::pin(work));
+            });
             self.resolving.set(Some(resolving));
         }
     }
@@ -457,7 +485,7 @@ impl<P: Clone + 'static, W: Clone + 'static> WeakStreamedPromise<P, W> {
 /// Reads pieces without counting errors as read.
 pub(crate) struct Reader<P: Clone + 'static, W: Clone + 'static> {
     promise: StreamedPromise<P, W>,
-    place: Place,
+    place: Place<P>,
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
@@ -468,6 +496,17 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     pub(crate) fn skip_to(&mut self, index: usize) {
         self.place.skip_to(index);
     }
+
+    /// As polling it, but pieces that are kept as a block come as that.
+    pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        match self.place.read_block() {
+            Some(block) => Poll::Ready(Some(Batch::Block(block))),
+            None => {
+                let next = Pin::new(self).poll_next(cx);
+                next.map(|piece| piece.map(Batch::One))
+            }
+        }
+    }
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
@@ -475,6 +514,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
         let this = &mut *self;
+        if let Some(piece) = this.place.read_on() {
+            return Poll::Ready(Some(piece));
+        }
         let read = this.promise.inner.log.poll_read(&mut this.place, cx);
         if read.is_pending() {
             let feeding = this.promise.inner.feeding.take();

@@ -23,3 +23,8 @@ pub(crate) fn tell<P: 'static>(piece: &Result<P>) {
         tap(piece);
     }
 }
+
+/// Whether anybody is told.
+pub(crate) fn is_set() -> bool {
+    TAP.get().is_some()
+}

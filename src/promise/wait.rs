@@ -33,7 +33,7 @@ pub(crate) type Work<T> = Pin<Box<dyn Future<Output = Result<T>>>>;
 #[track_caller]
 pub(crate) fn start_resolving<T: Clone + 'static>(
     promise: Rc<impl Promised<T> + 'static>,
-    work: Work<T>,
+    work: impl Future<Output = Result<T>> + Unpin + 'static,
 ) -> TaskRef {
     let context = promise.context().clone();
     let task = context.start_unpinned(Resolving {
@@ -59,22 +59,27 @@ pub(crate) fn note_wait<T>(promise: &impl Promised<T>) -> bool {
 }
 
 /// Brings a promise to its outcome. Written by hand: an async block would hold the work twice.
-struct Resolving<T: Clone + 'static, P: Promised<T>> {
+struct Resolving<T: Clone + 'static, P: Promised<T>, W> {
     /// Empty after the end. It is dropped before the promise is resolved.
-    work: Option<Work<T>>,
+    work: Option<W>,
     unresolved: Unresolved<T, P>,
 }
 
-impl<T: Clone + 'static, P: Promised<T>> Unpin for Resolving<T, P> {}
+impl<T: Clone + 'static, P: Promised<T>, W> Unpin for Resolving<T, P, W> {}
 
-impl<T: Clone + 'static, P: Promised<T>> Future for Resolving<T, P> {
+impl<T, P, W> Future for Resolving<T, P, W>
+where
+    T: Clone + 'static,
+    P: Promised<T>,
+    W: Future<Output = Result<T>> + Unpin,
+{
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let Some(work) = &mut self.work else {
             return Poll::Ready(Ok(()));
         };
-        let result = match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        let result = match catch_unwind(AssertUnwindSafe(|| Pin::new(work).poll(cx))) {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(result)) => result,
             Err(panic) => Err(Error::from_panic("the work behind a promise", &*panic)),

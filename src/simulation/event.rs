@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::agent::{InteractionContext, display_agent_trace};
 use crate::error::Result;
-use crate::executor::{Runnable, Turn, mixed, mixed_bytes, with_locals_of};
+use crate::executor::{Task, Turn, mixed, mixed_bytes, with_locals_of};
 use crate::message::{Message, MessagePromise, Token};
 
 /// Something that happened in a simulated run.
@@ -258,7 +258,7 @@ impl EventLog {
 }
 
 /// The agent that a task works for, and those around it.
-fn agent_of(task: &Rc<dyn Runnable>) -> Option<Rc<str>> {
+fn agent_of(task: &Rc<Task>) -> Option<Rc<str>> {
     let context = with_locals_of(task, InteractionContext::try_current).ok()?;
     Some(display_agent_trace(&context.agent_trace()).into())
 }
