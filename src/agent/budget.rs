@@ -110,7 +110,7 @@ pub(crate) struct Spending {
 impl Spending {
     /// That of a new call: of its own budget if it has one, or else of the one around it.
     pub(crate) fn begin(budget: Option<Budget>, alias: &str) -> Option<Rc<Self>> {
-        let outer = CURRENT.get();
+        let outer = CURRENT.cloned();
         let Some(budget) = budget else { return outer };
         Some(Rc::new(Spending {
             budget,
@@ -136,7 +136,7 @@ impl Spending {
 
     /// Counts an expense of the current task, here and in all budgets around.
     pub(crate) fn spend(expense: Expense) -> Result<()> {
-        let mut next = CURRENT.get();
+        let mut next = CURRENT.cloned();
         while let Some(spending) = next {
             spending.count(expense)?;
             next = spending.outer.clone();

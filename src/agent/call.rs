@@ -36,7 +36,7 @@ use crate::promise::Start;
 ///     Result::Ok(())
 /// }).unwrap();
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CallOptions {
     pub(crate) start: Start,
     pub(crate) errors_as_messages: Option<bool>,
@@ -45,6 +45,19 @@ pub struct CallOptions {
     pub(crate) arguments: Frozen,
     /// The first argument that was refused.
     pub(crate) refused: Option<Error>,
+}
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        CallOptions {
+            start: Start::AsContext,
+            errors_as_messages: None,
+            timeout: None,
+            budget: None,
+            arguments: Frozen::empty(),
+            refused: None,
+        }
+    }
 }
 
 impl CallOptions {
@@ -150,7 +163,11 @@ struct Parts {
 impl AgentCall {
     #[track_caller]
     pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
-        let miniagents = MiniAgents::current();
+        let caller = InteractionContext::here();
+        let listed = match &caller {
+            Some(caller) => caller.child_calls().clone(),
+            None => MiniAgents::current().child_calls().clone(),
+        };
         let limits = [
             options.timeout,
             options.budget.and_then(|budget| budget.time),
@@ -167,11 +184,6 @@ impl AgentCall {
         if let Some(limit) = limits.into_iter().flatten().min() {
             cancel_in_time(limit, &replies);
         }
-        let caller = InteractionContext::try_current().ok();
-        let listed = match &caller {
-            Some(caller) => caller.child_calls().clone(),
-            None => miniagents.child_calls().clone(),
-        };
         let parts = Parts {
             agent,
             messages,

@@ -16,7 +16,7 @@ use crate::executor::{Awaitable, Gather, Notify, TaskLocal, gather, name_current
 use crate::frozen::Frozen;
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
 
-static CURRENT: TaskLocal<InteractionContext> = TaskLocal::new();
+static CURRENT: TaskLocal<Parts> = TaskLocal::new();
 
 /// What an agent has in hand while it acts: the messages that were sent to it, and the means to
 /// reply. Clones are handles of the same.
@@ -75,7 +75,7 @@ impl InteractionContext {
             call,
             arguments,
             miniagents: MiniAgents::current(),
-            parent: CURRENT.get(),
+            parent: Self::here(),
             wait_for: RefCell::default(),
             child_calls: Rc::default(),
             refused: RefCell::new(None),
@@ -85,15 +85,21 @@ impl InteractionContext {
         }
     }
 
+    /// The one that acts here, if any does.
+    pub(crate) fn here() -> Option<Self> {
+        CURRENT.shared().map(|parts| InteractionContext { parts })
+    }
+
     /// Makes it the current one for the rest of this task.
     pub(crate) fn activate(&self) {
         name_current_task(&|| display_agent_trace(&self.agent_trace()));
-        CURRENT.set(self.clone());
+        CURRENT.replace(Some(self.parts.clone()));
     }
 
     /// Makes the one around it the current one again.
     pub(crate) fn deactivate(&self) {
-        CURRENT.replace(self.parts.parent.clone().map(Rc::new));
+        let parent = self.parts.parent.as_ref();
+        CURRENT.replace(parent.map(|parent| parent.parts.clone()));
     }
 
     /// The interaction of the agent that acts.
@@ -112,7 +118,7 @@ impl InteractionContext {
     ///
     /// No agent acts here; [`Error::is_no_context`] tells.
     pub fn try_current() -> Result<Self> {
-        CURRENT.get().ok_or_else(|| {
+        Self::here().ok_or_else(|| {
             Error::own(
                 What::NoActiveContext,
                 "no agent acts here: call this inside of an agent, or of what an agent started",

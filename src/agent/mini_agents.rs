@@ -59,6 +59,7 @@ struct Settings {
     real_requests: Cell<Option<bool>>,
     persist_handlers: RefCell<Vec<PersistHandler>>,
     child_calls: Rc<ChildCalls>,
+    messages: Rc<MessageDefaults>,
 }
 
 type PersistHandler = Rc<dyn Fn(Rc<[Message]>) -> Pin<Box<dyn Future<Output = Result<()>>>>>;
@@ -99,7 +100,7 @@ impl MiniAgents {
         });
         let context = PromisingContext::new();
         let settings = Rc::new(Settings::default());
-        let messages = Rc::new(MessageDefaults::default());
+        let messages = settings.messages.clone();
         context.extend(settings.clone());
         context.extend(messages.clone());
         let leaving = Rc::downgrade(&settings);
@@ -132,13 +133,13 @@ impl MiniAgents {
     /// There is none, or it is a bare [`PromisingContext`]; [`Error::is_no_context`] tells.
     pub fn try_current() -> Result<Self> {
         let context = PromisingContext::try_current()?;
-        match (context.extension(), context.extension()) {
-            (Some(settings), Some(messages)) => Ok(MiniAgents {
+        match context.extension::<Settings>() {
+            Some(settings) => Ok(MiniAgents {
                 context,
+                messages: settings.messages.clone(),
                 settings,
-                messages,
             }),
-            _ => Err(Error::own(
+            None => Err(Error::own(
                 What::NoActiveContext,
                 "the active context is a bare `PromisingContext`; agents need `MiniAgents`",
             )),

@@ -274,8 +274,8 @@ struct Current {
     /// The executor of what is done outside of any executor of ours; empty if none was appointed.
     appointed: RefCell<Option<Rc<Core>>>,
     polled: RefCell<Polled>,
-    /// The values of the thread outside of tasks; empty while somebody looks at them.
-    locals: Cell<Locals>,
+    /// The values of the thread outside of tasks.
+    locals: RefCell<Locals>,
     /// Tells more of the current task; empty if nobody knows.
     describer: Cell<Option<Describer>>,
 }
@@ -297,7 +297,7 @@ thread_local! {
                 task: None,
                 waker: ptr::null(),
             }),
-            locals: Cell::new(Locals::empty()),
+            locals: RefCell::new(Locals::empty()),
             describer: Cell::new(None),
         }
     };
@@ -345,16 +345,23 @@ pub(crate) fn expect_current(what: &str) -> Rc<Core> {
     })
 }
 
-/// The values of the current task, or of the thread outside of tasks.
-pub(crate) fn with_locals<R>(body: impl FnOnce(&mut Locals) -> R) -> R {
+/// Changes the values of the current task, or of the thread outside of tasks.
+pub(crate) fn with_locals<R>(change: impl FnOnce(&mut Locals) -> R) -> R {
+    at_locals(|locals| change(&mut locals.borrow_mut()))
+}
+
+/// Looks at the values of the current task, or of the thread outside of tasks.
+#[inline]
+pub(crate) fn look_at_locals<R>(look: impl FnOnce(&Locals) -> R) -> R {
+    at_locals(|locals| look(&locals.borrow()))
+}
+
+#[inline]
+fn at_locals<R>(body: impl FnOnce(&RefCell<Locals>) -> R) -> R {
     CURRENT.with(|current| {
         let polled = current.polled.borrow();
         let task = polled.task.as_ref();
-        let place = task.map_or(&current.locals, |task| &task.header().locals);
-        let mut locals = place.take();
-        let result = body(&mut locals);
-        place.set(locals);
-        result
+        body(task.map_or(&current.locals, |task| &task.header().locals))
     })
 }
 
@@ -390,6 +397,21 @@ pub(crate) fn note_wait_on(id: TaskId) {
             task.header().waits_on.set(Some(id));
         }
     });
+}
+
+/// Notes that the current task waits for that one, unless it is that one, which it tells.
+pub(crate) fn note_wait_on_other(ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
+    CURRENT.with(|current| {
+        let polled = current.polled.borrow();
+        let Some(header) = polled.task.as_ref().map(|task| task.header()) else {
+            return false;
+        };
+        let is_current = header.id.get() == id && Rc::ptr_eq(&header.ready, ready);
+        if !is_current {
+            header.waits_on.set(Some(id));
+        }
+        is_current
+    })
 }
 
 /// Notes that the current task waits for what comes from `origin`, opened by the task `writer`.
@@ -466,6 +488,12 @@ pub(crate) fn schedule(task: Rc<Task>) {
         let ready = header.ready.clone();
         ready.push(task);
     }
+}
+
+/// Puts a task at the end of its ready queue, even if it stands there.
+pub(crate) fn schedule_again(task: Rc<Task>) {
+    let ready = task.header().ready.clone();
+    ready.push(task);
 }
 
 /// Schedules the task of that number if its executor is on this thread; false if it is not found.

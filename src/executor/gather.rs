@@ -131,7 +131,7 @@ struct Countdown {
     waiter: RefCell<Option<Waiter>>,
 }
 
-/// The turn in which the end of one thing is noticed.
+/// The turns in which the ends are noticed, one for each thing.
 struct Notice {
     countdown: Rc<Countdown>,
 }
@@ -146,7 +146,7 @@ impl Body for Notice {
                 waiter.wake();
             }
         }
-        AfterTurn::Ended
+        AfterTurn::Waits
     }
 
     fn abandon(&self) {}
@@ -166,13 +166,13 @@ impl<A: Awaitable> Future for Gather<A> {
                 waiter: RefCell::new(None),
             });
             let core = core::expect_current("`gather`");
+            let notice = Notice {
+                countdown: countdown.clone(),
+            };
+            let notice = Task::new(Header::new(&core, None), notice);
             for item in &this.items {
                 item.start();
-                let notice = Notice {
-                    countdown: countdown.clone(),
-                };
-                let notice = Task::new(Header::new(&core, None), notice);
-                item.notify(Notify(Waiter::Task(notice)));
+                item.notify(Notify(Waiter::Turn(notice.clone())));
             }
             countdown
         });

@@ -108,6 +108,11 @@ impl TaskRef {
         core::note_wait_on(self.id);
     }
 
+    /// Notes that the current task waits for this one, unless it is this one, which it tells.
+    pub(crate) fn note_wait_unless_current(&self) -> bool {
+        core::note_wait_on_other(&self.ready, self.id)
+    }
+
     /// Whether it is the task that runs just now.
     pub(crate) fn is_current(&self) -> bool {
         core::current_task_is(&self.ready, self.id)
@@ -135,8 +140,8 @@ pub(crate) struct Header {
     pub(crate) id: Cell<TaskId>,
     /// Whether it stands in the ready queue.
     pub(crate) queued: Cell<bool>,
-    /// Its values; empty while somebody looks at them.
-    pub(crate) locals: Cell<Locals>,
+    /// Its values.
+    pub(crate) locals: RefCell<Locals>,
     /// A std waker of its own; empty until somebody keeps one.
     pub(crate) waker: OnceCell<Box<LentWaker>>,
     /// Who waits for its end; empty before anybody does.
@@ -163,7 +168,7 @@ impl Header {
             ready: core.ready.clone(),
             id: Cell::new(TaskId::MAX),
             queued: Cell::new(false),
-            locals: Cell::new(core::with_locals(|locals| locals.clone())),
+            locals: RefCell::new(core::look_at_locals(Locals::clone)),
             waker: OnceCell::new(),
             waiters: RefCell::default(),
             ended: Cell::new(false),

@@ -49,10 +49,18 @@ impl Locals {
             .map(|(_, value)| value)
     }
 
-    fn set(&mut self, key: usize, value: Option<Rc<dyn Any>>) {
+    /// Sets a value and gives the one before, to be dropped when nobody looks at these any more.
+    fn set(&mut self, key: usize, value: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
         let entries = Rc::make_mut(self.0.get_or_insert_with(Rc::default));
-        entries.retain(|(held, _)| *held != key);
-        entries.extend(value.map(|value| (key, value)));
+        let place = entries.iter().position(|(held, _)| *held == key);
+        match (place, value) {
+            (Some(place), Some(value)) => Some(std::mem::replace(&mut entries[place].1, value)),
+            (Some(place), None) => Some(entries.remove(place).1),
+            (None, value) => {
+                entries.extend(value.map(|value| (key, value)));
+                None
+            }
+        }
     }
 }
 
@@ -66,7 +74,7 @@ impl Inheritance {
     /// That of the current task.
     pub(crate) fn of_current() -> Self {
         Inheritance {
-            locals: core::with_locals(|locals| locals.clone()),
+            locals: core::look_at_locals(Locals::clone),
             executor: core::current().map_or_else(Weak::new, |core| Rc::downgrade(&core)),
         }
     }
@@ -105,16 +113,29 @@ impl<T: 'static> TaskLocal<T> {
     }
 
     fn find(&'static self) -> Option<Rc<T>> {
-        let value = core::with_locals(|locals| locals.get(self.key()).cloned())?;
+        let value = core::look_at_locals(|locals| locals.get(self.key()).cloned())?;
         value.downcast().ok()
     }
 
-    /// Looks at its value without taking a handle of it; `look` must not ask for task-locals.
+    /// Looks at its value without taking a handle of it; `look` must not set task-locals.
     pub(crate) fn inspect<R>(&'static self, look: impl FnOnce(Option<&T>) -> R) -> R {
-        core::with_locals(|locals| {
+        core::look_at_locals(|locals| {
             let value = locals.get(self.key());
             look(value.and_then(|value| value.downcast_ref()))
         })
+    }
+
+    /// As [`get`](Self::get), for a value whose clone sets no task-locals.
+    pub(crate) fn cloned(&'static self) -> Option<T>
+    where
+        T: Clone,
+    {
+        self.inspect(|value| value.cloned())
+    }
+
+    /// The value itself.
+    pub(crate) fn shared(&'static self) -> Option<Rc<T>> {
+        self.find()
     }
 
     /// Its value in the current task, or on the current thread where no task runs.
@@ -131,10 +152,9 @@ impl<T: 'static> TaskLocal<T> {
     }
 
     pub(crate) fn replace(&'static self, value: Option<Rc<T>>) -> Option<Rc<T>> {
-        let before = self.find();
         let value = value.map(|value| value as Rc<dyn Any>);
-        core::with_locals(|locals| locals.set(self.key(), value));
-        before
+        let before = core::with_locals(|locals| locals.set(self.key(), value))?;
+        before.downcast().ok()
     }
 
     /// Runs `future` with `value`; outside of it the task keeps the value it had.

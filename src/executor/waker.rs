@@ -176,6 +176,8 @@ impl LentWaker {
 /// Who is to be woken: a task of this thread itself, or whatever a std waker stands for.
 pub(crate) enum Waiter {
     Task(Rc<Task>),
+    /// A task that gets a turn for each waiter that stands for it.
+    Turn(Rc<Task>),
     Waker(Waker),
 }
 
@@ -201,6 +203,7 @@ impl Waiter {
     pub(crate) fn wake(self) {
         match self {
             Waiter::Task(task) => core::schedule(task),
+            Waiter::Turn(task) => core::schedule_again(task),
             Waiter::Waker(waker) => waker.wake(),
         }
     }

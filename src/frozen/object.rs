@@ -30,7 +30,7 @@
 //! ```
 
 use std::any::Any;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
@@ -76,6 +76,8 @@ struct Inner {
     hash_key: OnceCell<HashKey>,
     /// Its text, where that is not its JSON.
     text: OnceCell<Box<str>>,
+    /// The field that is its text, if one was noted; otherwise there is none at that place.
+    text_at: Cell<u32>,
     /// What the layer above notes about it.
     notes: OnceCell<Rc<dyn Any>>,
 }
@@ -96,6 +98,7 @@ impl Inner {
             serialized: OnceCell::new(),
             hash_key: OnceCell::new(),
             text: OnceCell::new(),
+            text_at: Cell::new(u32::MAX),
             notes: OnceCell::new(),
         }
     }
@@ -126,7 +129,15 @@ impl Frozen {
         fields: Vec<(Rc<str>, Value)>,
         by_reference: bool,
     ) -> Result<Self> {
-        let fields = each_once(fields);
+        Self::object_of_once(class, each_once(fields), by_reference)
+    }
+
+    /// As [`object`](Self::object), of fields each of which is there once, none of them `class_`.
+    pub(crate) fn object_of_once(
+        class: impl Into<Rc<str>>,
+        fields: Vec<(Rc<str>, Value)>,
+        by_reference: bool,
+    ) -> Result<Self> {
         let deepest = fields.iter().map(|(_, value)| value.depth()).max();
         let depth = 1 + deepest.unwrap_or(0);
         Self::checked(Inner::new(class.into(), fields, by_reference, depth))
@@ -308,6 +319,20 @@ impl Frozen {
     /// As [`string`](Self::string), for a class whose objects have another text than their JSON.
     pub(crate) fn string_or_else(&self, text: impl FnOnce() -> String) -> &str {
         self.0.text.get_or_init(|| text().into())
+    }
+
+    /// Notes that the text of a field is its text.
+    pub(crate) fn note_text_at(&self, key: &str) {
+        let place = self.0.fields.iter().position(|(own, _)| **own == *key);
+        let place = place.and_then(|place| u32::try_from(place).ok());
+        self.0.text_at.set(place.unwrap_or(u32::MAX));
+    }
+
+    /// The text that was noted to be its own, if one was.
+    #[inline]
+    pub(crate) fn noted_text(&self) -> Option<&str> {
+        let (_, value) = self.0.fields.get(self.0.text_at.get() as usize)?;
+        value.as_str()
     }
 
     /// What the layer above notes about this very object, shared by all handles of it.

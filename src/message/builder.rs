@@ -28,7 +28,8 @@ use crate::frozen::{Value, name};
 #[derive(Clone, Debug)]
 #[must_use = "a message is made by `build`, or by sending this"]
 pub struct MessageBuilder {
-    class: &'static MessageClass,
+    class: Rc<str>,
+    /// Those declared first, then the others in their order, each once.
     fields: Fields,
     /// The first field that was refused.
     refused: Option<Error>,
@@ -36,21 +37,30 @@ pub struct MessageBuilder {
 
 impl MessageBuilder {
     pub(crate) fn new(class: &'static MessageClass) -> Self {
+        let (class, fields) = class.declared();
         MessageBuilder {
             class,
-            fields: Vec::new(),
+            fields,
             refused: None,
         }
     }
 
     /// Gives it its text.
     pub fn content(self, content: impl Into<Rc<str>>) -> Self {
-        self.with(name(CONTENT), content.into())
+        self.set_declared(CONTENT, content.into().into())
     }
 
     /// Gives it a template for its text, in which `{field}` stands for the text of a field.
     pub fn content_template(self, template: impl Into<Rc<str>>) -> Self {
-        self.with(name(CONTENT_TEMPLATE), template.into())
+        self.set_declared(CONTENT_TEMPLATE, template.into().into())
+    }
+
+    fn set_declared(mut self, key: &'static str, value: Value) -> Self {
+        match self.fields.iter_mut().find(|(known, _)| **known == *key) {
+            Some((_, known)) => *known = value,
+            None => self.fields.push((name(key), value)),
+        }
+        self
     }
 
     /// Sets a field; a number that JSON cannot hold is refused when the message is built.
@@ -81,10 +91,7 @@ impl MessageBuilder {
     pub fn build(self) -> Result<Message> {
         match self.refused {
             Some(error) => Err(error),
-            None => Message::make(
-                name(self.class.name()),
-                with_declared(self.class, self.fields),
-            ),
+            None => Message::make_once_each(self.class, self.fields),
         }
     }
 }
@@ -92,19 +99,19 @@ impl MessageBuilder {
 /// Fields in the order in which they came.
 pub(crate) type Fields = Vec<(Rc<str>, Value)>;
 
-/// The fields of a message of `class`: those declared first, then the others in their order.
+/// The message of `class` with these fields: those declared first, then the others in their order.
 pub(crate) fn with_declared(
-    class: &MessageClass,
+    class: &'static MessageClass,
     given: impl IntoIterator<Item = (Rc<str>, Value)>,
-) -> Fields {
-    let mut fields = class.declared();
+) -> Result<Message> {
+    let (class, mut fields) = class.declared();
     for (key, value) in given {
         match fields.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = value,
             None => fields.push((key, value)),
         }
     }
-    fields
+    Message::make_once_each(class, fields)
 }
 
 /// Messages of text.

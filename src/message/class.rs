@@ -1,8 +1,15 @@
 //! What kind of message a message is.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::builder::Fields;
 use crate::frozen::{Value, name};
+
+/// The classes of which this thread has made messages, with their names and their declared fields.
+type Declared = Vec<(&'static MessageClass, Rc<str>, Fields)>;
+
+thread_local!(static DECLARED: RefCell<Declared> = const { RefCell::new(Vec::new()) });
 
 /// A class of messages: its name, and the fields that every message of it has.
 ///
@@ -90,17 +97,26 @@ impl MessageClass {
         self.text
     }
 
-    /// The declared fields with what they are where nobody says.
-    pub(crate) fn declared(&self) -> Vec<(Rc<str>, Value)> {
-        let text: &[_] = if self.text {
-            &[(CONTENT, None), (CONTENT_TEMPLATE, None)]
-        } else {
-            &[]
-        };
-        let fields = text.iter().chain(self.fields);
-        fields
-            .map(|(key, value)| (name(key), Value::from(*value)))
-            .collect()
+    /// Its name, and the declared fields with what they are where nobody says. All messages of a class
+    /// share the texts.
+    pub(crate) fn declared(&'static self) -> (Rc<str>, Fields) {
+        DECLARED.with_borrow_mut(|known| {
+            let found = known.iter().find(|(class, ..)| std::ptr::eq(*class, self));
+            if let Some((_, name, fields)) = found {
+                return (name.clone(), fields.clone());
+            }
+            let text: &[_] = if self.text {
+                &[(CONTENT, None), (CONTENT_TEMPLATE, None)]
+            } else {
+                &[]
+            };
+            let fields = text.iter().chain(self.fields);
+            let fields: Fields = fields
+                .map(|(key, value)| (name(key), Value::from(*value)))
+                .collect();
+            known.push((self, name(self.name), fields.clone()));
+            (name(self.name), fields)
+        })
     }
 
     /// Whether a field belongs to the text and is no metadata.

@@ -82,13 +82,30 @@ impl Message {
     }
 
     pub(crate) fn make(class: impl Into<Rc<str>>, fields: Fields) -> Result<Self> {
-        let message = Message {
-            fields: Frozen::object(class, fields, true)?,
-        };
-        if let Some((_, Some(template))) = message.content_and_template() {
-            // What cannot be filled in is refused now, so that the text is there for good.
-            let text = template::fill(template, &message.fields)?;
-            message.fields.string_or_else(|| text);
+        Self::filled_in(Frozen::object(class, fields, true)?)
+    }
+
+    /// As [`make`](Self::make), of fields each of which is there once, none of them `class_`.
+    pub(crate) fn make_once_each(class: Rc<str>, fields: Fields) -> Result<Self> {
+        if fields.iter().any(|(key, _)| **key == *"class_") {
+            return Self::make(class, fields);
+        }
+        Self::filled_in(Frozen::object_of_once(class, fields, true)?)
+    }
+
+    /// The message of these fields. What cannot be filled in is refused now, so that the text is there for
+    /// good.
+    fn filled_in(fields: Frozen) -> Result<Self> {
+        let message = Message { fields };
+        if let Some((content, template)) = message.content_and_template() {
+            match template {
+                Some(template) => {
+                    let text = template::fill(template, &message.fields)?;
+                    message.fields.string_or_else(|| text);
+                }
+                None if content.is_some() => message.fields.note_text_at(CONTENT),
+                None => {}
+            }
         }
         Ok(message)
     }
@@ -209,7 +226,16 @@ impl Message {
 
     /// It as text, for people and models: the content, or the filled-in template, or for a message
     /// without either its JSON in a code block.
+    #[inline]
     pub fn text(&self) -> &str {
+        match self.fields.noted_text() {
+            Some(text) => text,
+            None => self.make_text(),
+        }
+    }
+
+    /// The text, where it is not the content.
+    fn make_text(&self) -> &str {
         match self.content_and_template() {
             Some((_, Some(_))) => self.fields.string(),
             Some((content, None)) => content.unwrap_or_default(),

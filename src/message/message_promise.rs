@@ -17,7 +17,7 @@ use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify};
 use crate::frozen::{Frozen, Value, name};
-use crate::promise::{Next, Reader, Start, StepBack, StreamedPromise, Wait};
+use crate::promise::{Next, Reader, Start, StepBack, StreamedPromise, TryNext, Wait};
 
 /// A promise of a message that can be streamed token by token.
 ///
@@ -89,7 +89,7 @@ impl MessagePromise {
     pub fn new(tokens: impl Stream<Item = Result<Token>> + 'static) -> Self {
         Self::streamed(
             MessageClass::TEXT,
-            Frozen::new(),
+            Frozen::empty(),
             Start::AsContext,
             FieldCollector::default(),
             tokens,
@@ -120,10 +120,7 @@ impl MessagePromise {
             let given = fields.take().into_iter().chain(owned_fields(&known_fields));
             let given = given.filter(|(key, _)| !class.is_content(key));
             let content = (name(CONTENT), Value::from(text));
-            Message::make(
-                name(class.name()),
-                with_declared(class, std::iter::once(content).chain(given)),
-            )
+            with_declared(class, std::iter::once(content).chain(given))
         });
         MessagePromise {
             kind: Kind::Streamed(Rc::new(Streamed {
@@ -277,7 +274,13 @@ impl IntoFuture for MessagePromise {
     type IntoFuture = MessageWait;
 
     fn into_future(self) -> MessageWait {
-        self.wait()
+        match self.kind {
+            Kind::Known(message) => MessageWait {
+                kind: Waiting::Known(message),
+                quiet: false,
+            },
+            _ => self.wait(),
+        }
     }
 }
 
@@ -412,6 +415,15 @@ impl Tokens {
 }
 
 impl StepBack for Tokens {
+    #[inline]
+    fn waits(&self) -> bool {
+        match self {
+            Tokens::Known(_) => false,
+            Tokens::Streamed(reader) => reader.waits(),
+            Tokens::Safe(tokens) => tokens.waits(),
+        }
+    }
+
     fn step_back(&mut self) {
         match self {
             Tokens::Known(_) => {}
@@ -424,6 +436,7 @@ impl StepBack for Tokens {
 impl Stream for Tokens {
     type Item = Result<Token>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
         match &mut *self {
             Tokens::Known(message) => Poll::Ready(message.take().map(|known| Ok(known.to_token()))),
@@ -477,12 +490,17 @@ impl TokenStream {
     /// # Errors
     ///
     /// The error that comes next; the end comes after it.
-    pub async fn try_next(&mut self) -> Result<Option<Token>> {
-        self.next().await.transpose()
+    pub fn try_next(&mut self) -> impl Future<Output = Result<Option<Token>>> + '_ {
+        TryNext(Next(self))
     }
 }
 
 impl StepBack for TokenStream {
+    #[inline]
+    fn waits(&self) -> bool {
+        self.tokens.waits()
+    }
+
     fn step_back(&mut self) {
         self.tokens.step_back();
     }
@@ -491,6 +509,7 @@ impl StepBack for TokenStream {
 impl Stream for TokenStream {
     type Item = Result<Token>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
         let token = Pin::new(&mut self.tokens).poll_next(cx);
         if let Poll::Ready(Some(Err(error))) = &token {
@@ -652,7 +671,11 @@ impl MessagePromiseBuilder {
         if let Some(error) = self.refused {
             return Err(error);
         }
-        let known = Frozen::object(name("Frozen"), self.known, false)?;
+        let known = if self.known.is_empty() {
+            Frozen::empty()
+        } else {
+            Frozen::object(name("Frozen"), self.known, false)?
+        };
         Ok(MessagePromise::streamed(
             self.class, known, self.start, fields, tokens,
         ))

@@ -143,7 +143,7 @@ impl MessageSequenceAppender {
     fn new(origin: Origin, capture_errors: Option<bool>) -> Self {
         let appender = || match capture_errors {
             None => StreamAppender::of(origin),
-            Some(capture) => StreamAppender::of(origin).with_capture_errors(capture),
+            Some(capture) => StreamAppender::capturing(origin, capture),
         };
         MessageSequenceAppender {
             ordered: appender(),

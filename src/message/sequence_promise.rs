@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify, TaskRef};
 use crate::promise::{
     Appended, Batch, Flattened, Next, PieceSource, PromisingContext, Reader, Start, StepBack,
-    StreamedPromise, Wait, WeakStreamedPromise, cancelled,
+    StreamedPromise, TryNext, Wait, WeakStreamedPromise, cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -427,6 +427,7 @@ impl SequenceReader {
 impl Stream for SequenceReader {
     type Item = Result<MessagePromise>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = Pin::new(&mut self.reader).poll_next(cx);
         if !self.safe {
@@ -479,12 +480,17 @@ impl MessageStream {
     /// # Errors
     ///
     /// The error that comes next; the end comes after it.
-    pub async fn try_next(&mut self) -> Result<Option<MessagePromise>> {
-        self.next().await.transpose()
+    pub fn try_next(&mut self) -> impl Future<Output = Result<Option<MessagePromise>>> + '_ {
+        TryNext(Next(self))
     }
 }
 
 impl StepBack for MessageStream {
+    #[inline]
+    fn waits(&self) -> bool {
+        self.promises.reader.waits()
+    }
+
     fn step_back(&mut self) {
         self.promises.reader.step_back();
     }
@@ -493,6 +499,7 @@ impl StepBack for MessageStream {
 impl Stream for MessageStream {
     type Item = Result<MessagePromise>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = Pin::new(&mut self.promises).poll_next(cx);
         next.map(|next| next.map(|next| next.inspect_err(Error::mark_read)))

@@ -112,6 +112,12 @@ impl<P> StreamAppender<P> {
     /// As [`new`](Self::new), made for what `origin` says.
     pub(crate) fn of(origin: Origin) -> Self {
         let context = PromisingContext::try_current();
+        let capture = context.is_ok_and(|context| context.appenders_capture_errors());
+        Self::capturing(origin, capture)
+    }
+
+    /// As [`of`](Self::of), and it captures errors or does not.
+    pub(crate) fn capturing(origin: Origin, capture: bool) -> Self {
         let pipe = Pipe {
             queue: Queue::default(),
             writers: Cell::new(1),
@@ -124,7 +130,7 @@ impl<P> StreamAppender<P> {
         };
         StreamAppender {
             end: WritingEnd(Rc::new(pipe)),
-            capture: context.is_ok_and(|context| context.appenders_capture_errors()),
+            capture,
         }
     }
 

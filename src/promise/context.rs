@@ -17,6 +17,11 @@ use crate::executor::{self, Executor, JoinHandle, TaskGroup, TaskLocal, TaskRef}
 
 static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
 
+thread_local! {
+    /// Whether a context on this thread ever had a handler; most programs have none.
+    static HANDLERS_ANYWHERE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The context that promises are made in.
 ///
 /// - It holds the defaults: whether promises start soon, whether appenders capture errors.
@@ -160,6 +165,7 @@ impl PromisingContext {
         F: Future<Output = Result<()>> + 'static,
     {
         let handler: Handler = Rc::new(move |resolved| Box::pin(handler(resolved)));
+        HANDLERS_ANYWHERE.set(true);
         self.inner.handlers.borrow_mut().push(handler);
     }
 
@@ -169,6 +175,7 @@ impl PromisingContext {
         F: Future<Output = Result<()>> + 'static,
     {
         let handler: Handler = Rc::new(move |resolved| Box::pin(handler(resolved)));
+        HANDLERS_ANYWHERE.set(true);
         self.inner.handlers.borrow_mut().insert(0, handler);
     }
 
@@ -188,7 +195,7 @@ impl PromisingContext {
     ///
     /// There is none; [`Error::is_no_context`] tells.
     pub fn try_current() -> Result<Self> {
-        CURRENT.get().ok_or_else(|| {
+        CURRENT.cloned().ok_or_else(|| {
             Error::own(
                 What::NoActiveContext,
                 "no context is active: call this from inside of `MiniAgents::new().run(async { … \
@@ -393,10 +400,11 @@ impl PromisingContext {
 
     /// Whether somebody would be told of a promise that resolves here.
     pub(crate) fn has_handlers() -> bool {
-        CURRENT.inspect(|current| {
-            std::iter::successors(current, |context| context.parent())
-                .any(|context| !context.inner.handlers.borrow().is_empty())
-        })
+        HANDLERS_ANYWHERE.get()
+            && CURRENT.inspect(|current| {
+                std::iter::successors(current, |context| context.parent())
+                    .any(|context| !context.inner.handlers.borrow().is_empty())
+            })
     }
 
     /// Tells the handlers of this context and of those around it of a value.

@@ -86,12 +86,30 @@ struct Filled<O> {
     inputs: Cell<u8>,
     /// What the one does that goes over what comes in order.
     ordered: Cell<Ordered>,
-    /// The tasks that fill it, for when it is not wanted any more: first the one that goes over what comes
-    /// in order.
-    tasks: RefCell<Vec<TaskRef>>,
+    /// The tasks that fill it, for when it is not wanted any more.
+    tasks: RefCell<Tasks>,
     /// Whether nobody reads it any more.
     abandoned: Cell<bool>,
     context: PromisingContext,
+}
+
+#[derive(Default)]
+struct Tasks {
+    /// The one that goes over what comes in order; empty before it is started.
+    ordered: Option<TaskRef>,
+    /// The one that goes over the rest; empty before it is started.
+    unordered: Option<TaskRef>,
+    /// Those of the items that came out of order.
+    items: Vec<TaskRef>,
+}
+
+impl Tasks {
+    fn add_item(&mut self, task: TaskRef) {
+        if self.items.len() >= 8 && self.items.len().is_power_of_two() {
+            self.items.retain(TaskRef::is_alive);
+        }
+        self.items.push(task);
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -126,9 +144,7 @@ impl<O> Output<O> {
     /// Starts a task that fills it.
     #[track_caller]
     fn start(&self, work: impl Future<Output = Result<()>> + Unpin + 'static) -> Started<()> {
-        let task = self.0.context.start_unpinned(work);
-        self.0.tasks.borrow_mut().push(task.to_ref());
-        task
+        self.0.context.start_unpinned(work)
     }
 
     /// Notes that an input has ended; at the end of the last one it is at its end itself.
@@ -189,15 +205,16 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
                 end: End::of(&this.output),
                 _items: PhantomData,
             };
-            this.output.start(work).detach();
+            let task = this.output.start(work).to_ref();
+            this.output.0.tasks.borrow_mut().ordered = Some(task);
         }
         let queue = &this.output.0.queue;
         let part = queue.poll_get(&mut this.ticket, cx);
         if part.is_pending() {
             let tasks = this.output.0.tasks.borrow();
             let waits_on = match this.output.0.ordered.get() {
-                Ordered::Ended => tasks.iter().find(|task| task.is_alive()),
-                _ => tasks.first(),
+                Ordered::Ended => tasks.unordered.as_ref(),
+                _ => tasks.ordered.as_ref(),
             };
             if let Some(task) = waits_on {
                 task.note_wait();
@@ -216,7 +233,8 @@ impl<I, O, S, F> Drop for Flattened<I, O, S, F> {
         filled.abandoned.set(true);
         if !filled.queue.is_closed() {
             let tasks = filled.tasks.take();
-            tasks.iter().for_each(TaskRef::cancel);
+            let of_inputs = tasks.ordered.iter().chain(&tasks.unordered);
+            of_inputs.chain(&tasks.items).for_each(TaskRef::cancel);
         }
     }
 }
@@ -316,7 +334,8 @@ fn start_unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
         end: End::of(&output),
         _items: PhantomData,
     };
-    output.start(work).detach();
+    let task = output.start(work).to_ref();
+    output.0.tasks.borrow_mut().unordered = Some(task);
 }
 
 /// The task that starts another one for each item that comes out of order. Where nothing has come it
@@ -385,6 +404,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for Unordered
                             flatten: this.flatten.clone(),
                             output: output.clone(),
                         });
+                        output.0.tasks.borrow_mut().add_item(task.to_ref());
                         forget_ended(&mut this.tasks);
                         this.tasks.push(task);
                     }

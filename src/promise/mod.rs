@@ -30,7 +30,7 @@ pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
 pub(crate) use flat_sequence::{Flatten, Flattened, Output};
-pub(crate) use next::{Next, StepBack};
+pub(crate) use next::{Next, StepBack, TryNext};
 pub(crate) use piece_log::{Batch, Block, Items, PieceSource};
 pub(crate) use streamed_promise::{Reader, WeakStreamedPromise};
 pub(crate) use wait::cancelled;

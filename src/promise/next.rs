@@ -9,8 +9,13 @@ use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
+use crate::error::Result;
+
 /// A reader that can give up waiting and go on later at the same place.
 pub(crate) trait StepBack: Stream + Unpin {
+    /// Whether it holds anything that others wait for.
+    fn waits(&self) -> bool;
+
     /// Passes on what it holds; does nothing if it does not wait.
     fn step_back(&mut self);
 }
@@ -21,13 +26,29 @@ pub(crate) struct Next<'a, R: StepBack>(pub(crate) &'a mut R);
 impl<R: StepBack> Future for Next<'_, R> {
     type Output = Option<R::Item>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
         Pin::new(&mut *self.0).poll_next(cx)
     }
 }
 
 impl<R: StepBack> Drop for Next<'_, R> {
+    #[inline]
     fn drop(&mut self) {
-        self.0.step_back();
+        if self.0.waits() {
+            self.0.step_back();
+        }
+    }
+}
+
+/// As [`Next`], with the error on the outside.
+pub(crate) struct TryNext<'a, R: StepBack>(pub(crate) Next<'a, R>);
+
+impl<T, R: StepBack<Item = Result<T>>> Future for TryNext<'_, R> {
+    type Output = Result<Option<T>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
+        Pin::new(&mut self.0).poll(cx).map(Option::transpose)
     }
 }

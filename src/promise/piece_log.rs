@@ -603,6 +603,12 @@ impl<P> Place<P> {
         self.index
     }
 
+    /// Whether it is in the line or past the gate.
+    #[inline]
+    pub(crate) fn waits(&self) -> bool {
+        !matches!(self.at, At::Pieces)
+    }
+
     pub(crate) fn skip_to(&mut self, index: usize) {
         self.index = self.index.max(index);
     }

@@ -17,7 +17,10 @@ pub(crate) struct Queue<T> {
 }
 
 struct State<T> {
-    items: VecDeque<T>,
+    /// The one that comes next; kept inline, as most items are got before another is put.
+    first: Option<T>,
+    /// Those behind the first; empty when there is no first.
+    others: VecDeque<T>,
     closed: bool,
     getters: WaitList,
     /// Who wants to know when it is closed; empty if nobody does.
@@ -29,7 +32,8 @@ impl<T> Default for Queue<T> {
         let getters = WaitList::default();
         Queue {
             state: RefCell::new(State {
-                items: VecDeque::new(),
+                first: None,
+                others: VecDeque::new(),
                 closed: false,
                 getters,
                 watcher: None,
@@ -42,7 +46,11 @@ impl<T> Queue<T> {
     pub(crate) fn put(&self, item: T) {
         let getter = {
             let mut state = self.state.borrow_mut();
-            state.items.push_back(item);
+            if state.first.is_none() {
+                state.first = Some(item);
+            } else {
+                state.others.push_back(item);
+            }
             state.getters.pop()
         };
         if let Some(getter) = getter {
@@ -85,7 +93,7 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.state.borrow().items.is_empty()
+        self.state.borrow().first.is_none()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -100,7 +108,8 @@ impl<T> Queue<T> {
         cx: &Context<'_>,
     ) -> Poll<Option<T>> {
         let mut state = self.state.borrow_mut();
-        let item = state.items.pop_front();
+        let item = state.first.take();
+        state.first = state.others.pop_front();
         if item.is_some() || state.closed {
             let ticket = ticket.take();
             let removed = ticket.and_then(|ticket| state.getters.remove(ticket));
@@ -122,7 +131,7 @@ impl<T> Queue<T> {
             let mut state = self.state.borrow_mut();
             let removed = state.getters.remove(ticket);
             let was_woken = removed.is_none();
-            let next = if was_woken && !state.items.is_empty() {
+            let next = if was_woken && state.first.is_some() {
                 state.getters.pop()
             } else {
                 None

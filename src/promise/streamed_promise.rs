@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
@@ -10,7 +10,7 @@ use futures_lite::{Stream, StreamExt};
 
 use super::context::PromisingContext;
 use super::flat_drop::drop_flat;
-use super::next::{Next, StepBack};
+use super::next::{Next, StepBack, TryNext};
 use super::outcome::Outcome;
 use super::piece_log::{Batch, Items, PieceLog, PieceSource, Place};
 use super::start::Start;
@@ -497,6 +497,25 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         self.place.skip_to(index);
     }
 
+    /// Asks the log, where it does not know by itself.
+    #[inline(never)]
+    fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+        let inner = &self.promise.inner;
+        let read = inner.log.poll_read(&mut self.place, cx);
+        if read.is_pending() {
+            let feeding = inner.feeding.take();
+            let by_itself = feeding
+                .as_ref()
+                .is_some_and(TaskRef::note_wait_unless_current);
+            inner.feeding.set(feeding);
+            if by_itself {
+                inner.log.leave(&mut self.place);
+                return Poll::Ready(Some(Err(awaits_itself())));
+            }
+        }
+        read
+    }
+
     /// As polling it, but pieces that are kept as a block come as that.
     pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
         match self.place.read_block() {
@@ -512,29 +531,21 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
     type Item = Result<P>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        let this = &mut *self;
-        if let Some(piece) = this.place.read_on() {
-            return Poll::Ready(Some(piece));
+        match self.place.read_on() {
+            Some(piece) => Poll::Ready(Some(piece)),
+            None => self.poll_log(cx),
         }
-        let read = this.promise.inner.log.poll_read(&mut this.place, cx);
-        if read.is_pending() {
-            let feeding = this.promise.inner.feeding.take();
-            let by_itself = feeding.as_ref().is_some_and(TaskRef::is_current);
-            if let Some(feeding) = &feeding {
-                feeding.note_wait();
-            }
-            this.promise.inner.feeding.set(feeding);
-            if by_itself {
-                this.promise.inner.log.leave(&mut this.place);
-                return Poll::Ready(Some(Err(awaits_itself())));
-            }
-        }
-        read
     }
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
+    #[inline]
+    fn waits(&self) -> bool {
+        self.place.waits()
+    }
+
     fn step_back(&mut self) {
         self.promise.inner.log.leave(&mut self.place);
     }
@@ -542,7 +553,9 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
 
 impl<P: Clone + 'static, W: Clone + 'static> Drop for Reader<P, W> {
     fn drop(&mut self) {
-        self.step_back();
+        if self.waits() {
+            self.step_back();
+        }
     }
 }
 
@@ -595,16 +608,17 @@ impl<P: Clone + 'static, W: Clone + 'static> Replay<P, W> {
     /// # Errors
     ///
     /// The error that comes next; the end comes after it.
-    pub async fn try_next(&mut self) -> Result<Option<P>> {
-        self.next().await.transpose()
+    pub fn try_next(&mut self) -> impl Future<Output = Result<Option<P>>> + '_ {
+        TryNext(Next(self))
     }
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
     type Item = Result<P>;
 
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        let piece = pin!(&mut self.reader).poll_next(cx);
+        let piece = Pin::new(&mut self.reader).poll_next(cx);
         if let Poll::Ready(Some(Err(error))) = &piece {
             error.mark_read();
         }
@@ -613,6 +627,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
+    #[inline]
+    fn waits(&self) -> bool {
+        self.reader.waits()
+    }
+
     fn step_back(&mut self) {
         self.reader.step_back();
     }
