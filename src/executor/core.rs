@@ -390,6 +390,17 @@ pub(crate) fn waiting_for(what: Option<&'static str>, waker: &Waker) -> Option<R
     })
 }
 
+/// Notes what the current task waits for, and tells whether `waker` is its own.
+pub(crate) fn is_own_waker(what: &'static str, waker: &Waker) -> bool {
+    CURRENT.with(|current| {
+        let polled = current.polled.borrow();
+        polled.task.as_ref().is_some_and(|task| {
+            task.header().waits_for.set(Some(what));
+            polled.waker == waker.data()
+        })
+    })
+}
+
 /// Notes which task should bring what the current task waits for.
 pub(crate) fn note_wait_on(id: TaskId) {
     CURRENT.with(|current| {

@@ -99,7 +99,7 @@ pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use task::{Task, TaskRef};
 pub(crate) use task_local::Inheritance;
 pub(crate) use wait_list::{Ticket, WaitList};
-pub(crate) use waker::{TaskId, Waiter};
+pub(crate) use waker::{TaskId, Waiter, polls_with_own_waker};
 
 /// A single-threaded executor. Clones are handles of the same one.
 ///

@@ -173,6 +173,12 @@ impl LentWaker {
     }
 }
 
+/// Whether `cx` carries the own waker of the current task and not a combinator's. What the task waits for
+/// is noted.
+pub(crate) fn polls_with_own_waker(what: &'static str, cx: &Context<'_>) -> bool {
+    core::is_own_waker(what, cx.waker())
+}
+
 /// Who is to be woken: a task of this thread itself, or whatever a std waker stands for.
 pub(crate) enum Waiter {
     Task(Rc<Task>),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_lite::{Stream, StreamExt};
 
@@ -91,7 +91,7 @@ impl MessagePromise {
             MessageClass::TEXT,
             Frozen::empty(),
             Start::AsContext,
-            FieldCollector::default(),
+            None,
             tokens,
         )
     }
@@ -107,20 +107,18 @@ impl MessagePromise {
         class: &'static MessageClass,
         known: Frozen,
         start: Start,
-        fields: FieldCollector,
+        fields: Option<FieldCollector>,
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Self {
         let known_fields = known.clone();
-        let promise = StreamedPromise::with_start(start, tokens, move |promise| async move {
-            let mut tokens = promise.reader();
-            let mut text = String::new();
-            while let Some(token) = tokens.next().await {
-                text.push_str(token?.as_str());
-            }
-            let given = fields.take().into_iter().chain(owned_fields(&known_fields));
-            let given = given.filter(|(key, _)| !class.is_content(key));
-            let content = (name(CONTENT), Value::from(text));
-            with_declared(class, std::iter::once(content).chain(given))
+        let promise = StreamedPromise::with_source(start, Box::pin(tokens), move |promise| {
+            promise.resolve_by(Resolver {
+                tokens: promise.reader(),
+                text: String::new(),
+                class,
+                fields,
+                known: known_fields,
+            })
         });
         MessagePromise {
             kind: Kind::Streamed(Rc::new(Streamed {
@@ -324,6 +322,39 @@ impl fmt::Debug for MessagePromise {
             .field("class", &self.class_name())
             .field("known_beforehand", self.known_beforehand())
             .finish_non_exhaustive()
+    }
+}
+
+/// Makes the message of its tokens, and of the fields that are known at its end.
+struct Resolver {
+    tokens: Reader<Token, Message>,
+    /// That of the tokens read so far.
+    text: String,
+    class: &'static MessageClass,
+    /// What became known meanwhile; empty where nothing can.
+    fields: Option<FieldCollector>,
+    /// What was known beforehand.
+    known: Frozen,
+}
+
+impl Future for Resolver {
+    type Output = Result<Message>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
+        let this = &mut *self;
+        while let Some(token) = ready!(Pin::new(&mut this.tokens).poll_next(cx)) {
+            this.text.push_str(token?.as_str());
+        }
+        let text = std::mem::take(&mut this.text);
+        let meanwhile = this.fields.as_ref().map(FieldCollector::take);
+        let given = meanwhile.into_iter().flatten();
+        let given = given.chain(owned_fields(&this.known));
+        let given = given.filter(|(key, _)| !this.class.is_content(key));
+        let content = (name(CONTENT), Value::from(text));
+        Poll::Ready(with_declared(
+            this.class,
+            std::iter::once(content).chain(given),
+        ))
     }
 }
 
@@ -614,7 +645,7 @@ impl MessagePromiseBuilder {
         self,
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Result<MessagePromise> {
-        self.finish(FieldCollector::default(), tokens)
+        self.finish(None, tokens)
     }
 
     /// As [`stream`](Self::stream), with fields that become known while the tokens come: they are
@@ -633,7 +664,7 @@ impl MessagePromiseBuilder {
         tokens: impl FnOnce(FieldCollector) -> S,
     ) -> Result<MessagePromise> {
         let fields = FieldCollector::default();
-        self.finish(fields.clone(), tokens(fields))
+        self.finish(Some(fields.clone()), tokens(fields))
     }
 
     /// The promise of a message with the tokens that are appended.
@@ -655,7 +686,7 @@ impl MessagePromiseBuilder {
                  appends, or do so inside of `fill`",
             ));
         }
-        let promise = self.finish(appender.fields().clone(), appender.stream())?;
+        let promise = self.finish(Some(appender.fields().clone()), appender.stream())?;
         if let Some(promise) = promise.promise() {
             promise.on_cancel(appender.canceller());
         }
@@ -665,7 +696,7 @@ impl MessagePromiseBuilder {
     #[track_caller]
     fn finish(
         self,
-        fields: FieldCollector,
+        fields: Option<FieldCollector>,
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Result<MessagePromise> {
         if let Some(error) = self.refused {

@@ -30,7 +30,7 @@ use super::context::{PromisingContext, Started};
 use super::piece_log::{Batch, Block, Items, PieceSource};
 use super::queue::Queue;
 use super::start::Start;
-use super::streamed_promise::{Reader, StreamedPromise};
+use super::streamed_promise::{StreamedPromise, collect};
 use crate::error::{Error, Result, What};
 use crate::executor::{Gather, Inheritance, TaskRef, Ticket, gather};
 
@@ -542,19 +542,8 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
     #[track_caller]
     pub fn into_promise(self) -> StreamedPromise<O, Rc<[O]>> {
         let flat = Flattened::new(self.ordered, self.unordered, self.flattener);
-        StreamedPromise::with_source(self.start, flat, |promise| {
-            promise.resolve_by(Box::pin(collect(promise.reader())))
-        })
+        StreamedPromise::with_source(self.start, flat, collect)
     }
-}
-
-/// All pieces, or the first error.
-async fn collect<O: Clone + 'static>(mut pieces: Reader<O, Rc<[O]>>) -> Result<Rc<[O]>> {
-    let mut whole = Vec::new();
-    while let Some(piece) = pieces.next().await {
-        whole.push(piece?);
-    }
-    Ok(whole.into())
 }
 
 /// Flattens by a function of the user's.

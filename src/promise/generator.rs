@@ -31,7 +31,7 @@ use std::task::{Context, Poll, Waker};
 use futures_lite::Stream;
 
 use crate::error::{Error, Result};
-use crate::executor::Waiter;
+use crate::executor::polls_with_own_waker;
 
 /// A stream of what `body` emits; the error that it ends with, if it does, is the last item.
 ///
@@ -107,16 +107,17 @@ impl<T> Future for Emit<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let slot = &self.emitter.slot;
         let before = slot.item.take();
-        let is_free = before.is_none();
-        slot.item.set(before);
-        if is_free {
+        if before.is_none() {
             let Some(item) = self.item.take() else {
                 return Poll::Ready(());
             };
             self.emitter.slot.item.set(Some(item));
+        } else {
+            slot.item.set(before);
         }
-        if let Waiter::Waker(waker) = Waiter::waiting_for("somebody to ask for more", cx) {
-            self.emitter.slot.waiting.borrow_mut().push(waker);
+        if !polls_with_own_waker("somebody to ask for more", cx) {
+            let waiting = &self.emitter.slot.waiting;
+            waiting.borrow_mut().push(cx.waker().clone());
         }
         Poll::Pending
     }
@@ -146,13 +147,16 @@ impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        let slot = self.slot.clone();
-        let Some(body) = &mut self.body else {
-            return Poll::Ready(self.end.take());
+        let this = &mut *self;
+        let slot = &this.slot;
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(this.end.take());
         };
-        for waker in slot.waiting.take() {
-            if !waker.will_wake(cx.waker()) {
-                waker.wake();
+        if !slot.waiting.borrow().is_empty() {
+            for waker in slot.waiting.take() {
+                if !waker.will_wake(cx.waker()) {
+                    waker.wake();
+                }
             }
         }
         let end = match body.as_mut().poll(cx) {
@@ -164,11 +168,11 @@ impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
                 };
             }
         };
-        self.body = None;
+        this.body = None;
         let end = end.err().map(Err);
         match slot.item.take() {
             Some(item) => {
-                self.end = end;
+                this.end = end;
                 Poll::Ready(Some(item))
             }
             None => Poll::Ready(end),

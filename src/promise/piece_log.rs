@@ -23,7 +23,7 @@
 //! that it is in, and knows how many of them it may read: to do so it asks nobody.
 
 use std::any::Any;
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -88,6 +88,8 @@ struct State<P> {
     pieces: Pieces<P>,
     /// How many of them somebody has read.
     taken: usize,
+    /// Whether readers ask the source, which has no task.
+    on_demand: bool,
     /// Whether the source has ended.
     ended: bool,
     /// Whether somebody has read the end.
@@ -122,6 +124,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         let state = State {
             taken: pieces.len(),
             pieces: pieces.into_iter().collect(),
+            on_demand: source.is_some(),
             ended,
             end_taken: ended,
             occupied: false,
@@ -198,9 +201,6 @@ impl<P: Clone + 'static> PieceLog<P> {
         place: &mut Place<P>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P>>> {
-        if let Some(piece) = place.read_on() {
-            return Poll::Ready(Some(piece));
-        }
         let mut state = self.state.borrow_mut();
         match place.at {
             At::Pieces => {
@@ -209,7 +209,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                     drop(state);
                     return Poll::Ready(place.read_on());
                 }
-                if state.occupied || state.called.is_some() || !state.line.is_empty() {
+                if !state.is_free() {
                     let waiter = Waiter::waiting_for("the next piece of a stream", cx);
                     place.at = At::Line(state.line.push(waiter));
                     return Poll::Pending;
@@ -229,93 +229,87 @@ impl<P: Clone + 'static> PieceLog<P> {
                 state.occupied = true;
                 place.at = At::Gate;
                 if state.find(place) {
-                    drop(state);
-                    self.pass_on(place);
+                    Self::pass_on(state, place);
                     return Poll::Ready(place.read_on());
                 }
             }
             At::Gate => {}
         }
-        drop(state);
+        // It is past the gate: it takes the next piece that nobody has read yet.
         loop {
-            match self.poll_produced(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(index)) if index < place.index => {} // it skips this one
-                Poll::Ready(Some(index)) => {
-                    place.index = index;
+            if state.taken < state.pieces.len() {
+                state.taken += 1;
+                if state.taken > place.index {
+                    place.index = state.taken - 1;
                     break;
                 }
-                Poll::Ready(None) => break,
+                continue; // it skips this one
+            }
+            if state.ended {
+                state.end_taken = true;
+                break;
+            }
+            let source = state.on_demand.then(|| self.source.take()).flatten();
+            if source.is_some() {
+                drop(state);
+                if self.poll_source(source, cx).is_pending() {
+                    return Poll::Pending;
+                }
+                state = self.state.borrow_mut();
+            } else {
+                let waiter = Waiter::waiting_for("the next piece of a stream", cx);
+                let replaced = state.getter.replace(waiter);
+                drop(state);
+                drop(replaced);
+                return Poll::Pending;
             }
         }
-        self.pass_on(place);
+        Self::pass_on(state, place);
         Poll::Ready(place.read_on())
     }
 
-    /// Takes the next piece that nobody has read yet, as the one past the gate, and gives its index.
-    fn poll_produced(&self, cx: &mut Context<'_>) -> Poll<Option<usize>> {
-        let mut state = self.state.borrow_mut();
-        if state.taken == state.pieces.len() && !state.ended {
-            let mut source = self.source.take();
-            if source.is_some() {
-                drop(state);
-                let poll = |source: &mut Source<P>| source.as_mut().poll_pieces(cx);
-                let read = ask(&mut source, poll, |error| Batch::One(Err(error)));
-                if let (Poll::Ready(Some(batch)), false) = (&read, self.has_ended()) {
-                    batch.tell();
-                }
-                state = self.state.borrow_mut();
-                if state.ended {
-                    // It was cancelled, by its own source; what that gave comes too late.
-                    drop(state);
-                    drop((read, source));
-                    state = self.state.borrow_mut();
-                } else {
-                    let ended = source.is_none();
-                    self.source.set(source);
-                    match read {
-                        Poll::Ready(read) => {
-                            if let Some(batch) = read {
-                                state.pieces.push_batch(batch);
-                            }
-                            state.ended = ended;
-                        }
-                        Poll::Pending => {
-                            let replaced = state.getter.replace(Waiter::still_waiting(cx));
-                            drop(state);
-                            drop(replaced);
-                            return Poll::Pending;
-                        }
-                    }
-                }
-            }
+    /// Asks a source on demand for more.
+    fn poll_source(&self, mut source: Option<Source<P>>, cx: &mut Context<'_>) -> Poll<()> {
+        let poll = |source: &mut Source<P>| source.as_mut().poll_pieces(cx);
+        let read = ask(&mut source, poll, |error| Batch::One(Err(error)));
+        if let (Poll::Ready(Some(batch)), false) = (&read, self.has_ended()) {
+            batch.tell();
         }
-        if state.taken < state.pieces.len() {
-            state.taken += 1;
-            Poll::Ready(Some(state.taken - 1))
-        } else if state.ended {
-            state.end_taken = true;
-            Poll::Ready(None)
-        } else {
-            let waiter = Waiter::waiting_for("the next piece of a stream", cx);
-            let replaced = state.getter.replace(waiter);
+        let mut state = self.state.borrow_mut();
+        if state.ended {
+            // It was cancelled, by its own source; what that gave comes too late.
             drop(state);
-            drop(replaced);
-            Poll::Pending
+            drop((read, source));
+            return Poll::Ready(());
+        }
+        let ended = source.is_none();
+        self.source.set(source);
+        match read {
+            Poll::Ready(read) => {
+                if let Some(batch) = read {
+                    state.pieces.push_batch(batch);
+                }
+                state.ended = ended;
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                let replaced = state.getter.replace(Waiter::still_waiting(cx));
+                drop(state);
+                drop(replaced);
+                Poll::Pending
+            }
         }
     }
 
     /// Lets the next reader pass the gate; the place is where the one who was past it goes on.
-    fn pass_on(&self, place: &mut Place<P>) {
+    fn pass_on(mut state: RefMut<'_, State<P>>, place: &mut Place<P>) {
         place.at = At::Pieces;
-        let (getter, next) = {
-            let mut state = self.state.borrow_mut();
-            state.occupied = false;
-            let next = state.call_next();
-            state.take_all_if_free();
-            state.find(place);
-            (state.getter.take(), next)
-        };
+        state.occupied = false;
+        let next = state.call_next();
+        state.take_all_if_free();
+        state.find(place);
+        let getter = state.getter.take();
+        drop(state);
         drop(getter);
         if let Some(next) = next {
             next.wake();
@@ -326,7 +320,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     pub(crate) fn leave(&self, place: &mut Place<P>) {
         match place.at {
             At::Pieces => {}
-            At::Gate => self.pass_on(place),
+            At::Gate => Self::pass_on(self.state.borrow_mut(), place),
             At::Line(ticket) => {
                 place.at = At::Pieces;
                 let (removed, next) = {
@@ -350,17 +344,21 @@ impl<P: Clone + 'static> PieceLog<P> {
 impl<P: Clone + 'static> State<P> {
     /// Whether there is something at `place` without waiting: a piece, which it can read from now on, or
     /// the end.
+    #[inline]
     fn find(&self, place: &mut Place<P>) -> bool {
+        if place.index < place.until {
+            return true;
+        }
         if place.index >= self.taken {
             return self.end_taken;
         }
-        let (stretch, end) = self.pieces.stretch_of(place.index);
+        let (stretch, end) = match self.pieces.stretches.last() {
+            Some(last) if last.begin <= place.index => (last, self.taken),
+            _ => self.pieces.stretch_of(place.index),
+        };
         place.until = self.taken.min(end);
-        if place
-            .stretch
-            .as_ref()
-            .is_none_or(|held| held.begin != stretch.begin)
-        {
+        let held = place.stretch.as_ref();
+        if held.is_none_or(|held| held.begin != stretch.begin) {
             place.stretch = Some(stretch.clone());
         }
         true
@@ -369,9 +367,14 @@ impl<P: Clone + 'static> State<P> {
     /// Takes what is there for everybody, if nobody is at the gate or waits before it: each piece would be
     /// got without a task switch, by whoever came first.
     fn take_all_if_free(&mut self) {
-        if !self.occupied && self.called.is_none() && self.line.is_empty() {
+        if self.is_free() {
             self.taken = self.pieces.len();
         }
+    }
+
+    /// Whether nobody is past the gate or before it.
+    fn is_free(&self) -> bool {
+        !self.occupied && self.called.is_none() && self.line.is_empty()
     }
 
     fn call_next(&mut self) -> Option<Waiter> {

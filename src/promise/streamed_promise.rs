@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use futures_lite::{Stream, StreamExt};
+use futures_lite::Stream;
 
 use super::context::PromisingContext;
 use super::flat_drop::drop_flat;
@@ -332,14 +332,39 @@ where
     /// If no context is active.
     #[track_caller]
     pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
-        Self::new(source, |promise| async move {
-            let mut pieces = promise.reader();
-            let mut collected = Vec::new();
-            while let Some(piece) = pieces.next().await {
-                collected.push(piece?);
-            }
-            Ok(collected.into_iter().collect())
-        })
+        Self::with_source(Start::AsContext, Box::pin(source), collect)
+    }
+}
+
+/// Starts the task that collects the pieces.
+#[track_caller]
+pub(crate) fn collect<P: Clone + 'static, W: FromIterator<P> + Clone + 'static>(
+    promise: StreamedPromise<P, W>,
+) -> TaskRef {
+    promise.resolve_by(Collecting {
+        pieces: promise.reader(),
+        collected: Vec::new(),
+    })
+}
+
+/// All pieces, or the first error.
+struct Collecting<P: Clone + 'static, W: Clone + 'static> {
+    pieces: Reader<P, W>,
+    collected: Vec<P>,
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Unpin for Collecting<P, W> {}
+
+impl<P: Clone + 'static, W: FromIterator<P> + Clone + 'static> Future for Collecting<P, W> {
+    type Output = Result<W>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<W>> {
+        let this = &mut *self;
+        while let Some(piece) = ready!(Pin::new(&mut this.pieces).poll_next(cx)) {
+            this.collected.push(piece?);
+        }
+        let collected = std::mem::take(&mut this.collected);
+        Poll::Ready(Ok(collected.into_iter().collect()))
     }
 }
 
