@@ -96,6 +96,7 @@ impl Messages {
         fn again(item: &Item) -> Result<Item> {
             Ok(match item {
                 Item::Message(message) => Item::Message(message.clone()),
+                Item::Block(messages) => Item::Block(messages.clone()),
                 Item::Promise(promise) => Item::Promise(promise.clone()),
                 Item::Sequence(sequence) => Item::Sequence(sequence.clone()),
                 Item::Error(error) => Item::Error(error.clone()),
