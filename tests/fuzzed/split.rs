@@ -2,9 +2,7 @@
 
 use futures_lite::stream;
 use miniagents::laws::Choices;
-use miniagents::{
-    MessageClass, MessagePromise, MiniAgents, Result, Split, Start, Token, split_messages,
-};
+use miniagents::{MessageClass, MessagePromise, MiniAgents, Split, Start, Token, split_messages};
 
 fn split(pieces: &[String], how: &Split) -> Vec<String> {
     let tokens: Vec<_> = pieces
@@ -15,7 +13,7 @@ fn split(pieces: &[String], how: &Split) -> Vec<String> {
         let whole = MessagePromise::of(MessageClass::TEXT)
             .with_start(Start::OnDemand)
             .stream(stream::iter(tokens))?;
-        Result::Ok(split_messages(whole, how.clone()).await?)
+        split_messages(whole, how.clone()).await
     });
     parts
         .unwrap()
@@ -62,7 +60,11 @@ pub(crate) fn run(bytes: &[u8]) {
     let parts = split(&pieces, &how);
 
     let whole = pieces.concat();
-    assert_eq!(split(&[whole.clone()], &how), parts, "{whole:?}");
+    assert_eq!(
+        split(std::slice::from_ref(&whole), &how),
+        parts,
+        "{whole:?}"
+    );
     let letters: Vec<_> = whole.chars().map(String::from).collect();
     assert_eq!(split(&letters, &how), parts, "{whole:?}");
     // The parts stand in the text in their order, with nothing but delimiters between them.

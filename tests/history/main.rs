@@ -163,11 +163,9 @@ fn reads_what_the_python_package_reads() {
         assert_eq!(Value::from(keys), record["keys"]);
         same += 1;
 
-        let folder = Folder::new();
-        write(&folder.file(), text);
-        let not_empty = MarkdownHistoryAgent::new(folder.file()).messages().unwrap();
+        let not_empty = read.iter().filter(|it| !it.text().trim().is_empty());
         assert_eq!(
-            Value::from(not_empty.len()),
+            Value::from(not_empty.count()),
             record["not_empty"],
             "{text:?}"
         );
