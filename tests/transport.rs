@@ -265,6 +265,23 @@ fn a_cancelled_answer_closes_its_connection() {
     server.finish(); // it ends when the client has closed the connection
 }
 
+#[test]
+fn it_keeps_the_laws_of_transports() {
+    let server = Crowd::new();
+    let request = HttpRequest::post(server.url("/"), "Hi");
+    thread::spawn(move || {
+        loop {
+            let asked = server.next();
+            asked.say(format!("{HEAD}{TOKEN}"));
+            asked.say(END);
+        }
+    });
+
+    miniagents::laws::transport(HttpTransport::new, &request).unwrap();
+    let narrow = limited(1);
+    miniagents::laws::transport(|| narrow.clone(), &request).unwrap();
+}
+
 /// Asks `count` questions at once, of which the first gets a token and nothing more, and tells how many
 /// tokens came of the others.
 fn streams_at_once(count: usize, tokens: usize) -> usize {
