@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::{StreamExt, future, future::block_on};
 use loopback::crowd::{Asked, Crowd};
-use loopback::{Answer, Loopback, Then};
+use loopback::{Answer, Loopback, Nobody, Then};
 use miniagents::llm::openai::ChatStream;
 use miniagents::llm::transport::{
     HttpRequest, HttpSettings, HttpTransport, Response, ResponsePart, Transport,
@@ -248,6 +248,87 @@ fn what_is_wanted_whole_is_asked_for_again_and_what_streams_is_not() {
 }
 
 #[test]
+fn what_went_wrong_is_told_apart() {
+    let begun = format!("{HEAD}{TOKEN}");
+    let event = |data: &str| Answer::new(format!("{begun}data: {data}\n\n"));
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\ndata: {";
+    let settings = HttpSettings::default()
+        .with_max_retries(0)
+        .with_idle_timeout(Duration::from_millis(50));
+    let transport = HttpTransport::with_settings(settings);
+    let nobody = Nobody::new();
+    for (answer, expected, status) in [
+        (
+            Some(Answer::with_status(400, "", "no")),
+            "refused",
+            Some(400),
+        ),
+        (Some(event(r#"{"error": "no"}"#)), "refused", Some(200)),
+        (
+            Some(Answer::with_status(200, "", r#"{"error": "no"}"#)),
+            "refused",
+            Some(200),
+        ),
+        (Some(Answer::new(begun.as_str())), "truncated", Some(200)),
+        (Some(Answer::new(cut)), "truncated", Some(200)),
+        (
+            Some(Answer::with_status(200, "", "")),
+            "truncated",
+            Some(200),
+        ),
+        (Some(event("{not json")), "malformed", Some(200)),
+        (
+            Some(Answer::with_status(200, "", "<html>")),
+            "malformed",
+            Some(200),
+        ),
+        (
+            Some(Answer::new(begun.as_str()).then(Then::Hold)),
+            "timeout",
+            Some(200),
+        ),
+        (Some(Answer::new("").then(Then::Hold)), "timeout", None),
+        (Some(Answer::new("")), "unreachable", None),
+        (
+            Some(Answer::new("SSH-2.0-OpenSSH_9.2p1\r\n")),
+            "unreachable",
+            None,
+        ),
+        (None, "unreachable", None),
+    ] {
+        let server = answer.map(|answer| Loopback::new([answer]));
+        let url = server
+            .as_ref()
+            .map_or_else(|| nobody.url("/"), |it| it.url("/"));
+        let request = HttpRequest::post(url, "");
+        let fields = block_on(chat(&transport, request, ChatStream::new(), |_| ()));
+        let error = fields.unwrap_err();
+
+        let kinds = [
+            ("refused", error.is_refused()),
+            ("truncated", error.is_truncated()),
+            ("malformed", error.is_malformed()),
+            ("timeout", error.is_timeout()),
+            ("unreachable", error.is_unreachable()),
+        ];
+        let kinds: Vec<&str> = kinds.iter().filter(|it| it.1).map(|it| it.0).collect();
+        assert_eq!(kinds, [expected], "{error}");
+        assert!(error.is_http());
+        assert_eq!(
+            (error.status(), error.attempts()),
+            (status, Some(1)),
+            "{error}"
+        );
+        // It is still known when somebody has said something in front of it.
+        let wrapped = error.clone().context("the search agent found nothing");
+        assert_eq!(
+            (wrapped.is_refused(), wrapped.is_timeout(), wrapped.status()),
+            (error.is_refused(), error.is_timeout(), status)
+        );
+    }
+}
+
+#[test]
 fn a_cancelled_answer_closes_its_connection() {
     let begun = format!("{HEAD}{TOKEN}");
     let server = Loopback::new([Answer::new(begun).then(Then::Hold)]);
@@ -345,9 +426,14 @@ fn a_thousand_streams_at_once() {
         (memory() - before) / 1024,
     );
 
+    let tokens = 100_000;
+    let begun = Instant::now();
+    assert_eq!(streams_at_once(2, tokens), tokens);
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("{tokens} tokens of one letter, each in a packet, by an agent: {seconds:.2} s");
+
     let server = Crowd::new();
     let request = HttpRequest::post(server.url("/"), "");
-    let tokens = 100_000;
     let saying = thread::spawn(move || {
         let asked = server.next();
         asked.say(HEAD);
@@ -363,7 +449,7 @@ fn a_thousand_streams_at_once() {
     assert_eq!(count, tokens);
     let seconds = begun.elapsed().as_secs_f64();
     println!(
-        "{tokens} tokens of one letter: {seconds:.2} s, {:.0} in a second",
+        "{tokens} tokens of one letter, without an agent: {seconds:.2} s, {:.0} in a second",
         tokens as f64 / seconds
     );
 }
