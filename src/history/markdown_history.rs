@@ -12,7 +12,7 @@ use super::markdown;
 use crate::agent::{Agent, InteractionContext};
 use crate::error::{Error, Result, What};
 use crate::frozen::{Frozen, Value};
-use crate::message::{Message, MessagePromise, TextMessage};
+use crate::message::{Message, MessageClass, MessagePromise};
 
 /// An agent that writes what it gets into a Markdown file while it comes, and hands it on, or replies
 /// with everything that is in the file.
@@ -67,6 +67,7 @@ pub struct MarkdownHistoryAgent {
     append: bool,
     skip_empty: bool,
     ignore_no_history: bool,
+    class: &'static MessageClass,
 }
 
 impl Default for MarkdownHistoryAgent {
@@ -86,6 +87,7 @@ impl MarkdownHistoryAgent {
             append: true,
             skip_empty: true,
             ignore_no_history: false,
+            class: MessageClass::TEXT,
         }
     }
 
@@ -119,6 +121,12 @@ impl MarkdownHistoryAgent {
         self
     }
 
+    /// The class of the messages that it replies with from the file; text messages by default.
+    pub fn with_class(mut self, class: &'static MessageClass) -> Self {
+        self.class = class;
+        self
+    }
+
     /// What is in the file; nothing if there is none.
     ///
     /// # Errors
@@ -137,7 +145,7 @@ impl MarkdownHistoryAgent {
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
             Err(error) => return Err(failed(file, error)),
         };
-        let mut messages = from_markdown(&text);
+        let mut messages = messages_of(&text, self.class);
         if self.skip_empty {
             messages.retain(|message| !message.text().trim().is_empty());
         }
@@ -156,9 +164,14 @@ impl MarkdownHistoryAgent {
 /// assert_eq!(said[1].get("model").unwrap().as_str(), Some("gpt-4o"));
 /// ```
 pub fn from_markdown(text: &str) -> Vec<Message> {
+    messages_of(text, MessageClass::TEXT)
+}
+
+fn messages_of(text: &str, class: &'static MessageClass) -> Vec<Message> {
     let sections = markdown::read(text).into_iter();
     let messages = sections.map(|section| {
-        TextMessage::new(section.content)
+        Message::of(class)
+            .content(section.content)
             .with("role", section.role)
             .with("model", section.model)
             .build()

@@ -533,3 +533,19 @@ fn a_log_of_a_call_that_is_stopped_says_so() {
         "{log}"
     );
 }
+
+#[test]
+fn replies_from_a_file_are_of_the_class_that_is_asked_for_and_empty_ones_are_left_out() {
+    let folder = Folder::new();
+    write(&folder.file(), "# user\n\n# assistant / m\nhi\n");
+    let history = MarkdownHistoryAgent::new(folder.file()).with_class(MessageClass::ASSISTANT);
+
+    let messages = history.messages().unwrap();
+    assert_eq!(
+        messages[0].full_json(),
+        "{\"class_\":\"AssistantMessage\",\"content\":\"hi\",\"content_template\":null,\"role\":\"assistant\",\
+         \"model\":\"m\",\"agent_alias\":null}"
+    );
+    assert_eq!(messages.len(), 1);
+    assert_eq!(history.with_skip_empty(false).messages().unwrap().len(), 2);
+}
