@@ -133,6 +133,10 @@ impl Folder {
     }
 
     /// What is in the file of that name, or whose name ends so.
+    #[allow(
+        dead_code,
+        reason = "not every set of features has an example with files"
+    )]
     fn read(&self, ending: &str) -> String {
         let mut files = fs::read_dir(&self.0)
             .unwrap()
