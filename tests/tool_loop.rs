@@ -45,14 +45,17 @@ struct Wait {
     seconds: u32,
 }
 
+/// Notes when it goes away.
+struct Noted(Log, String);
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.0.note(format!("{} stops", self.1));
+    }
+}
+
 /// A tool that takes the time that it is told to take, and notes when it begins and ends.
 fn wait(log: &Log) -> AnyTool {
-    struct Noted(Log, String);
-    impl Drop for Noted {
-        fn drop(&mut self) {
-            self.0.note(format!("{} stops", self.1));
-        }
-    }
     let log = log.clone();
     tool_with_schema("wait", "Waits", any_object(), async move |wait: Wait| {
         log.note(format!("{} starts", wait.name));
@@ -946,4 +949,50 @@ fn errors_are_those_of_a_loop_that_gives_its_answer_only() {
     let agent = ToolLoop::new(ScriptedModel::new([call])).tool(fail());
     let error = replies(agent.answer_only(true).errors_raised(true)).unwrap_err();
     assert_eq!(error.to_string(), "out of ink");
+}
+
+#[test]
+fn a_tool_that_takes_too_long_is_stopped_and_the_model_is_told() {
+    let log = Log::default();
+    let slow = log.clone();
+    let slow = MiniAgent::new(move |ctx: InteractionContext| {
+        let noted = Noted(slow.clone(), "slow".into());
+        async move {
+            ctx.reply("so far");
+            sleep(60 * SECOND).await;
+            ctx.reply("so good");
+            drop(noted);
+            Ok(())
+        }
+    });
+    let slow = slow.with_alias("SLOW");
+    let calls = waits(waits(ScriptedAnswer::new(), "Ada", 60), "Ben", 2);
+    let calls = calls.with_tool_call("slow", json!({"message": ""}));
+    let model = ScriptedModel::new([calls]).then("Done.");
+    // One at a time: waiting for the others does not count.
+    let toolbox = Toolbox::new()
+        .with(wait(&log).with_timeout(3 * SECOND))
+        .with(AnyTool::of_agent(slow).with_timeout(SECOND))
+        .with_at_once(1);
+
+    assert_eq!(
+        replies(ToolLoop::new(model).toolbox(toolbox)).unwrap(),
+        [
+            "assistant: ",
+            "call_1 failed: TimeoutError: the tool `wait` was not done within 3s",
+            "call_2: Ben waited",
+            "call_3 failed: so far\nTimeoutError: the tool `slow` was not done within 1s",
+            "assistant: Done.",
+        ]
+    );
+    assert_eq!(
+        log.events(),
+        [
+            "0 Ada starts",
+            "3 Ada stops",
+            "3 Ben starts",
+            "5 Ben stops",
+            "6 slow stops"
+        ]
+    );
 }

@@ -43,6 +43,7 @@ assert_eq!(texts, ["", "rain in Oslo", "It rains."]);
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -222,6 +223,8 @@ impl From<MessageSequencePromise> for ToolOutput {
 pub struct AnyTool {
     declaration: Rc<ToolDeclaration>,
     action: Rc<Action>,
+    /// How long a call may take; empty for as long as it likes.
+    timeout: Option<Duration>,
 }
 
 type Acting = Pin<Box<dyn Future<Output = Result<ToolOutput>>>>;
@@ -235,6 +238,7 @@ impl AnyTool {
         AnyTool {
             declaration: Rc::new(declaration),
             action: Rc::new(action),
+            timeout: None,
         }
     }
 
@@ -285,6 +289,20 @@ impl AnyTool {
             let agent = agent.clone();
             Ok(Box::pin(async move { Ok(asked(&agent, arguments)) }))
         })
+    }
+
+    /// The same tool with a limit on the time that a call of it in a [`Toolbox`](super::Toolbox) or a
+    /// [`ToolLoop`](super::ToolLoop) may take, on the clock of the executor. What is not done by then is
+    /// stopped, with an error that [is a timeout](Error::is_timeout), which is told to the model as any
+    /// other. Waiting for [others to end](super::Toolbox::with_at_once) does not count.
+    #[must_use]
+    pub fn with_timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// What the model is told of it.

@@ -21,6 +21,7 @@ use super::tool_message::{IS_ERROR, TOOL};
 use super::turn::{ToolCall, ToolDeclaration};
 use crate::agent::{Agent, CallOptions, InteractionContext};
 use crate::error::{Error, Result, What};
+use crate::executor::timeout;
 use crate::message::{
     Join, MessagePromise, MessageSequencePromise, MessageTokenAppender, join_messages,
 };
@@ -197,17 +198,39 @@ struct Invocation {
 }
 
 impl Invocation {
-    /// Calls the tool and appends what it gives as it comes; `begun` tells whether anything came.
+    /// Calls the tool, when it may run and for as long as it may, and appends what it gives.
     async fn append_to(&self, result: &MessageTokenAppender, begun: &Cell<bool>) -> Result<()> {
         let tool = self.toolbox.tool(&self.call.name)?;
         let _permit = self.toolbox.permit().await;
+        let replies = OnceCell::new();
+        let appended = self.append_output(tool, result, begun, &replies);
+        let Some(limit) = tool.timeout() else {
+            return appended.await;
+        };
+        timeout(limit, appended).await.unwrap_or_else(|_| {
+            replies.get().map(MessageSequencePromise::cancel);
+            let name = &self.call.name;
+            let text = format_args!("the tool `{name}` was not done within {limit:?}");
+            Err(Error::own(What::Timeout, text))
+        })
+    }
+
+    /// Appends what the tool gives as it comes. `begun` tells whether anything came, and `replies` are what it
+    /// is taken from, if the tool does not give a text.
+    async fn append_output(
+        &self,
+        tool: &AnyTool,
+        result: &MessageTokenAppender,
+        begun: &Cell<bool>,
+        replies: &OnceCell<MessageSequencePromise>,
+    ) -> Result<()> {
         match tool.call(&self.call).await?.into_parts() {
             Ok(text) if text.is_empty() => Ok(()),
             Ok(text) => result.append(text).map(drop),
             Err(messages) => {
+                let replies = replies.get_or_init(|| MessageSequencePromise::of(messages));
                 let how = Join::default().with_reference_original_messages(false);
-                let joined = join_messages(messages, how);
-                let mut tokens = joined.reader();
+                let mut tokens = join_messages(replies, how).reader();
                 while let Some(token) = tokens.next().await {
                     result.append(token?.as_str())?;
                     begun.set(true);
