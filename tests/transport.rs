@@ -283,6 +283,15 @@ fn what_went_wrong_is_told_apart() {
             Some(200),
         ),
         (
+            Some(Answer::with_status(
+                200,
+                "Content-Encoding: gzip\r\n",
+                "not compressed",
+            )),
+            "malformed",
+            Some(200),
+        ),
+        (
             Some(Answer::new(begun.as_str()).then(Then::Hold)),
             "timeout",
             Some(200),

@@ -80,7 +80,7 @@ impl MessageStream {
 
     fn known(&mut self, kind: &str, mut event: Map<String, Value>) -> Result<Decoded> {
         self.begun |= is_known(kind);
-        let index = event.get("index").and_then(Value::as_u64).unwrap_or(0);
+        let index = event.get("index").and_then(Value::as_f64).unwrap_or(0.0) as u64;
         let mut part = |name: &str| match event.remove(name) {
             Some(Value::Object(part)) => part,
             _ => Map::new(),
@@ -286,7 +286,7 @@ mod tests {
             json!({"type": "content_block_stop", "index": 0}),
             block(1, json!({"type": "text", "text": ""})),
             delta(1, json!({"type": "text_delta", "text": "c"})),
-            delta(0, json!({"type": "new_delta", "text": "x"})),
+            json!({"type": "content_block_delta", "index": 0.0, "delta": {"type": "new_delta", "text": "x"}}),
             json!({"type": "new_event", "index": 0}),
             json!({"type": "message_delta", "delta": {"stop_reason": null}, "usage": {"output_tokens": 3}}),
             json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "container": {"id": "x"}},

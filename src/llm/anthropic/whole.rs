@@ -28,6 +28,9 @@ pub fn whole_answer(body: &str) -> Result<(String, Map<String, Value>)> {
     let blocks = match answer.remove("content") {
         Some(Value::Array(blocks)) => blocks,
         Some(Value::String(text)) => vec![json!({"type": "text", "text": text})],
+        Some(Value::Null) | None if answer.get("stop_reason").is_some_and(Value::is_string) => {
+            Vec::new()
+        }
         _ => {
             let said = error_message(body).unwrap_or_else(|| beginning(body));
             return Err(malformed(format!("the answer has no content: {said}")));
@@ -92,11 +95,14 @@ mod tests {
                 ("Hi", json!({"role": "assistant"}))
             );
         }
-        let (text, fields) = whole_answer(r#"{"content": [], "stop_reason": "refusal"}"#).unwrap();
-        assert_eq!(
-            (text.as_str(), &fields["stop_reason"]),
-            ("", &json!("refusal"))
-        );
+        for content in [r#""content": [], "#, r#""content": null, "#, ""] {
+            let body = format!(r#"{{{content}"stop_reason": "refusal"}}"#);
+            let (text, fields) = whole_answer(&body).unwrap();
+            assert_eq!(
+                (text.as_str(), &fields["stop_reason"]),
+                ("", &json!("refusal"))
+            );
+        }
     }
 
     #[test]

@@ -62,10 +62,14 @@ impl ChatStream {
             );
             return Err(HttpFailure::new(Why::Malformed).error(text, None));
         };
-        self.begun = true;
-
         let mut text = None;
         if let Some(mut choice) = take_only_choice(&mut chunk, &mut self.index, FAILED)? {
+            // Some servers answer with one event that has the whole message.
+            if !self.begun && choice.get("delta").is_none_or(Value::is_null) {
+                if let Some(message) = choice.remove("message") {
+                    choice.insert("delta".into(), message);
+                }
+            }
             if let Some(Value::Object(delta)) = choice.get_mut("delta") {
                 text = take_text(delta);
                 if let Some(Value::String(role)) = delta.remove("role") {
@@ -74,6 +78,7 @@ impl ChatStream {
             }
             chunk.insert("choices".into(), json!([choice]));
         }
+        self.begun = true;
         merge_chunk(&mut self.merged, chunk);
         Ok(match text {
             Some(text) if !text.is_empty() => Decoded::Text(text),
@@ -195,6 +200,18 @@ mod tests {
                 "prompt_filter_results": [{"prompt_index": 0}, {"prompt_index": 0}],
             })
         );
+    }
+
+    #[test]
+    fn one_event_may_have_the_whole_message() {
+        let message = json!({"role": "assistant", "content": "Hi", "reasoning": "hm"});
+        let whole = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]});
+        let (text, fields) = streamed(&[whole.clone()]).unwrap();
+        assert_eq!((text.as_str(), &fields["reasoning"]), ("Hi", &json!("hm")));
+
+        // Behind the pieces it says nothing new.
+        let (text, _) = streamed(&[delta(json!({"content": "Hi"})), whole]).unwrap();
+        assert_eq!(text, "Hi");
     }
 
     #[test]

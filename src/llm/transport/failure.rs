@@ -36,6 +36,13 @@ pub(super) fn is_disconnect(error: &ureq::Error) -> bool {
     )
 }
 
+fn is_nonsense(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+    )
+}
+
 /// What is said of an address that is none.
 const NO_ADDRESS: &str = "not an address such as http://localhost:8080/v1";
 
@@ -85,6 +92,8 @@ impl Broken {
             error => {
                 let why = match (&self.begun, &error) {
                     (None, _) => Why::Unreachable,
+                    // What was compressed and cannot be read is no end.
+                    (Some(_), ureq::Error::Io(error)) if is_nonsense(error) => Why::Malformed,
                     (Some(_), ureq::Error::Io(_) | ureq::Error::ConnectionFailed) => Why::Truncated,
                     (Some(_), _) => Why::Malformed,
                 };
