@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_lite::future;
 use miniagents::llm::{Anthropic, EmbeddedModel, OpenAi};
 use miniagents::{
-    Agent, InteractionContext, MessageSequencePromise, MiniAgent, MiniAgents, Result,
+    Agent, InteractionContext, MessageSequencePromise, MiniAgent, MiniAgents, Result, Value,
 };
 
 /// Hands on what it gets while it is still being written.
@@ -82,10 +82,12 @@ fn main() -> Result<()> {
             for message in replies.await?.iter() {
                 println!("{name}: {message}");
                 // What only the end of the answer tells; a server also says how many tokens it took.
-                for field in ["stop_reason", "token_usage"] {
-                    if let Some(value) = message.get(field) {
-                        println!("  {field}: {value}");
-                    }
+                if let Some(reason) = message.get("stop_reason") {
+                    println!("  stop reason: {reason}");
+                }
+                if let Some(usage) = message.get("token_usage").and_then(Value::as_object) {
+                    let count = |name| usage.get(name).map_or("?".into(), ToString::to_string);
+                    println!("  tokens: {} in, {} out", count("input"), count("output"));
                 }
             }
         }

@@ -352,6 +352,9 @@ fn declaration_of(agent: &MiniAgent, parameters: Value) -> ToolDeclaration {
 
 /// An async function as a tool; the schema is that of the type of its argument.
 ///
+/// It gives whatever becomes a [`ToolOutput`]: a text, a number, a JSON value, messages, the replies of an
+/// agent; anything else by [`ToolOutput::json`].
+///
 /// The fields of the type, and its documentation comments, are what the model sees. Beside this crate,
 /// the type needs `serde` and `schemars` among the dependencies of yours:
 ///

@@ -79,7 +79,8 @@ impl Toolbox {
     }
 
     /// How many calls run at the same time, of all that are made of this and of its clones; the others
-    /// wait in the order of the calls. At least one; without this, all of them.
+    /// wait in the order of the calls. At least one; without this, all of them. A tool that waits for a call
+    /// of its own toolbox takes two places.
     pub fn with_at_once(mut self, calls: usize) -> Self {
         self.running = Some(bounded(calls.max(1)));
         self
