@@ -206,7 +206,7 @@ mod tests {
     fn one_event_may_have_the_whole_message() {
         let message = json!({"role": "assistant", "content": "Hi", "reasoning": "hm"});
         let whole = json!({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]});
-        let (text, fields) = streamed(&[whole.clone()]).unwrap();
+        let (text, fields) = streamed(std::slice::from_ref(&whole)).unwrap();
         assert_eq!((text.as_str(), &fields["reasoning"]), ("Hi", &json!("hm")));
 
         // Behind the pieces it says nothing new.
