@@ -190,8 +190,8 @@ fn more_questions_than_answers_are_a_clear_error() {
 
     assert_eq!(
         error.to_string(),
-        "the model `sage` was asked question 2, and its script has 1 answers: add one, or find out why it \
-         is asked again"
+        "the model `sage` was asked question 2, and its script has 1 answer: add one, or find out why it is \
+         asked again"
     );
     assert_eq!(asked.asked().len(), 2);
     asked.assert_used_up();

@@ -996,3 +996,25 @@ fn a_tool_that_takes_too_long_is_stopped_and_the_model_is_told() {
         ]
     );
 }
+
+#[test]
+fn a_model_that_pauses_is_asked_again_with_what_it_has_said() {
+    let pause = || ScriptedAnswer::from("I search.").with_stop_reason("pause_turn");
+    let model = ScriptedModel::new([pause()]).then("Found.");
+
+    assert_eq!(
+        replies(ToolLoop::new(model.clone())).unwrap(),
+        ["assistant: I search.", "assistant: Found."]
+    );
+    assert_eq!(
+        model.asked()[1].to_string(),
+        "user: Go\nassistant: I search."
+    );
+
+    let error = replies(ToolLoop::new(ScriptedModel::new([pause()])).max_turns(1)).unwrap_err();
+    assert!(error.is_budget());
+    assert!(
+        error.to_string().contains("and it has paused only"),
+        "{error}"
+    );
+}

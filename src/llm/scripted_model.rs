@@ -133,12 +133,12 @@ impl ScriptedModel {
         script.asked.borrow_mut().push(question);
         let answer = script.answers.borrow_mut().pop_front();
         let answer = answer.ok_or_else(|| {
+            let (length, name) = (script.length.get(), &self.name);
+            let answers = if length == 1 { "answer" } else { "answers" };
             Error::msg(format_args!(
-                "the model `{}` was asked question {}, and its script has {} answers: add one, or find \
-                 out why it is asked again",
-                self.name,
+                "the model `{name}` was asked question {}, and its script has {length} {answers}: add one, or \
+                 find out why it is asked again",
                 script.asked.borrow().len(),
-                script.length.get(),
             ))
         })?;
         Ok(answer.with_ids(|| {

@@ -18,6 +18,8 @@
 //!   [`errors_raised`](ToolLoop::errors_raised) they end the loop instead.
 //! - **Errors of tools**, panics included, are treated the same. Only what was stopped on purpose, or
 //!   is [forbidden](crate::Error::is_forbidden), always ends the loop.
+//! - **A model that pauses** (stop reason `pause_turn`: it works with tools of its own server) is asked again
+//!   with what it has said.
 //! - **Errors of the model** are the last piece of its message and end the loop.
 //! - **What ends the loop** stops the tools that still run; their results end with the same error.
 //! - **Cancelling** the loop cancels the model and the tools that run.
@@ -25,7 +27,7 @@
 //!   model and each tool are calls of the loop's agent; a tool is called with a message of class
 //!   `ToolCall`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -38,8 +40,11 @@ use super::toolbox::{Running, Toolbox};
 use super::turn::ToolCall;
 use crate::agent::{Agent, CallOptions, InteractionContext, MiniAgent};
 use crate::error::{Error, Result, What};
-use crate::frozen::Frozen;
+use crate::frozen::{Frozen, Value};
 use crate::message::{MessagePromise, MessageSequencePromise};
+
+/// Why a model of Anthropic stops that works with tools of its server and is not done.
+const PAUSE: &str = "pause_turn";
 
 /// How often the model is asked unless told otherwise.
 const MAX_TURNS: u32 = 10;
@@ -146,6 +151,7 @@ impl<M: ToolModel> Agent for ToolLoop<M> {
                 toolbox: &self.toolbox,
                 called: (left > 0).then(RefCell::default),
                 wanted: RefCell::default(),
+                paused: Cell::default(),
             };
             match turn.read(&said).await? {
                 Ended::Answered if self.answer_only => return ctx.try_reply(said),
@@ -157,11 +163,14 @@ impl<M: ToolModel> Agent for ToolLoop<M> {
                     conversation.extend(results);
                 }
                 Ended::StillCalling(names) => {
+                    let does = match &names[..] {
+                        [] => "it has paused only".to_owned(),
+                        names => format!("it still calls tools ({})", names.join(", ")),
+                    };
                     let text = format_args!(
-                        "the model was asked {} times, which is the most it may be, and it still calls \
-                         tools ({}): allow more with `max_turns`, or find out what it lacks",
+                        "the model was asked {} times, which is the most it may be, and {does}: allow more \
+                         with `max_turns`, or find out what it lacks",
                         self.max_turns,
-                        names.join(", "),
                     );
                     return Err(Error::own(What::Budget, text));
                 }
@@ -203,6 +212,8 @@ struct Calls<'a> {
     called: Option<RefCell<Vec<Running>>>,
     /// The names of the tools that were called or should have been.
     wanted: RefCell<Vec<String>>,
+    /// Whether the model wants to be asked again with what it has said so far.
+    paused: Cell<bool>,
 }
 
 impl Calls<'_> {
@@ -221,7 +232,7 @@ impl Calls<'_> {
         Ok(match (whole, results, self.wanted.into_inner()) {
             (Err(Broken::Own(error)), ..) => return Err(error),
             (Err(Broken::Read(error)), ..) => Ended::Failed(error),
-            (Ok(()), _, wanted) if wanted.is_empty() => Ended::Answered,
+            (Ok(()), _, wanted) if wanted.is_empty() && !self.paused.get() => Ended::Answered,
             (Ok(()), Some(results), _) => {
                 Ended::Called(results.into_iter().map(|it| it.result).collect())
             }
@@ -249,6 +260,8 @@ impl Calls<'_> {
             }
         }
         let message = message.quietly().await.map_err(Broken::Read)?;
+        let reason = message.get("stop_reason").and_then(Value::as_str);
+        self.paused.set(reason == Some(PAUSE));
         // Not every model announces its calls; those that do announce them in their order.
         let calls = ToolCall::all_of(&message).map_err(Broken::Own)?;
         for call in calls.iter().skip(announced) {
