@@ -85,6 +85,7 @@ fn fail() -> AnyTool {
                 .trigger(())
                 .cancelled_error()
                 .await),
+            "interrupt" => Err(Error::interrupted("had enough")),
             text => Result::<String>::Err(Error::msg(text)),
         },
     )
@@ -438,11 +439,34 @@ fn mistakes_of_the_model_reach_the_caller_as_errors_where_errors_are_raised() {
 
 #[test]
 fn what_was_stopped_on_purpose_is_not_told_to_the_model() {
-    let call = ScriptedAnswer::new().with_tool_call("fail", json!({"how": "cancel"}));
-    let model = ScriptedModel::new([call]).then("never asked");
-    let error = replies(ToolLoop::new(model.clone()).tool(fail())).unwrap_err();
+    for (how, is_meant) in [
+        ("cancel", Error::is_cancelled as fn(&Error) -> bool),
+        ("interrupt", Error::is_interrupted),
+    ] {
+        let call = ScriptedAnswer::new().with_tool_call("fail", json!({"how": how}));
+        let model = ScriptedModel::new([call]).then("never asked");
+        let error = replies(ToolLoop::new(model.clone()).tool(fail())).unwrap_err();
 
-    assert!(error.is_cancelled());
+        assert!(is_meant(&error), "{error}");
+        assert_eq!(model.unused().len(), 1);
+    }
+}
+
+#[cfg(feature = "openai")]
+#[test]
+fn a_tool_that_would_ask_a_real_server_ends_the_loop_where_that_is_forbidden() {
+    let real = miniagents::llm::OpenAi::new("m").api_key("sk-secret");
+    let call = ScriptedAnswer::new().with_tool_call("openai_agent", json!({"message": "Hi"}));
+    let model = ScriptedModel::new([call]).then("never asked");
+    let error = MiniAgents::new()
+        .with_real_requests(false)
+        .run_agent(
+            ToolLoop::new(model.clone()).tool(AnyTool::of_agent(real)),
+            "Go",
+        )
+        .unwrap_err();
+
+    assert!(error.is_forbidden(), "{error}");
     assert_eq!(model.unused().len(), 1);
 }
 
