@@ -1,26 +1,26 @@
 //! Whether requests to real servers may be made at all.
-//!
-//! A test that was meant to run without a network should fail when it does not, before it costs
-//! anything or depends on anybody. Three places say whether an
-//! [`HttpTransport`](super::transport::HttpTransport) may send, and the nearest that says anything
-//! decides:
-//!
-//! 1. the transport itself:
-//!    [`HttpSettings::with_real_requests`](super::transport::HttpSettings::with_real_requests);
-//! 2. the context that is current where the request is made:
-//!    [`MiniAgents::with_real_requests`](crate::MiniAgents::with_real_requests);
-//! 3. the environment: with [`FORBID_REQUESTS`] set to anything but nothing, `0`, `false`, `no` or
-//!    `off`, nobody may.
-//!
-//! Where none says anything, requests may be made. What is forbidden is an error that
-//! [says so](crate::Error::is_forbidden), and nothing is sent, whatever the address: a server on
-//! this machine is a real one too. Scripted models, the embedded one and transports of your own are
-//! not asked.
 
 use crate::agent::MiniAgents;
 use crate::error::{Error, Result, What};
 
 /// The variable of the environment that forbids real requests.
+///
+/// A test that was meant to run without a network should fail when it does not, before it costs
+/// anything or depends on anybody. Three places say whether an
+/// [`HttpTransport`](super::transport::HttpTransport) may send, and the nearest that says anything
+/// decides:
+///
+/// 1. the transport itself:
+///    [`HttpSettings::with_real_requests`](super::transport::HttpSettings::with_real_requests);
+/// 2. the context that is current where the request is made:
+///    [`MiniAgents::with_real_requests`](crate::MiniAgents::with_real_requests);
+/// 3. the environment: with this variable set to anything but nothing, `0`, `false`, `no` or
+///    `off`, nobody may.
+///
+/// Where none says anything, requests may be made. What is forbidden is an error that
+/// [says so](crate::Error::is_forbidden), and nothing is sent, whatever the address: a server on
+/// this machine is a real one too. Scripted models, the embedded one and transports of your own are
+/// not asked.
 ///
 /// To forbid them in all tests of a project, two lines in its `.cargo/config.toml` do:
 ///

@@ -1,13 +1,4 @@
 //! What a model without a server says when it is asked: tokens, pauses, calls of tools, an error.
-//!
-//! - Text is cut into tokens as a model would stream it; [`token`](ScriptedAnswer::token) and
-//!   [`tokens`](ScriptedAnswer::with_tokens) choose the boundaries.
-//! - Pauses are on the clock of the executor, so that a virtual one simulates them.
-//! - An error comes behind the tokens before it, and ends the answer.
-//! - At its end the message has the field `stop_reason` (`stop`, or `tool_calls` where tools are
-//!   called, unless it is set) and the fields that were set.
-//! - Where the context does not [stream](crate::MiniAgents::with_stream_llm_tokens), the text is one
-//!   token, behind all pauses; an answer with an error then has no text.
 
 use std::fmt;
 use std::rc::Rc;
@@ -24,8 +15,17 @@ use crate::frozen::{Frozen, Value};
 use crate::message::Token;
 
 /// What a [`ScriptedModel`](super::ScriptedModel) or a [`FunctionModel`](super::FunctionModel)
-/// answers once; see the sentences above for what becomes of it. Made of a text, an error, a call of
-/// a tool, or a result of these, and changed with its methods.
+/// answers once. Made of a text, an error, a call of a tool, or a result of these, and changed with its
+/// methods.
+///
+/// - Text is cut into tokens as a model would stream it; [`with_token`](Self::with_token) and
+///   [`with_tokens`](Self::with_tokens) choose the boundaries.
+/// - Pauses are on the clock of the executor, so that a virtual one simulates them.
+/// - An error comes behind the tokens before it, and ends the answer.
+/// - At its end the message has the field `stop_reason` (`stop`, or `tool_calls` where tools are
+///   called, unless it is set) and the fields that were set.
+/// - Where the context does not [stream](crate::MiniAgents::with_stream_llm_tokens), the text is one
+///   token, behind all pauses; an answer with an error then has no text.
 ///
 /// ```
 /// use std::time::Duration;

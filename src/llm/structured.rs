@@ -1,32 +1,4 @@
 //! Answers as values of a Rust type.
-//!
-//! The schema of the type goes to the model as text, behind the last message of the user. This works
-//! with every model and every server, and with agents that are none, such as a
-//! [`ToolLoop`](super::ToolLoop). Where a server can also be made to keep to a schema, say so to the model:
-#![cfg_attr(
-    all(feature = "schemars", feature = "openai"),
-    doc = r##"
-```
-use miniagents::llm::{OpenAi, Structured, schema_of};
-use serde_json::json;
-
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)] // `additionalProperties: false`, which OpenAI demands for `strict`
-struct City { name: String }
-
-let schema = json!({"name": "city", "schema": schema_of::<City>(), "strict": true});
-let model = OpenAi::new("gpt-4o-mini")
-    .field("response_format", json!({"type": "json_schema", "json_schema": schema}));
-let cities = Structured::<City>::new(model);
-assert_eq!(cities.schema()["additionalProperties"], false);
-```
-"##
-)]
-//!
-//! - The reply may have its JSON in a code fence or in words, see [`json_of_reply`](super::json_of_reply).
-//! - A reply that does not fit is sent back once, with what is wrong with it. What does not fit then is an
-//!   error that shows it ([`Error::is_value`](crate::Error::is_value) tells).
-//! - A model that refuses (its message has the field `refusal`, or that stop reason) is not asked again.
 
 use std::any::type_name;
 use std::fmt;
@@ -49,6 +21,14 @@ const REPAIRS: u32 = 1;
 ///
 /// Its replies are what the model says, as it streams: usually one message, and with a repair the
 /// reply that did not fit, what was said to it, and the next. The last one is the answer.
+///
+/// - The schema of the type goes to the model as text, behind the last message of the user. This works with
+///   every model and every server, and with agents that are none, such as a
+///   [`ToolLoop`](super::ToolLoop).
+/// - The reply may have its JSON in a code fence or in words, see [`json_of_reply`](super::json_of_reply).
+/// - A reply that does not fit is sent back once, with what is wrong with it. What does not fit then is an
+///   error that shows it ([`Error::is_value`] tells).
+/// - A model that refuses (its message has the field `refusal`, or that stop reason) is not asked again.
 #[cfg_attr(
     feature = "schemars",
     doc = r##"
@@ -78,6 +58,27 @@ assert_eq!(
      schema, and nothing else."
 );
 # Ok::<(), miniagents::Error>(())
+```
+"##
+)]
+#[cfg_attr(
+    all(feature = "schemars", feature = "openai"),
+    doc = r##"
+Where a server can also be made to keep to a schema, say so to the model:
+
+```
+use miniagents::llm::{OpenAi, Structured, schema_of};
+use serde_json::json;
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)] // `additionalProperties: false`, which OpenAI demands for `strict`
+struct City { name: String }
+
+let schema = json!({"name": "city", "schema": schema_of::<City>(), "strict": true});
+let model = OpenAi::new("gpt-4o-mini")
+    .field("response_format", json!({"type": "json_schema", "json_schema": schema}));
+let cities = Structured::<City>::new(model);
+assert_eq!(cities.schema()["additionalProperties"], false);
 ```
 "##
 )]

@@ -1,44 +1,4 @@
 //! What a model may call.
-//!
-//! A tool is an async function with typed arguments ([`tool`], [`tool_with_schema`]), a type of yours
-//! that implements [`Tool`], or any agent ([`AnyTool::of_agent`]). A [`ToolLoop`](super::ToolLoop)
-//! takes them all.
-//!
-//! - The arguments of a call are JSON that a model has written. What is not valid JSON, or does not fit
-//!   the type of the arguments, is an error that says so and shows what came; the tool is not called.
-//! - What the tool fails with is told to the model, unless the loop says otherwise.
-//! - What it gives is text in the end: as it is, as JSON, or streamed from the replies of an agent.
-#![cfg_attr(
-    feature = "schemars",
-    doc = r#"
-```
-use miniagents::llm::{ScriptedAnswer, ScriptedModel, ToolLoop, tool};
-use miniagents::{Agent, MiniAgents, Result};
-use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::json;
-
-#[derive(Deserialize, JsonSchema)]
-struct Place {
-    /// The name of the city.
-    city: String,
-}
-
-let weather = tool("weather", "What the weather is like", async |place: Place| {
-    Ok(format!("rain in {}", place.city))
-});
-assert_eq!(weather.declaration().parameters["properties"]["city"]["description"], "The name of the city.");
-
-// `OpenAi::new("gpt-4o-mini")` goes in place of the script.
-let model = ScriptedModel::new([ScriptedAnswer::new().with_tool_call("weather", json!({"city": "Oslo"}))])
-    .then("It rains.");
-let replies = MiniAgents::new().run_agent(ToolLoop::new(model).tool(weather), "How is Oslo?")?;
-let texts: Vec<_> = replies.iter().map(|reply| reply.text()).collect();
-assert_eq!(texts, ["", "rain in Oslo", "It rains."]);
-# Ok::<(), miniagents::Error>(())
-```
-"#
-)]
 
 use std::fmt;
 use std::pin::Pin;
@@ -219,6 +179,46 @@ impl From<MessageSequencePromise> for ToolOutput {
 }
 
 /// Any tool: what the model is told of it, and what it does. Cheap to clone.
+///
+/// Made of an async function with typed arguments (`tool`, with the feature `schemars`, or
+/// [`tool_with_schema`]), of a type of yours that implements [`Tool`], or of any agent
+/// ([`of_agent`](Self::of_agent)). A [`ToolLoop`](super::ToolLoop) takes them all.
+///
+/// - The arguments of a call are JSON that a model has written. What is not valid JSON, or does not fit
+///   the type of the arguments, is an error that says so and shows what came; the tool is not called.
+/// - What the tool fails with is told to the model, unless the loop says otherwise.
+/// - What it gives is text in the end: as it is, as JSON, or streamed from the replies of an agent.
+#[cfg_attr(
+    feature = "schemars",
+    doc = r#"
+```
+use miniagents::llm::{ScriptedAnswer, ScriptedModel, ToolLoop, tool};
+use miniagents::{Agent, MiniAgents, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Deserialize, JsonSchema)]
+struct Place {
+    /// The name of the city.
+    city: String,
+}
+
+let weather = tool("weather", "What the weather is like", async |place: Place| {
+    Ok(format!("rain in {}", place.city))
+});
+assert_eq!(weather.declaration().parameters["properties"]["city"]["description"], "The name of the city.");
+
+// `OpenAi::new("gpt-4o-mini")` goes in place of the script.
+let model = ScriptedModel::new([ScriptedAnswer::new().with_tool_call("weather", json!({"city": "Oslo"}))])
+    .then("It rains.");
+let replies = MiniAgents::new().run_agent(ToolLoop::new(model).tool(weather), "How is Oslo?")?;
+let texts: Vec<_> = replies.iter().map(|reply| reply.text()).collect();
+assert_eq!(texts, ["", "rain in Oslo", "It rains."]);
+# Ok::<(), miniagents::Error>(())
+```
+"#
+)]
 #[derive(Clone)]
 pub struct AnyTool {
     declaration: Rc<ToolDeclaration>,

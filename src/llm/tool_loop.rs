@@ -1,31 +1,4 @@
 //! A model and its tools, until the model has an answer.
-//!
-//! ```text
-//!          ┌─────────────── results ───────────────┐
-//!          ▼                                       │
-//! asked ─▶ model ──calls──▶ tools, side by side ───┘
-//!          └──no calls──▶ done      (more than `max_turns` times: an error)
-//! ```
-//!
-//! - **Replies** are everything that is said, as it is said: the messages of the model, streaming, then
-//!   the results of the tools in the order of the calls, then the model again. The last one is the
-//!   answer. Together with the question they are the conversation; send both to go on with it.
-//! - **Tools** start soon: each as soon as its call is complete, while the model may still be writing,
-//!   and all side by side. What an agent that is a tool replies streams on as the result.
-//! - **Mistakes of the model**, which are arguments that are not valid JSON or do not fit, and names of
-//!   tools that do not exist, are results too, with `is_error`. They say what is wrong, so that the
-//!   model can repair it, and show the arguments as they came. With
-//!   [`errors_raised`](ToolLoop::errors_raised) they end the loop instead.
-//! - **Errors of tools**, panics included, are treated the same. Only what was stopped on purpose, or
-//!   is [forbidden](crate::Error::is_forbidden), always ends the loop.
-//! - **A model that pauses** (stop reason `pause_turn`: it works with tools of its own server) is asked again
-//!   with what it has said.
-//! - **Errors of the model** are the last piece of its message and end the loop.
-//! - **What ends the loop** stops the tools that still run; their results end with the same error.
-//! - **Cancelling** the loop cancels the model and the tools that run.
-//! - **Budgets** count each question to the model, its tokens, and each message. In the record the
-//!   model and each tool are calls of the loop's agent; a tool is called with a message of class
-//!   `ToolCall`.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -51,6 +24,33 @@ const MAX_TURNS: u32 = 10;
 
 /// An agent that asks a model, calls the tools that the model wants called, and asks again with their
 /// results, until the model answers without a call.
+///
+/// ```text
+///          ┌─────────────── results ───────────────┐
+///          ▼                                       │
+/// asked ─▶ model ──calls──▶ tools, side by side ───┘
+///          └──no calls──▶ done      (more than `max_turns` times: an error)
+/// ```
+///
+/// - **Replies** are everything that is said, as it is said: the messages of the model, streaming, then
+///   the results of the tools in the order of the calls, then the model again. The last one is the
+///   answer. Together with the question they are the conversation; send both to go on with it.
+/// - **Tools** start soon: each as soon as its call is complete, while the model may still be writing,
+///   and all side by side. What an agent that is a tool replies streams on as the result.
+/// - **Mistakes of the model**, which are arguments that are not valid JSON or do not fit, and names of
+///   tools that do not exist, are results too, with `is_error`. They say what is wrong, so that the
+///   model can repair it, and show the arguments as they came. With
+///   [`errors_raised`](ToolLoop::errors_raised) they end the loop instead.
+/// - **Errors of tools**, panics included, are treated the same. Only what was stopped on purpose, or
+///   is [forbidden](crate::Error::is_forbidden), always ends the loop.
+/// - **A model that pauses** (stop reason `pause_turn`: it works with tools of its own server) is asked again
+///   with what it has said.
+/// - **Errors of the model** are the last piece of its message and end the loop.
+/// - **What ends the loop** stops the tools that still run; their results end with the same error.
+/// - **Cancelling** the loop cancels the model and the tools that run.
+/// - **Budgets** count each question to the model, its tokens, and each message. In the record the
+///   model and each tool are calls of the loop's agent; a tool is called with a message of class
+///   `ToolCall`.
 ///
 /// ```
 /// use miniagents::llm::{ScriptedAnswer, ScriptedModel, ToolLoop, tool_with_schema};

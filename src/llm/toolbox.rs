@@ -1,11 +1,4 @@
 //! Tools by their names, and the calls that are made of them.
-//!
-//! - A call runs as an agent of its own, side by side with the others, and replies with one message: the
-//!   [result](super::ToolMessage).
-//! - What goes wrong is a result too, with `is_error`: arguments that are not valid JSON or do not fit, a
-//!   name that no tool has, what the tool fails with, a panic. The model can read it and do better. With
-//!   [`with_errors_raised`](Toolbox::with_errors_raised) it is an error of the message instead.
-//! - What was stopped on purpose, or is [forbidden](crate::Error::is_forbidden), is always an error.
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -28,6 +21,13 @@ use crate::message::{
 use crate::promise::Start;
 
 /// Tools by their names; a [`ToolLoop`](super::ToolLoop) calls them, and so may you. Cheap to clone.
+///
+/// - A call runs as an agent of its own, side by side with the others, and replies with one message: the
+///   [result](super::ToolMessage).
+/// - What goes wrong is a result too, with `is_error`: arguments that are not valid JSON or do not fit, a
+///   name that no tool has, what the tool fails with, a panic. The model can read it and do better. With
+///   [`with_errors_raised`](Toolbox::with_errors_raised) it is an error of the message instead.
+/// - What was stopped on purpose, or is [forbidden](crate::Error::is_forbidden), is always an error.
 ///
 /// ```
 /// use miniagents::llm::{NoArguments, ScriptedAnswer, ScriptedModel, Toolbox, tool_with_schema};
