@@ -32,7 +32,12 @@ impl Block {
     /// Adds what comes next, and gives the text in it. Unknown kinds are passed by.
     pub(super) fn add(&mut self, delta: &Map<String, Value>) -> Option<String> {
         let text = |name: &str| delta.get(name).and_then(Value::as_str).unwrap_or_default();
-        match text("type") {
+        let kind = match text("type") {
+            // Some servers do not say the kind of the most usual one.
+            "" if delta.contains_key("text") => "text_delta",
+            kind => kind,
+        };
+        match kind {
             "text_delta" => {
                 self.append("text", text("text"));
                 return Some(text("text").to_owned());

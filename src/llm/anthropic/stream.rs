@@ -51,9 +51,9 @@ impl MessageStream {
         if name == "error" {
             return Err(failed(FAILED, data));
         }
-        // Gateways that speak the other protocol too end with this.
+        // Servers that speak the other protocol too end with this, also where there was no answer.
         if data.starts_with("[DONE]") {
-            self.done = true;
+            self.done = !self.blocks.is_empty();
             return Ok(Decoded::End);
         }
         let event = match parse(data) {
@@ -100,6 +100,11 @@ impl MessageStream {
             }
             "message_delta" => {
                 let (delta, usage) = (part("delta"), part("usage"));
+                // Some servers put the delta of a block where that of the message belongs.
+                let inner = delta.get("type").and_then(Value::as_str).map(str::to_owned);
+                if let Some(inner) = inner.filter(|it| is_known(it) && *it != "message_delta") {
+                    return self.known(&inner, delta);
+                }
                 overwrite(&mut self.message, delta);
                 let known = self.message.entry("usage").or_insert_with(|| json!({}));
                 if !known.is_object() {
@@ -175,6 +180,11 @@ impl MessageStream {
             .message
             .get("stop_reason")
             .is_some_and(|reason| !reason.is_null());
+        if self.message.is_empty() && self.blocks.is_empty() {
+            let text =
+                "the stream of the answer held no message: is the server one of this protocol?";
+            return Err(malformed(text));
+        }
         if !self.done && !stopped {
             return Err(truncated(
                 "the answer was truncated: its stream ended without a reason to stop",
@@ -480,6 +490,33 @@ mod tests {
         assert_eq!(named.unwrap(), Decoded::Text("a".into()));
     }
 
+    /// As the server mockllm does it.
+    #[test]
+    fn deltas_may_stand_in_the_wrong_place() {
+        let nested = |text: &str| {
+            let delta = json!({"type": "content_block_delta", "index": 0, "delta": {"text": text}});
+            json!({"type": "message_delta", "id": "m", "delta": delta, "usage": null})
+        };
+        let mut stream = MessageStream::new();
+        for text in ["a", "b"] {
+            let decoded = stream.event("", &nested(text).to_string()).unwrap();
+            assert_eq!(decoded, Decoded::Text(text.into()));
+        }
+        assert_eq!(stream.event("", "[DONE]").unwrap(), Decoded::End);
+        let fields = Value::Object(stream.finish().unwrap());
+        assert_eq!(fields, json!({"role": "assistant"}));
+    }
+
+    #[test]
+    fn an_end_of_nothing_is_no_answer() {
+        let mut stream = MessageStream::new();
+        stream
+            .event("", r#"{"type": "message_delta", "delta": {"x": 1}}"#)
+            .unwrap();
+        assert_eq!(stream.event("", "[DONE]").unwrap(), Decoded::End);
+        assert!(stream.finish().unwrap_err().is_truncated());
+    }
+
     #[test]
     fn a_stream_must_come_to_its_end() {
         for events in [vec![], vec![json!({"type": "ping"})], vec![text("a")]] {
@@ -494,5 +531,6 @@ mod tests {
             .event("message_stop", r#"{"type": "message_stop"}"#)
             .unwrap();
         assert_eq!(ended.event("", "{oops").unwrap(), Decoded::End);
+        assert!(ended.finish().unwrap_err().is_malformed());
     }
 }

@@ -97,7 +97,13 @@ impl ChatStream {
             let text = "the answer was truncated: its stream held no event";
             return Err(HttpFailure::new(Why::Truncated).error(text, None));
         }
-        let stopped = first_choice(&self.merged)
+        let choice = first_choice(&self.merged);
+        if self.done && choice.is_none() {
+            let text =
+                "the stream of the answer held no choice: is the server one of this protocol?";
+            return Err(HttpFailure::new(Why::Malformed).error(text, None));
+        }
+        let stopped = choice
             .and_then(|choice| choice.get("finish_reason"))
             .is_some_and(|reason| !reason.is_null());
         if !self.done && !stopped {
@@ -325,6 +331,7 @@ mod tests {
             })
         };
         let (_, fields) = streamed(&[
+            delta(json!({"content": ""})),
             usage(1, json!({"reasoning_tokens": 1})),
             usage(7, json!({"reasoning_tokens": 2})),
             json!({"choices": [], "usage": null}),
@@ -395,6 +402,11 @@ mod tests {
     #[test]
     fn a_stream_must_come_to_its_end() {
         assert!(ChatStream::new().finish().is_err());
+
+        let mut other = ChatStream::new();
+        other.event(r#"{"type": "message_stop"}"#).unwrap();
+        other.event("[DONE]").unwrap();
+        assert!(other.finish().unwrap_err().is_malformed());
 
         let mut cut = ChatStream::new();
         cut.event(&delta(json!({"content": "a"})).to_string())
