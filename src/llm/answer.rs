@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::call_log;
-use super::turn::{TOOL_CALL, ToolCall, ToolDeclaration, Turn};
+use super::turn::{ToolCall, ToolDeclaration, Turn};
 use crate::agent::{Expense, InteractionContext};
 use crate::error::{Error, Result};
 use crate::frozen::{Frozen, Value};
@@ -83,8 +83,7 @@ impl Answer {
     /// Announces a call of a tool as soon as it is complete: with a token without text, and in the
     /// field `tool_calls` of the message.
     pub(crate) fn call_tool(&self, call: &ToolCall) -> Result<()> {
-        let fields = Frozen::new().with(TOOL_CALL, call.value());
-        self.appender.append(Token::with_fields("", &fields)?)?;
+        self.appender.append(call.token())?;
         let mut calls = self.calls.borrow_mut();
         calls.push(call.value().into());
         self.appender.set_field("tool_calls", calls.clone());

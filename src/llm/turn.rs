@@ -33,7 +33,7 @@ use crate::frozen::{self, Frozen};
 use crate::message::{Message, Token};
 
 /// The field of a token that announces a call, as soon as the call is complete.
-pub(crate) const TOOL_CALL: &str = "tool_call";
+const TOOL_CALL: &str = "tool_call";
 
 /// One message of a conversation, as a vendor's file sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -220,8 +220,25 @@ impl ToolCall {
         message.unwrap_or_else(|_| unreachable!("texts are not too deep"))
     }
 
-    /// The call that a token announces, if it does.
-    pub(crate) fn announced_by(token: &Token) -> Option<Self> {
+    /// The token, without text, by which a model announces the call as soon as it is complete, while the
+    /// message is still being written.
+    ///
+    /// ```
+    /// use miniagents::llm::turn::ToolCall;
+    ///
+    /// let call = ToolCall::new("call_1", "clock", "{}");
+    /// assert_eq!(call.token().as_str(), "");
+    /// assert_eq!(ToolCall::announced_by(&call.token()), Some(call));
+    /// ```
+    pub fn token(&self) -> Token {
+        let fields = Frozen::new().with(TOOL_CALL, self.value());
+        let token = Token::with_fields("", &fields);
+        token.unwrap_or_else(|_| unreachable!("texts are not too deep"))
+    }
+
+    /// The call that a token announces, if it does. Not every model announces its calls; all of them are
+    /// [in the message](Self::all_of).
+    pub fn announced_by(token: &Token) -> Option<Self> {
         Self::of(token.get(TOOL_CALL)?).ok()
     }
 
