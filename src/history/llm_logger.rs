@@ -139,8 +139,10 @@ fn new_file(folder: &Path, model: Option<&str>) -> Result<PathBuf> {
             Err(error) => return Err(failed(&file, error)),
         }
     }
-    let what = format_args!("there are 4096 logs of {time} in {}", folder.display());
-    Err(Error::msg(what))
+    Err(Error::msg(format!(
+        "there are 4096 logs of {time} in {}",
+        folder.display()
+    )))
 }
 
 /// Fields without the name of their class, in their order.

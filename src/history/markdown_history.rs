@@ -139,7 +139,7 @@ impl MarkdownHistoryAgent {
     fn messages_in(&self, file: &Path) -> Result<Vec<Message>> {
         let text = match fs::read(file) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
-                let what = format_args!("history {} is not UTF-8: {error}", file.display());
+                let what = format!("history {} is not UTF-8: {error}", file.display());
                 Error::own(What::Value, what)
             })?,
             Err(error) if error.kind() == ErrorKind::NotFound => String::new(),

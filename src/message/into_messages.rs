@@ -93,26 +93,27 @@ impl Messages {
     ///
     /// There is a stream among them, which can be sent only once.
     pub(crate) fn again(&self) -> Result<Self> {
-        fn again(item: &Item) -> Result<Item> {
-            Ok(match item {
-                Item::Message(message) => Item::Message(message.clone()),
-                Item::Block(messages) => Item::Block(messages.clone()),
-                Item::Promise(promise) => Item::Promise(promise.clone()),
-                Item::Sequence(sequence) => Item::Sequence(sequence.clone()),
-                Item::Error(error) => Item::Error(error.clone()),
-                Item::List(list) => {
-                    Item::List(List(list.0.iter().map(again).collect::<Result<_>>()?))
-                }
-                Item::Stream(_) => {
+        let mut open = vec![std::slice::from_ref(&self.item).iter()];
+        let mut items = Vec::new();
+        while let Some(innermost) = open.last_mut() {
+            match innermost.next() {
+                None => drop(open.pop()),
+                Some(Item::List(list)) => open.push(list.0.iter()),
+                Some(Item::Message(message)) => items.push(Item::Message(message.clone())),
+                Some(Item::Block(messages)) => items.push(Item::Block(messages.clone())),
+                Some(Item::Promise(promise)) => items.push(Item::Promise(promise.clone())),
+                Some(Item::Sequence(sequence)) => items.push(Item::Sequence(sequence.clone())),
+                Some(Item::Error(error)) => items.push(Item::Error(error.clone())),
+                Some(Item::Stream(_)) => {
                     return Err(Error::own(
                         What::Value,
                         "a stream can be sent only once: make a `MessageSequencePromise` of it",
                     ));
                 }
-            })
+            }
         }
         Ok(Messages {
-            item: again(&self.item)?,
+            item: Item::List(List(items)),
         })
     }
 

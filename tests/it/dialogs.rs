@@ -8,7 +8,7 @@ use miniagents::dialog::{
 };
 use miniagents::history::InMemoryHistoryAgent;
 use miniagents::{
-    Agent, AssistantMessage, CallOptions, Error, InteractionContext, Message, MiniAgent,
+    Agent, AssistantMessage, CallOptions, Error, InteractionContext, Message, Messages, MiniAgent,
     MiniAgents, Result, SystemMessage, UserMessage, messages,
 };
 
@@ -396,6 +396,27 @@ fn a_prompt_hands_the_arguments_on_and_can_be_used_again() {
 }
 
 #[test]
+fn a_prompt_may_be_nested_deeply_and_is_no_stream() {
+    async fn echo(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(ctx.messages());
+        Ok(())
+    }
+    let deep = (0..200_000).fold(messages!["deep"], |inner, _| Messages::list([inner]));
+    let prompted = PromptAgent::new(echo).with_prefix(deep);
+    let replies = MiniAgents::new().run_agent(prompted, "x").unwrap();
+    assert_eq!(texts(&replies), ["deep", "x"]);
+
+    let stream = Messages::from_stream(futures_lite::stream::iter([Ok("once")]));
+    let prompted = PromptAgent::new(echo).with_suffix(stream);
+    let error = MiniAgents::new().run_agent(prompted, "x").unwrap_err();
+    assert!(error.is_value());
+    assert!(
+        error.to_string().contains("can be sent only once"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_file_has_what_came_before_an_error() {
     let file = std::env::temp_dir().join(format!("miniagents-said-{}.txt", std::process::id()));
     let said = messages!["one", "two", Error::msg("no power"), "three"];
@@ -409,4 +430,33 @@ fn a_file_has_what_came_before_an_error() {
     let nowhere = FileOutputAgent::new("");
     let error = MiniAgents::new().run_agent(nowhere, "x").unwrap_err();
     assert!(error.to_string().starts_with("file : "), "{error}");
+}
+
+#[test]
+fn agents_made_of_agents_keep_the_laws() {
+    use miniagents::{Split, laws, split_messages};
+
+    async fn echo(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(ctx.messages());
+        Ok(())
+    }
+    async fn split(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(split_messages(ctx.messages(), Split::default()));
+        Ok(())
+    }
+    let said = ["one\n\ntwo", "three"];
+    laws::agent(split, said).unwrap();
+    let chain = AgentChain::new().then(echo).then(Link::Await).then(split);
+    laws::agent(chain, said).unwrap();
+    laws::agent(
+        PromptAgent::new(echo).with_prefix("a").with_suffix("z"),
+        said,
+    )
+    .unwrap();
+    laws::agent(InMemoryHistoryAgent::new(), said).unwrap();
+    laws::agent(UserAgent::new(echo, split).without_history(), said).unwrap();
+    async fn leaves(_: InteractionContext) -> Result<()> {
+        Err(Error::interrupted("enough"))
+    }
+    laws::agent(DialogLoop::new(leaves, echo), said).unwrap();
 }
