@@ -1,6 +1,8 @@
 //! What the crate costs: twelve workloads on the public interface, as a user would write them.
 //!
 //! - Without arguments all of them run at their base sizes, and a table is printed.
+//! - `cargo test --bench workloads` runs all at small sizes and compares the results with those that the
+//!   Python original came to. No time is looked at.
 //! - `cargo bench -q --bench workloads -- w01 1000` runs one and prints one line,
 //!   `name N result value`: a checksum, and the seconds of processor time of the timed part, or for
 //!   w10 and w12 the bytes of memory that one live item takes.
@@ -30,6 +32,8 @@ struct Workload {
     name: &'static str,
     about: &'static str,
     base: usize,
+    /// A small size, and what the Python original comes to there.
+    known: (usize, u32),
     /// How many elementary operations a run of size N has; empty where memory is measured.
     operations: Option<fn(usize) -> usize>,
     run: fn(usize) -> Result<Outcome>,
@@ -49,18 +53,18 @@ enum Cost {
 
 #[rustfmt::skip]
 const WORKLOADS: [Workload; 12] = [
-    Workload { name: "w01", about: "task switch", base: 1000, operations: Some(|n| n * 10), run: spawn_yield },
-    Workload { name: "w02", about: "live piece, to one of 8 readers", base: 250, operations: Some(|n| n * 8), run: fan_out },
-    Workload { name: "w03", about: "replayed piece", base: 2000, operations: Some(|n| n * 10), run: late_replay },
-    Workload { name: "w04", about: "live token, forwarded by 8 agents", base: 500, operations: Some(|n| n), run: forwarded_chain },
-    Workload { name: "w05", about: "agent of 3 messages", base: 32, operations: Some(|n| n), run: agent_fan_out },
-    Workload { name: "w06", about: "leaf of a tree, flattened", base: 64, operations: Some(|n| n), run: nested_flattening },
-    Workload { name: "w07", about: "hash key of a 1.1 KiB message", base: 250, operations: Some(|n| n), run: hashing },
-    Workload { name: "w08", about: "message of history read", base: 16, operations: Some(|n| n * n), run: dialogue },
-    Workload { name: "w09", about: "token of a joined message", base: 16, operations: Some(|n| n * 20), run: join },
-    Workload { name: "w10", about: "live promise", base: 500, operations: None, run: memory_of_promises },
-    Workload { name: "w11", about: "token re-streamed by one of 8 agents", base: 100, operations: Some(|n| n * 8), run: restreamed_chain },
-    Workload { name: "w12", about: "live agent", base: 128, operations: None, run: memory_of_agents },
+    Workload { name: "w01", about: "task switch", base: 1000, known: (20, 11_550), operations: Some(|n| n * 10), run: spawn_yield },
+    Workload { name: "w02", about: "live piece, to one of 8 readers", base: 250, known: (10, 328_216_320), operations: Some(|n| n * 8), run: fan_out },
+    Workload { name: "w03", about: "replayed piece", base: 2000, known: (20, 3_038_247_872), operations: Some(|n| n * 10), run: late_replay },
+    Workload { name: "w04", about: "live token, forwarded by 8 agents", base: 500, known: (10, 2_725_381_600), operations: Some(|n| n), run: forwarded_chain },
+    Workload { name: "w05", about: "agent of 3 messages", base: 32, known: (4, 1_033_685_120), operations: Some(|n| n), run: agent_fan_out },
+    Workload { name: "w06", about: "leaf of a tree, flattened", base: 64, known: (16, 419_731_112), operations: Some(|n| n), run: nested_flattening },
+    Workload { name: "w07", about: "hash key of a 1.1 KiB message", base: 250, known: (5, 1_828_484_252), operations: Some(|n| n), run: hashing },
+    Workload { name: "w08", about: "message of history read", base: 16, known: (4, 4_119_295_015), operations: Some(|n| n * n), run: dialogue },
+    Workload { name: "w09", about: "token of a joined message", base: 16, known: (3, 3_500_567_065), operations: Some(|n| n * 20), run: join },
+    Workload { name: "w10", about: "live promise", base: 500, known: (6, 2_748_925_760), operations: None, run: memory_of_promises },
+    Workload { name: "w11", about: "token re-streamed by one of 8 agents", base: 100, known: (5, 2_280_681_772), operations: Some(|n| n * 8), run: restreamed_chain },
+    Workload { name: "w12", about: "live agent", base: 128, known: (6, 3_102_021_795), operations: None, run: memory_of_agents },
 ];
 
 fn main() -> Result<()> {
@@ -73,11 +77,9 @@ fn main() -> Result<()> {
     let forced = std::env::var("BENCH_REPS").ok();
     let forced = forced.map(|text| text.parse().expect("BENCH_REPS is a number"));
     match asked[..] {
-        [] => {
-            // Without `--bench` it is a test that asks: once is enough.
-            let once = !arguments.iter().any(|argument| argument == "--bench");
-            table(once)
-        }
+        // Without `--bench` it is a test that asks.
+        [] if !arguments.iter().any(|argument| argument == "--bench") => check(),
+        [] => table(),
         [name, size] => {
             let workload = WORKLOADS.iter().find(|workload| workload.name == name);
             let workload = workload.ok_or_else(|| Error::msg("workloads are w01 to w12"))?;
@@ -97,17 +99,26 @@ fn main() -> Result<()> {
     }
 }
 
+/// Whether everything comes to what the Python original comes to.
+fn check() -> Result<()> {
+    for workload in &WORKLOADS {
+        let (size, known) = workload.known;
+        let (checksum, _) = measure(workload, size, Some(1))?;
+        let name = workload.name;
+        assert_eq!(checksum, known, "{name} {size} comes to something else");
+    }
+    println!("{} workloads come to what Python does", WORKLOADS.len());
+    Ok(())
+}
+
 /// Runs everything at its base size, each in a process of its own: memory that another one has given
 /// back would be taken for free.
-fn table(once: bool) -> Result<()> {
+fn table() -> Result<()> {
     println!("workload      N       cost  of one");
     for workload in &WORKLOADS {
         let size = workload.base;
         let mut command = Command::new(std::env::current_exe()?);
         command.args([workload.name, &size.to_string()]);
-        if once {
-            command.env("BENCH_REPS", "1");
-        }
         let printed = command.stderr(Stdio::inherit()).output()?.stdout;
         let printed = String::from_utf8_lossy(&printed);
         let value = printed.split_whitespace().nth(3);

@@ -13,7 +13,7 @@ use super::mini_agent::MiniAgent;
 use crate::error::{Error, Result, What};
 use crate::executor::{self, Describer, Lock, Locked, Unfinished, gather};
 use crate::frozen;
-use crate::message::{IntoMessages, Message, MessageDefaults};
+use crate::message::{IntoMessages, KeepTokens, Message, MessageDefaults, TokensHeld};
 use crate::promise::{Activation, PromisingContext, Resolved, Started};
 
 /// The context that agents live in: their defaults, and who persists their messages.
@@ -200,6 +200,20 @@ impl MiniAgents {
     pub fn with_error_traces_in_messages(self, traces: bool) -> Self {
         self.messages.error_traces_in_messages.set(traces);
         self
+    }
+
+    /// What is kept of the tokens of messages when they are complete: all of them where nobody says
+    /// otherwise. It holds for the messages that are made from now on.
+    #[must_use]
+    pub fn with_tokens_kept(self, keep: KeepTokens) -> Self {
+        self.messages.tokens.keep(keep);
+        self
+    }
+
+    /// How many tokens the messages of this context keep at present. It is counted only where
+    /// [`with_tokens_kept`](Self::with_tokens_kept) was called before the messages were made.
+    pub fn tokens_held(&self) -> TokensHeld {
+        self.messages.tokens.held()
     }
 
     /// Whether the replies of an agent are persisted before it ends, where the agent does not say

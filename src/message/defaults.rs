@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::kept_tokens::Tokens;
 use crate::error::Error;
 use crate::promise::PromisingContext;
 
@@ -13,6 +14,7 @@ pub(crate) struct MessageDefaults {
     pub(crate) errors_as_messages: Cell<bool>,
     /// Whether such messages show causes and the agent trace.
     pub(crate) error_traces_in_messages: Cell<bool>,
+    pub(crate) tokens: Tokens,
 }
 
 impl MessageDefaults {

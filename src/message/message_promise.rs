@@ -11,6 +11,7 @@ use futures_lite::{Stream, StreamExt};
 use super::builder::{ErrorMessage, Fields, with_declared};
 use super::class::{CONTENT, MessageClass};
 use super::defaults::error_text;
+use super::kept_tokens::Tokens as KeptTokens;
 use super::message::{Message, owned_fields};
 use super::token::Token;
 use super::token_appender::MessageTokenAppender;
@@ -120,6 +121,9 @@ impl MessagePromise {
                 known: known_fields,
             })
         });
+        if let Some(keeper) = KeptTokens::keeper() {
+            promise.set_keeper(keeper);
+        }
         MessagePromise {
             kind: Kind::Streamed(Rc::new(Streamed {
                 promise,

@@ -6,6 +6,7 @@ mod defaults;
 mod flatten;
 mod into_messages;
 mod join;
+mod kept_tokens;
 #[allow(
     clippy::module_inception,
     reason = "the noun of the layer is also a type"
@@ -25,6 +26,7 @@ pub use builder::{
 pub use class::MessageClass;
 pub use into_messages::{IntoMessages, Messages};
 pub use join::{Join, join_messages};
+pub use kept_tokens::{KeepTokens, TokensHeld};
 pub use message::{Message, value_from_json};
 pub use message_promise::{
     FieldCollector, MessagePromise, MessagePromiseBuilder, MessageWait, TokenStream,

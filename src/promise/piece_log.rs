@@ -191,6 +191,22 @@ impl<P: Clone + 'static> PieceLog<P> {
         stretch.get(index).ok()
     }
 
+    /// How many pieces there are.
+    pub(crate) fn len(&self) -> usize {
+        self.state.borrow().pieces.len()
+    }
+
+    /// Keeps `piece` instead of all that were there; for a log that has ended and that nobody reads.
+    pub(crate) fn replace_all(&self, piece: P) {
+        let mut pieces: Pieces<P> = std::iter::empty().collect();
+        pieces.push_only(Ok(piece));
+        let mut state = self.state.borrow_mut();
+        let before = std::mem::replace(&mut state.pieces, pieces);
+        (state.taken, state.end_taken) = (1, true);
+        drop(state);
+        drop(before);
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.state.borrow().ended
     }
@@ -450,6 +466,11 @@ impl<P: 'static> Pieces<P> {
         let fresh = (0..places).map(|_| piece.take().map_or_else(OnceCell::new, OnceCell::from));
         let pieces = Kept::Places(fresh.collect());
         self.add(pieces, 1);
+    }
+
+    /// Adds a piece behind which none will come.
+    fn push_only(&mut self, piece: Result<P>) {
+        self.add(Kept::Places(Rc::new([OnceCell::from(piece)])), 1);
     }
 
     fn push_batch(&mut self, batch: Batch<P>) {

@@ -1,6 +1,6 @@
 //! A value that comes in pieces, and the whole of it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -61,6 +61,10 @@ struct Inner<P: Clone + 'static, W: Clone + 'static> {
     feeding: Cell<Option<TaskRef>>,
     /// What else is done when it is cancelled.
     on_cancel: Cell<Option<OnCancel>>,
+    /// How many readers there are.
+    readers: Cell<usize>,
+    /// Who decides what is kept of the pieces; empty where all are.
+    keeper: OnceCell<Rc<dyn Keeper<P, W>>>,
     context: PromisingContext,
 }
 
@@ -68,6 +72,34 @@ impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
     fn drop(&mut self) {
         if let Some(resolver) = self.resolver.take() {
             drop_flat(resolver);
+        }
+        if let (Some(keeper), Some(Ok(_))) = (self.keeper.get(), self.outcome.get()) {
+            keeper.released(self.log.len());
+        }
+    }
+}
+
+/// Decides what is kept of the pieces of a promise when its whole is there.
+pub(crate) trait Keeper<P, W> {
+    /// The whole is there, and this is how many pieces there are.
+    fn completed(&self, pieces: usize);
+
+    /// The piece that can stand for all of them, if they need not be kept. Nobody reads them at present.
+    fn fold(&self, whole: &W, pieces: usize) -> Option<P>;
+
+    /// A promise that was completed is gone, and so many pieces with it.
+    fn released(&self, pieces: usize);
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
+    /// Lets go of the pieces if the whole is there, nobody reads them, and the keeper says so.
+    fn fold_if_idle(&self) {
+        if let (Some(keeper), Some(Ok(whole))) = (self.keeper.get(), self.outcome.get()) {
+            if self.readers.get() == 0 {
+                if let Some(piece) = keeper.fold(whole, self.log.len()) {
+                    self.log.replace_all(piece);
+                }
+            }
         }
     }
 }
@@ -187,6 +219,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             resolving: Cell::new(None),
             feeding: Cell::new(None),
             on_cancel: Cell::new(None),
+            readers: Cell::new(0),
+            keeper: OnceCell::new(),
             context,
         };
         StreamedPromise {
@@ -249,6 +283,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         self.inner.on_cancel.set(Some(Box::new(action)));
     }
 
+    /// Has `keeper` decide what is kept of the pieces; a promise has one at most.
+    pub(crate) fn set_keeper(&self, keeper: Rc<dyn Keeper<P, W>>) {
+        let set = self.inner.keeper.set(keeper);
+        debug_assert!(set.is_ok(), "it is set when the promise is made");
+    }
+
     /// The piece that came last, if that was no error.
     pub(crate) fn last_piece(&self) -> Option<P> {
         self.inner.log.last()
@@ -268,6 +308,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     /// As [`stream`](Self::stream), but an error does not count as read: for what only hands it on.
     pub(crate) fn reader(&self) -> Reader<P, W> {
+        self.inner.readers.set(self.inner.readers.get() + 1);
         Reader {
             promise: self.clone(),
             place: Place::beginning(),
@@ -427,6 +468,13 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
         &self.resolving
     }
 
+    fn resolved(&self) {
+        if let (Some(keeper), Some(Ok(_))) = (self.keeper.get(), self.outcome.get()) {
+            keeper.completed(self.log.len());
+            self.fold_if_idle();
+        }
+    }
+
     fn start(self: Rc<Self>) {
         if let Some(resolver) = self.resolver.take() {
             let resolving = resolver(StreamedPromise {
@@ -580,6 +628,13 @@ impl<P: Clone + 'static, W: Clone + 'static> Drop for Reader<P, W> {
     fn drop(&mut self) {
         if self.waits() {
             self.step_back();
+        }
+        let inner = &self.promise.inner;
+        let left = inner.readers.get() - 1;
+        inner.readers.set(left);
+        if left == 0 && inner.keeper.get().is_some() {
+            self.place = Place::beginning();
+            inner.fold_if_idle();
         }
     }
 }

@@ -24,6 +24,9 @@ pub(crate) trait Promised<T> {
 
     /// Begins the work, if it has not begun.
     fn start(self: Rc<Self>);
+
+    /// Called when the work has brought it to its outcome.
+    fn resolved(&self) {}
 }
 
 /// The work behind a promise.
@@ -87,6 +90,7 @@ where
         self.work = None;
         let Unresolved(promise, _) = &self.unresolved;
         promise.context().settle(promise.outcome(), result);
+        promise.resolved();
         Poll::Ready(Ok(()))
     }
 }
