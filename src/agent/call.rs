@@ -163,27 +163,11 @@ struct Parts {
 impl AgentCall {
     #[track_caller]
     pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
-        let caller = InteractionContext::here();
-        let listed = match &caller {
-            Some(caller) => caller.child_calls().clone(),
-            None => MiniAgents::current().child_calls().clone(),
-        };
-        let limits = [
-            options.timeout,
-            options.budget.and_then(|budget| budget.time),
-        ];
-        let input = MessageSequence::options()
-            .with_start(Start::OnDemand)
-            .with_errors_as_messages(false)
-            .written_by(WrittenBy::Caller)
-            .make();
-        let replies = reply_sequence::begin(&agent, input.promise().clone(), options);
-        let messages = input.appender().clone();
-        let opened = messages.open();
-        debug_assert!(opened.is_ok(), "a new appender can be opened");
-        if let Some(limit) = limits.into_iter().flatten().min() {
-            cancel_in_time(limit, &replies);
-        }
+        let Begun {
+            listed,
+            messages,
+            replies,
+        } = Begun::of(&agent, options);
         let parts = Parts {
             agent,
             messages,
@@ -196,10 +180,21 @@ impl AgentCall {
             parts: Rc::new(parts),
         };
         listed.add(&call);
-        if let Some(caller) = caller {
-            caller.causes().add(call.replies());
-        }
         call
+    }
+
+    /// Makes a call, sends `messages` and finishes it: what nobody has a handle of need not be listed.
+    #[track_caller]
+    pub(crate) fn at_once(
+        agent: &MiniAgent,
+        options: CallOptions,
+        messages: impl IntoMessages,
+    ) -> MessageSequencePromise {
+        let begun = Begun::of(agent, options);
+        let sent = begun.messages.append(messages);
+        debug_assert!(sent.is_ok(), "a call that has just begun takes messages");
+        begun.messages.close();
+        begun.replies
     }
 
     /// The agent that is called.
@@ -299,6 +294,49 @@ impl AgentCall {
     /// Whether no more messages can be sent. The agent may still reply.
     pub fn is_finished(&self) -> bool {
         !self.parts.messages.is_open()
+    }
+}
+
+/// What there is when a call has begun.
+struct Begun {
+    /// Where it is to be listed until it is finished.
+    listed: Rc<ChildCalls>,
+    messages: MessageSequenceAppender,
+    replies: MessageSequencePromise,
+}
+
+impl Begun {
+    #[track_caller]
+    fn of(agent: &MiniAgent, options: CallOptions) -> Self {
+        let caller = InteractionContext::here();
+        let listed = match &caller {
+            Some(caller) => caller.child_calls().clone(),
+            None => MiniAgents::current().child_calls().clone(),
+        };
+        let limits = [
+            options.timeout,
+            options.budget.and_then(|budget| budget.time),
+        ];
+        let input = MessageSequence::options()
+            .with_start(Start::OnDemand)
+            .with_errors_as_messages(false)
+            .written_by(WrittenBy::Caller)
+            .make();
+        let replies = reply_sequence::begin(agent, input.promise().clone(), options);
+        let messages = input.appender().clone();
+        let opened = messages.open();
+        debug_assert!(opened.is_ok(), "a new appender can be opened");
+        if let Some(limit) = limits.into_iter().flatten().min() {
+            cancel_in_time(limit, &replies);
+        }
+        if let Some(caller) = caller {
+            caller.causes().add(&replies);
+        }
+        Begun {
+            listed,
+            messages,
+            replies,
+        }
     }
 }
 

@@ -196,9 +196,7 @@ impl MiniAgent {
         messages: impl IntoMessages,
         options: CallOptions,
     ) -> MessageSequencePromise {
-        let call = self.initiate_call_with(options);
-        call.send_message(messages);
-        call.reply_sequence()
+        AgentCall::at_once(self, options, messages)
     }
 
     /// Begins a call to which messages are sent one after the other.

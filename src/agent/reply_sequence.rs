@@ -23,7 +23,7 @@ use crate::message::{
     FlatMessages, Message, MessagePromise, MessageSequence, MessageSequenceAppender,
     MessageSequencePromise, WeakSequencePromise,
 };
-use crate::promise::{Batch, PieceSource, Promise, PromisingContext, Wait};
+use crate::promise::{Batch, OnCancel, PieceSource, Promise, PromisingContext, Wait};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -62,10 +62,7 @@ pub(crate) fn begin(
     if let Some(spending) = call.spending.as_ref().filter(|_| own_budget) {
         spending.is_of(sequence.promise());
     }
-    let causes = call.causes.clone();
-    sequence
-        .promise()
-        .on_cancel(move |error| causes.cancel(&error));
+    sequence.promise().on_cancel(call.causes.clone());
     sequence.promise().clone()
 }
 
@@ -277,8 +274,11 @@ impl Causes {
         calls.push(replies.downgrade());
     }
 
-    /// Stops the agent, and then the calls that it made, in order; whether there was anything.
-    fn cancel(&self, error: &Error) -> bool {
+}
+
+impl OnCancel for Causes {
+    /// Stops the agent, and then the calls that it made, in order.
+    fn cancel(self: Rc<Self>, error: Error) -> bool {
         let mut stopped = self
             .act
             .get()

@@ -70,14 +70,20 @@ struct Inner {
     by_reference: bool,
     /// The levels of lists and objects, this one included; at most `MAX_DEPTH`.
     depth: usize,
-    /// Empty until asked for, like the next two.
+    /// What is made when it is first wanted; empty while nothing was.
+    made: OnceCell<Box<Made>>,
+    /// The field that is its text, if one was noted; otherwise there is none at that place.
+    text_at: Cell<u32>,
+}
+
+/// What is made of an object when it is first wanted, each by itself.
+#[derive(Default)]
+struct Made {
     full_json: OnceCell<Box<str>>,
     serialized: OnceCell<Box<str>>,
     hash_key: OnceCell<HashKey>,
     /// Its text, where that is not its JSON.
     text: OnceCell<Box<str>>,
-    /// The field that is its text, if one was noted; otherwise there is none at that place.
-    text_at: Cell<u32>,
     /// What the layer above notes about it.
     notes: OnceCell<Rc<dyn Any>>,
 }
@@ -94,13 +100,14 @@ impl Inner {
             fields,
             by_reference,
             depth,
-            full_json: OnceCell::new(),
-            serialized: OnceCell::new(),
-            hash_key: OnceCell::new(),
-            text: OnceCell::new(),
+            made: OnceCell::new(),
             text_at: Cell::new(u32::MAX),
-            notes: OnceCell::new(),
         }
+    }
+
+    /// The place for what is made.
+    fn made(&self) -> &Made {
+        self.made.get_or_init(Box::default)
     }
 }
 
@@ -297,7 +304,7 @@ impl Frozen {
     /// assert_eq!(object.full_json(), r#"{"class_":"Frozen","b":{"class_":"Frozen"},"a":"é"}"#);
     /// ```
     pub fn full_json(&self) -> &str {
-        self.0.full_json.get_or_init(|| {
+        self.0.made().full_json.get_or_init(|| {
             let mut out = String::new();
             full_json::write_object(self, &mut out);
             out.into()
@@ -310,7 +317,7 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().string(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn string(&self) -> &str {
-        match self.0.text.get() {
+        match self.0.made.get().and_then(|made| made.text.get()) {
             Some(text) => text,
             None => self.full_json(),
         }
@@ -318,7 +325,7 @@ impl Frozen {
 
     /// As [`string`](Self::string), for a class whose objects have another text than their JSON.
     pub(crate) fn string_or_else(&self, text: impl FnOnce() -> String) -> &str {
-        self.0.text.get_or_init(|| text().into())
+        self.0.made().text.get_or_init(|| text().into())
     }
 
     /// Notes that the text of a field is its text.
@@ -337,7 +344,7 @@ impl Frozen {
 
     /// What the layer above notes about this very object, shared by all handles of it.
     pub(crate) fn notes<T: Default + 'static>(&self) -> Rc<T> {
-        let notes = self.0.notes.get_or_init(|| Rc::new(T::default()));
+        let notes = self.0.made().notes.get_or_init(|| Rc::new(T::default()));
         notes.clone().downcast().unwrap_or_default()
     }
 
@@ -349,9 +356,7 @@ impl Frozen {
     /// assert_eq!(object.serialized(), r#"{"a": true, "class_": "Frozen", "n": [1, 2]}"#);
     /// ```
     pub fn serialized(&self) -> &str {
-        self.0
-            .serialized
-            .get_or_init(|| canonical_json::text(self).into())
+        self.0.made().serialized.get_or_init(|| canonical_json::text(self).into())
     }
 
     /// The sha256 of the canonical JSON.
@@ -364,7 +369,7 @@ impl Frozen {
     /// assert_eq!(one.hash_key(), other.hash_key());
     /// ```
     pub fn hash_key(&self) -> HashKey {
-        self.hash_key_by(|| match self.0.serialized.get() {
+        self.hash_key_by(|| match self.0.made().serialized.get() {
             Some(serialized) => HashKey::of(serialized),
             None => canonical_json::hash(self),
         })
@@ -372,7 +377,7 @@ impl Frozen {
 
     /// The key, made by `make` if it is not there yet.
     pub(super) fn hash_key_by(&self, make: impl FnOnce() -> HashKey) -> HashKey {
-        *self.0.hash_key.get_or_init(make)
+        *self.0.made().hash_key.get_or_init(make)
     }
 
     /// The fields, to be found by their numbers.
@@ -382,7 +387,8 @@ impl Frozen {
 
     /// The full JSON if it was asked for already.
     pub(super) fn written_full_json(&self) -> Option<&str> {
-        self.0.full_json.get().map(|written| &**written)
+        let written = self.0.made.get()?.full_json.get();
+        written.map(|written| &**written)
     }
 
     /// The objects whose keys stand for them in [`serialized`](Frozen::serialized), at every depth:

@@ -58,7 +58,7 @@ impl Drop for Writing<'_> {
         // A panic is no wish to stop; it is told elsewhere.
         if !std::thread::panicking() {
             match self.stopped.get() {
-                Some(error) => drop((self.appender.canceller())(error.clone())),
+                Some(error) => drop(self.appender.cancel_because(error.clone())),
                 None => drop(self.appender.cancel()),
             }
         }

@@ -18,7 +18,7 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify, TaskRef};
 use crate::promise::{
-    Appended, Batch, Flattened, Next, PieceSource, PromisingContext, Reader, Start, StepBack,
+    Appended, Batch, Flattened, Next, OnCancel, PieceSource, PromisingContext, Reader, Start, StepBack,
     StreamedPromise, TryNext, Wait, WeakStreamedPromise, cancelled,
 };
 
@@ -193,8 +193,8 @@ impl MessageSequencePromise {
         stopped
     }
 
-    /// Has `action` done when it is cancelled, see [`StreamedPromise::on_cancel`].
-    pub(crate) fn on_cancel(&self, action: impl FnOnce(Error) -> bool + 'static) {
+    /// Has `action` cancelled with it, see [`StreamedPromise::on_cancel`].
+    pub(crate) fn on_cancel(&self, action: Rc<dyn OnCancel>) {
         self.promise.on_cancel(action);
     }
 

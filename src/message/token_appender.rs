@@ -2,11 +2,13 @@
 
 use std::task::{Context, Poll};
 
+use std::rc::Rc;
+
 use super::message_promise::FieldCollector;
 use super::token::Token;
 use crate::error::{Error, Result};
 use crate::frozen::Value;
-use crate::promise::{Appended, StreamAppender};
+use crate::promise::{Appended, OnCancel, StreamAppender};
 
 /// A handle through which the tokens of a message enter its promise, and fields that become known
 /// meanwhile.
@@ -115,7 +117,13 @@ impl MessageTokenAppender {
         self.tokens.cancel()
     }
 
-    pub(crate) fn canceller(&self) -> impl FnOnce(Error) -> bool + use<> {
+    /// As [`cancel`](Self::cancel), with the error that readers get.
+    #[allow(dead_code, reason = "used by the models")]
+    pub(crate) fn cancel_because(&self, error: Error) -> bool {
+        self.canceller().cancel(error)
+    }
+
+    pub(crate) fn canceller(&self) -> Rc<dyn OnCancel> {
         self.tokens.canceller()
     }
 

@@ -11,6 +11,7 @@ use futures_lite::Stream;
 use super::context::PromisingContext;
 use super::flat_sequence::{Input, Look, Looker, Woken};
 use super::queue::Queue;
+use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
 use crate::error::{Error, Result, What};
 use crate::executor::{Opener, Origin, Ticket, WrittenBy};
@@ -90,7 +91,7 @@ impl<P> Pipe<P> {
         }
     }
 
-    fn cancel(self: &Rc<Self>, error: Error) -> bool {
+    fn end_with(self: &Rc<Self>, error: Error) -> bool {
         self.cancelled.replace(Some(error.clone()));
         self.put(Err(error));
         self.close();
@@ -268,14 +269,16 @@ impl<P> StreamAppender<P> {
         if self.pipe().queue.is_closed() {
             return false;
         }
-        self.pipe().cancel(cancelled());
+        self.pipe().end_with(cancelled());
         true
     }
 
     /// What cancels it without keeping it open.
-    pub(crate) fn canceller(&self) -> impl FnOnce(Error) -> bool + use<P> {
-        let pipe = self.pipe().clone();
-        move |error| !pipe.queue.is_closed() && pipe.cancel(error)
+    pub(crate) fn canceller(&self) -> Rc<dyn OnCancel>
+    where
+        P: 'static,
+    {
+        self.pipe().clone()
     }
 
     /// Whether it was ever opened.
@@ -366,6 +369,12 @@ impl<P: 'static> Input<P> for Appended<P> {
 
     fn looker(&self) -> Option<Looker> {
         Some(self.pipe.clone())
+    }
+}
+
+impl<P> OnCancel for Pipe<P> {
+    fn cancel(self: Rc<Self>, error: Error) -> bool {
+        !self.queue.is_closed() && self.end_with(error)
     }
 }
 

@@ -32,5 +32,5 @@ pub(crate) use flat_drop::drop_flat;
 pub(crate) use flat_sequence::{Flatten, Flattened, Output};
 pub(crate) use next::{Next, StepBack, TryNext};
 pub(crate) use piece_log::{Batch, Block, Items, PieceSource};
-pub(crate) use streamed_promise::{Keeper, Reader, WeakStreamedPromise};
+pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
 pub(crate) use wait::cancelled;

@@ -60,7 +60,7 @@ struct Inner<P: Clone + 'static, W: Clone + 'static> {
     /// The task that runs the source; empty for a source on demand.
     feeding: Cell<Option<TaskRef>>,
     /// What else is done when it is cancelled.
-    on_cancel: Cell<Option<OnCancel>>,
+    on_cancel: Cell<Option<Rc<dyn OnCancel>>>,
     /// How many readers there are.
     readers: Cell<usize>,
     /// Who decides what is kept of the pieces; empty where all are.
@@ -104,8 +104,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 }
 
-/// Stops what else there is to stop; whether there was anything.
-type OnCancel = Box<dyn FnOnce(Error) -> bool>;
+/// What else there is to stop.
+pub(crate) trait OnCancel {
+    /// Stops it; whether there was anything.
+    fn cancel(self: Rc<Self>, error: Error) -> bool;
+}
+
 /// Starts the task that makes the whole.
 type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> TaskRef>;
 
@@ -253,7 +257,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         let error = error.into();
         let mut stopped = self.end_because(&error);
         if let Some(action) = self.inner.on_cancel.take() {
-            stopped |= action(error);
+            stopped |= action.cancel(error);
         }
         stopped
     }
@@ -277,10 +281,9 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         stopped
     }
 
-    /// Has `action` done when it is cancelled, even after its end: for work that goes on then. It
-    /// says whether it stopped anything.
-    pub(crate) fn on_cancel(&self, action: impl FnOnce(Error) -> bool + 'static) {
-        self.inner.on_cancel.set(Some(Box::new(action)));
+    /// Has `action` cancelled with it, even after its end: for work that goes on then.
+    pub(crate) fn on_cancel(&self, action: Rc<dyn OnCancel>) {
+        self.inner.on_cancel.set(Some(action));
     }
 
     /// Has `keeper` decide what is kept of the pieces; a promise has one at most.
