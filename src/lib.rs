@@ -12,6 +12,7 @@ pub mod laws;
 pub mod llm;
 mod message;
 pub mod older_names;
+pub mod performance;
 mod promise;
 pub mod simulation;
 

@@ -30,8 +30,9 @@ const LAYERS: [(&str, &[&str]); 13] = [
     // What checks and simulates the others may know them, and nobody imports it.
     ("laws", ALL),
     ("simulation", ALL),
-    // A page of the documentation, without code.
+    // Pages of the documentation, without code.
     ("older_names", &[]),
+    ("performance", &[]),
 ];
 
 const UPPER: &[&str] = &["agent", "executor", "promise", "frozen", "message"];

@@ -273,7 +273,6 @@ impl Causes {
         }
         calls.push(replies.downgrade());
     }
-
 }
 
 impl OnCancel for Causes {

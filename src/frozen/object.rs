@@ -356,7 +356,10 @@ impl Frozen {
     /// assert_eq!(object.serialized(), r#"{"a": true, "class_": "Frozen", "n": [1, 2]}"#);
     /// ```
     pub fn serialized(&self) -> &str {
-        self.0.made().serialized.get_or_init(|| canonical_json::text(self).into())
+        self.0
+            .made()
+            .serialized
+            .get_or_init(|| canonical_json::text(self).into())
     }
 
     /// The sha256 of the canonical JSON.

@@ -18,8 +18,8 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify, TaskRef};
 use crate::promise::{
-    Appended, Batch, Flattened, Next, OnCancel, PieceSource, PromisingContext, Reader, Start, StepBack,
-    StreamedPromise, TryNext, Wait, WeakStreamedPromise, cancelled,
+    Appended, Batch, Flattened, Next, OnCancel, PieceSource, PromisingContext, Reader, Start,
+    StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;

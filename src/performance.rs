@@ -1,0 +1,60 @@
+//! What things cost, so that you can predict what a program will.
+//!
+//! There is nothing in this module but this page.
+//!
+//! # The twelve workloads
+//!
+//! `benches/workloads.rs` holds twelve small programs on the public interface. Each was written three
+//! more times: for the Python original (MiniAgents 0.1.0a1 on CPython 3.11), for the two executors that
+//! Rust users would take otherwise (`smol` with `async-channel`; `tokio`, current thread, with its
+//! channels), and as the *limit*: the cheapest single-threaded Rust that does the same observable work
+//! and nothing else, with unsafe wakers, no context, no errors, no arguments and no records. All come to
+//! the same checksums. What is read through a channel is gone: only here, in the original and in the
+//! limit can everything be read again.
+//!
+//! The figures are ratios within one run on a shared machine with two cores, at sixteen times the base
+//! sizes; times are processor time. Trust the first digit.
+//!
+//! TABLE
+//!
+//! To see what this crate costs on your machine, and that its results are those of the original:
+//!
+//! ```sh
+//! cargo bench --bench workloads                  # a table, each at its base size
+//! cargo bench -q --bench workloads -- w05 512    # one of them: name, size, result, seconds
+//! cargo test --bench workloads                   # compares the results with the original's
+//! ```
+//!
+//! For the original: `pip install miniagents==0.1.0a1`, and write the body of the workload in Python; the
+//! comments in the benchmark say what each one does.
+//!
+//! # What costs what
+//!
+//! - **A turn of a task** is some tens of nanoseconds. Whoever waits for a promise is kept as a plain
+//!   pointer; a [`std::task::Waker`] is made only where a combinator, a channel or a thread asks for one,
+//!   and then costs atomics.
+//! - **Something that is there already** costs no turn: awaiting a promise that has resolved, or reading
+//!   pieces that have come, is a look and a count. A reader asks the log once for each stretch of pieces
+//!   and reads it without asking again.
+//! - **A token that is waited for** costs a turn of the task that produces it, a turn of the task that
+//!   makes the whole message, and a turn of each reader; readers are called one after the other, in the
+//!   order of asyncio.
+//! - **Forwarding costs nothing per token.** A promise that is handed on is the same promise; eight agents
+//!   that reply with what they got cost per message. An agent that streams anew costs per token: two turns
+//!   and one count, no copy of the text.
+//! - **A message that is there** is three allocations. Handing it on is a count. A list of messages
+//!   (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a call as one block: the agent's side of a
+//!   dialogue of N turns costs what its N² reads cost.
+//! - **A call of an agent** is the dearest thing: about nine tasks, some fifty allocations and seventeen
+//!   turns, a few microseconds, whatever the agent then does. The turns are the original's: they decide
+//!   who comes first where agents run side by side. The records of calls and replies are made only where
+//!   a handler is registered ([`on_persist_messages`](crate::MiniAgents::on_persist_messages),
+//!   [`on_promise_resolved`](crate::MiniAgents::on_promise_resolved)).
+//! - **What comes out of order** has a task per item, and a task for all only while there are such items.
+//! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256.
+//! - **Memory**: about 2 KB for a promise of a message that is being written, 6 KB for an agent that waits
+//!   for more messages. What nobody holds is freed: a context that lives for a million calls does not
+//!   grow. The tokens of complete messages can be given up, see [`KeepTokens`](crate::KeepTokens).
+//!
+//! Nothing costs more because there is more of it: the turns that a token, an agent, a message or a turn
+//! of a dialogue takes are the same for the first and the thousandth, which a test holds.
