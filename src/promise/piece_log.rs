@@ -284,6 +284,15 @@ impl<P: Clone + 'static> PieceLog<P> {
         Poll::Ready(place.read_on())
     }
 
+    /// Lets a reader that does not wait know what is there before it.
+    pub(crate) fn look_ahead(&self, place: &mut Place<P>) {
+        if !place.waits() && place.index >= place.until {
+            let mut state = self.state.borrow_mut();
+            state.take_all_if_free();
+            state.find(place);
+        }
+    }
+
     /// Asks a source on demand for more.
     fn poll_source(&self, mut source: Option<Source<P>>, cx: &mut Context<'_>) -> Poll<()> {
         let poll = |source: &mut Source<P>| source.as_mut().poll_pieces(cx);
@@ -433,7 +442,7 @@ impl<P> Clone for Stretch<P> {
 }
 
 impl<P: Clone + 'static> Stretch<P> {
-    #[inline]
+    #[inline(always)]
     fn get(&self, index: usize) -> Result<P> {
         match &self.pieces {
             Kept::Places(places) => places[index - self.begin]
@@ -660,7 +669,7 @@ impl<P: 'static> Place<P> {
 
 impl<P: Clone + 'static> Place<P> {
     /// The next piece, if it is known to be there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_on(&mut self) -> Option<Result<P>> {
         if self.index >= self.until {
             return None;

@@ -594,6 +594,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
 
     /// As polling it, but pieces that are kept as a block come as that.
     pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        self.promise.inner.log.look_ahead(&mut self.place);
         match self.place.read_block() {
             Some(block) => Poll::Ready(Some(Batch::Block(block))),
             None => {
@@ -607,7 +608,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
     type Item = Result<P>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
         match self.place.read_on() {
             Some(piece) => Poll::Ready(Some(piece)),
