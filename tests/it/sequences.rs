@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future, stream};
-use miniagents::executor::sleep;
+use miniagents::executor::{sleep, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, FlatSequence, InteractionContext, Message, MessageClass,
     MessagePromise, MessageSequence, MessageSequencePromise, Messages, MiniAgents,
@@ -538,4 +538,53 @@ mod streams_as_input {
             Ok(())
         });
     }
+}
+
+#[test]
+fn messages_sent_together_come_between_the_others_for_every_reader() {
+    let texts = MiniAgents::new()
+        .run(async {
+            let together: Vec<Message> = ["b", "c", "d"]
+                .into_iter()
+                .map(|text| TextMessage::new(text).build())
+                .collect::<Result<_>>()?;
+            let sequence = MessageSequence::new();
+            let appender = sequence.appender();
+            appender.open()?;
+            let early = sequence.promise().stream();
+            appender.append("a")?.append(&together)?.append("e")?;
+            yield_now().await;
+            appender.append(Vec::<Message>::new())?.append(&together)?;
+            appender.close();
+
+            let inner = MessageSequencePromise::of(sequence.promise());
+            let mut all = Vec::new();
+            for mut reader in [early, sequence.promise().stream(), inner.stream()] {
+                let mut texts = String::new();
+                while let Some(message) = reader.try_next().await? {
+                    texts += message.await?.text();
+                }
+                all.push(texts);
+            }
+            let mut late = inner.stream();
+            late.skip_to(3);
+            all.push(late.try_next().await?.unwrap().await?.to_string());
+            all.push(inner.await?.iter().map(Message::text).collect());
+            Ok(all)
+        })
+        .unwrap();
+
+    assert_eq!(texts, ["abcdebcd", "abcdebcd", "abcdebcd", "d", "abcdebcd"]);
+}
+
+#[test]
+fn an_empty_list_of_messages_is_nothing() {
+    let none: &[Message] = &[];
+    let count = MiniAgents::new().run(async {
+        let sequence = MessageSequencePromise::of(none);
+        let mut reader = sequence.stream();
+        assert!(reader.try_next().await?.is_none());
+        Ok(sequence.await?.len())
+    });
+    assert_eq!(count.unwrap(), 0);
 }
