@@ -300,3 +300,30 @@ fn many_that_say_the_same_are_one_line() {
         "{report}"
     );
 }
+
+#[test]
+fn tasks_are_named_by_places_that_a_reader_knows() {
+    let place = OnceCell::new();
+    let report = report_of(async {
+        let call = count.initiate_call();
+        let never = StreamAppender::<i32>::new();
+        let whole = StreamedPromise::<i32, Vec<i32>>::collected(never.stream());
+        place.set(above(1)).unwrap();
+        let made = StreamedPromise::new(never.stream(), |pieces| async move {
+            pieces.stream().next().await.unwrap()
+        });
+        MiniAgents::current()
+            .start_soon(async move { made.await })
+            .detach();
+        whole.await?;
+        call.replies().await.map(drop)
+    });
+
+    let spawned = report.matches("the task spawned at ").count();
+    let here = report
+        .matches("the task spawned at tests/deadlock.rs")
+        .count();
+    assert_eq!(spawned, here, "{report}");
+    let collects = format!("the task spawned at {}", place.get().unwrap());
+    assert!(report.contains(&collects), "{report}");
+}

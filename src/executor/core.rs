@@ -9,6 +9,7 @@ use std::task::{Context, Waker};
 use super::origin::Origin;
 use super::ready_queue::ReadyQueue;
 use super::schedule::Conductor;
+use super::shelf::Shelf;
 use super::task::{AfterTurn, Task};
 use super::task_local::Locals;
 use super::timer::{Clock, Timers};
@@ -20,6 +21,8 @@ pub(crate) struct Core {
     /// Every task that has not ended.
     table: RefCell<Table>,
     pub(crate) timers: RefCell<Timers>,
+    /// What waits without a task.
+    pub(crate) shelf: Shelf,
     pub(crate) clock: Clock,
     pub(crate) inbox: Arc<Inbox>,
     /// The waker that is lent to one task after the other; empty while it is lent.
@@ -73,6 +76,7 @@ impl Core {
             ready: ReadyQueue::new(core, &inbox),
             table: RefCell::default(),
             timers: RefCell::default(),
+            shelf: Shelf::default(),
             clock,
             inbox,
             lent: Cell::new(None),
@@ -231,6 +235,7 @@ impl Drop for Core {
             task.body().abandon();
             self.end(&task);
         }
+        self.shelf.clear();
         self.ready.clear();
     }
 }

@@ -112,15 +112,14 @@ impl MessagePromise {
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Self {
         let known_fields = known.clone();
-        let promise = StreamedPromise::with_source(start, Box::pin(tokens), move |promise| {
-            promise.resolve_by(Resolver {
-                tokens: promise.reader(),
-                text: String::new(),
-                class,
-                fields,
-                known: known_fields,
-            })
-        });
+        let resolver = move |promise: StreamedPromise<Token, Message>| Resolver {
+            tokens: promise.reader(),
+            text: String::new(),
+            class,
+            fields,
+            known: known_fields,
+        };
+        let promise = StreamedPromise::with_source(start, Box::pin(tokens), resolver);
         if let Some(keeper) = KeptTokens::keeper() {
             promise.set_keeper(keeper);
         }

@@ -16,7 +16,7 @@ use super::message::Message;
 use super::message_promise::{MessagePromise, MessageWait};
 use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Notify, TaskRef};
+use crate::executor::{Awaitable, Notify};
 use crate::promise::{
     Appended, Batch, Flattened, Next, OnCancel, PieceSource, PromisingContext, Reader, Start,
     StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, cancelled,
@@ -88,9 +88,9 @@ impl MessageSequencePromise {
     ) -> Self {
         let flat = wrap(Flattened::new(ordered, Some(unordered), FlattenMessages));
         let promise = if safe {
-            StreamedPromise::with_source(start, flat, resolve::<true>)
+            StreamedPromise::with_source(start, flat, resolver::<true>)
         } else {
-            StreamedPromise::with_source(start, flat, resolve::<false>)
+            StreamedPromise::with_source(start, flat, resolver::<false>)
         };
         MessageSequencePromise { promise, safe }
     }
@@ -322,20 +322,19 @@ impl fmt::Debug for MessageSequencePromise {
     }
 }
 
-/// Starts the task that waits for all messages.
-#[track_caller]
-fn resolve<const SAFE: bool>(promise: Sequence) -> TaskRef {
+/// Waits for all messages of a sequence.
+fn resolver<const SAFE: bool>(promise: Sequence) -> Resolver {
     let promises = SequenceReader {
         reader: promise.reader(),
         safe: SAFE,
     };
-    promise.resolve_by(Resolver {
+    Resolver {
         promises: Some(promises),
         read: Vec::new(),
         done: 0,
         waiting: None,
         messages: Vec::new(),
-    })
+    }
 }
 
 /// Waits for all promises of messages, and then for the message of each.

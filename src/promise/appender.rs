@@ -14,7 +14,7 @@ use super::queue::Queue;
 use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
 use crate::error::{Error, Result, What};
-use crate::executor::{Opener, Origin, Ticket, WrittenBy};
+use crate::executor::{Opener, Origin, Shelved, Ticket, WrittenBy};
 
 /// A handle through which pieces enter a streamed promise.
 ///
@@ -68,7 +68,7 @@ struct Pipe<P> {
     origin: Origin,
     opener: Opener,
     /// Who reads on when something is appended, or hears of the end; empty unless nobody reads.
-    sleeper: Cell<Option<Sleeper<P>>>,
+    sleeper: Cell<Option<Shelved<Sleeper<P>>>>,
     /// Why it was cancelled; empty if it was not.
     cancelled: RefCell<Option<Error>>,
 }
@@ -79,14 +79,14 @@ type Sleeper<P> = Box<dyn FnOnce(Woken<Appended<P>>)>;
 impl<P> Pipe<P> {
     fn put(self: &Rc<Self>, piece: Result<P>) {
         self.queue.put(piece);
-        if let Some(sleeper) = self.sleeper.take() {
+        if let Some(sleeper) = self.sleeper.take().and_then(Shelved::take) {
             sleeper(Woken::Item(Appended::of(self)));
         }
     }
 
     fn close(self: &Rc<Self>) {
         self.queue.close();
-        if let Some(sleeper) = self.sleeper.take() {
+        if let Some(sleeper) = self.sleeper.take().and_then(Shelved::take) {
             sleeper(Woken::End(Appended::of(self)));
         }
     }
@@ -359,12 +359,13 @@ impl<P> Appended<P> {
 }
 
 impl<P: 'static> Input<P> for Appended<P> {
-    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static) -> Option<Self> {
-        if !self.pipe.queue.is_empty() || self.pipe.queue.is_closed() {
-            return Some(self);
-        }
-        self.pipe.sleeper.set(Some(Box::new(wake)));
-        None
+    fn can_sleep(&self) -> bool {
+        self.pipe.queue.is_empty() && !self.pipe.queue.is_closed()
+    }
+
+    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static) {
+        let wake: Sleeper<P> = Box::new(wake);
+        self.pipe.sleeper.set(Some(Shelved::new(wake)));
     }
 
     fn looker(&self) -> Option<Looker> {

@@ -45,14 +45,18 @@ pub(crate) trait Flatten<I, O>: Clone + 'static {
 
 /// Where items come from that are to be flattened.
 pub(crate) trait Input<I>: Stream<Item = Result<I>> + Unpin + 'static {
-    /// Waits without a task as long as there is nothing: `wake` is called with it when something comes, or
-    /// at the end. Gives it back if there is something to do now, or if it cannot tell.
-    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static) -> Option<Self>
+    /// Whether it can wait without a task, and has something to wait for.
+    fn can_sleep(&self) -> bool {
+        false
+    }
+
+    /// Waits without a task: `wake` is called with it when something comes, or at the end. It is dropped if
+    /// the executor goes before.
+    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static)
     where
         Self: Sized,
     {
         drop(wake);
-        Some(self)
     }
 
     /// Tells whether something is there that nobody has got, as far as that can be told.
@@ -369,30 +373,13 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for Unordered
         loop {
             match &mut this.phase {
                 Phase::Beginning(items) => {
-                    let items = items.take().and_then(|items| {
-                        let ordered = this.ordered.take();
-                        let (flatten, output) = (this.flatten.clone(), this.end.output.clone());
-                        let values = Inheritance::of_current();
-                        items.sleep(move |woken| match woken {
-                            Woken::Item(_) | Woken::End(_) if output.0.abandoned.get() => {}
-                            // The other one is about to say the end, and nobody can tell when this does.
-                            Woken::End(_)
-                                if output.0.ordered.get() == Ordered::Waits
-                                    && ordered
-                                        .as_ref()
-                                        .is_some_and(|ordered| ordered.is_empty()) =>
-                            {
-                                output.end_input();
-                            }
-                            Woken::Item(items) | Woken::End(items) => {
-                                values.apply(|| start_unordered(items, ordered, flatten, output));
-                            }
-                        })
-                    });
-                    let Some(items) = items else {
-                        this.end.is_said = true; // or rather will be, by whoever wakes it
+                    let Some(items) = items.take() else {
                         return Poll::Ready(Ok(()));
                     };
+                    if items.can_sleep() {
+                        this.sleep(items);
+                        return Poll::Ready(Ok(()));
+                    }
                     this.phase = Phase::Items(Items::of(items));
                 }
                 Phase::Items(items) => match ready!(Pin::new(items).poll_next(cx)) {
@@ -417,6 +404,34 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for Unordered
                 }
             }
         }
+    }
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F> {
+    /// Ends this task until something comes.
+    fn sleep(&mut self, items: S) {
+        let (ordered, flatten) = (self.ordered.take(), self.flatten.clone());
+        let values = Inheritance::of_current();
+        // If nobody ever wakes it, its end is told all the same.
+        let mut end = self.end.hand_on();
+        items.sleep(move |woken| {
+            end.is_said = true;
+            let output = &end.output;
+            match woken {
+                _ if output.0.abandoned.get() => {}
+                // The other one is about to say the end, and nobody can tell when this does.
+                Woken::End(_)
+                    if output.0.ordered.get() == Ordered::Waits
+                        && ordered.as_deref().is_some_and(Look::is_empty) =>
+                {
+                    output.end_input();
+                }
+                Woken::Item(items) | Woken::End(items) => {
+                    let output = output.clone();
+                    values.apply(|| start_unordered(items, ordered, flatten, output));
+                }
+            }
+        });
     }
 }
 
@@ -465,6 +480,15 @@ impl<O> End<O> {
             output: output.clone(),
             is_said: false,
         }
+    }
+
+    /// Leaves it to another to say.
+    fn hand_on(&mut self) -> Self {
+        let said = End {
+            output: self.output.clone(),
+            is_said: true,
+        };
+        std::mem::replace(self, said)
     }
 
     fn say(&mut self) {

@@ -14,7 +14,7 @@ use super::next::{Next, StepBack, TryNext};
 use super::outcome::Outcome;
 use super::piece_log::{Batch, Items, PieceLog, PieceSource, Place};
 use super::start::Start;
-use super::wait::{Promised, Wait, awaits_itself, cancelled, note_wait, start_resolving};
+use super::wait::{Promised, Wait, Work, awaits_itself, cancelled, note_wait, start_resolving};
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
@@ -113,14 +113,21 @@ pub(crate) trait OnCancel {
 /// Starts the task that makes the whole.
 type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> TaskRef>;
 
-/// Resolves as a function of the user's says.
+/// Resolves as a function of the user's says, which is called in the task.
 fn by<P: Clone + 'static, W: Clone + 'static, F: Future<Output = Result<W>> + 'static>(
     resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
-) -> impl FnOnce(StreamedPromise<P, W>) -> TaskRef + 'static {
-    |promise| {
-        let for_resolver = promise.clone();
-        promise.resolve_by(Box::pin(async move { resolver(for_resolver).await }))
-    }
+) -> impl FnOnce(StreamedPromise<P, W>) -> Work<W> + 'static {
+    |promise| Box::pin(async move { resolver(promise).await })
+}
+
+/// Starts the task when the whole is asked for.
+fn on_demand<P: Clone, W: Clone, F: Future<Output = Result<W>> + Unpin + 'static>(
+    resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
+) -> Resolver<P, W> {
+    Box::new(|promise| {
+        let inner = promise.inner.clone();
+        start_resolving(inner, resolver(promise))
+    })
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
@@ -154,34 +161,26 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         Self::with_source(start.into(), Box::pin(source), by(resolver))
     }
 
-    /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; `resolve` is to
-    /// [start resolving](Self::resolve_by).
+    /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; `resolver` gives
+    /// the work that makes the whole.
     #[track_caller]
-    pub(crate) fn with_source(
+    pub(crate) fn with_source<F: Future<Output = Result<W>> + Unpin + 'static>(
         start: Start,
         source: impl PieceSource<P> + Unpin + 'static,
-        resolve: impl FnOnce(StreamedPromise<P, W>) -> TaskRef + 'static,
+        resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
     ) -> Self {
         let context = PromisingContext::current();
         if context.starts_soon(start) {
             let promise = Self::make(context, PieceLog::fed(), None);
-            let resolving = resolve(promise.clone());
+            let work = resolver(promise.clone());
+            let resolving = start_resolving(promise.inner.clone(), work);
             promise.inner.resolving.set(Some(resolving));
             promise.feed(source);
             promise
         } else {
             let log = PieceLog::on_demand(Box::pin(source));
-            Self::make(context, log, Some(Box::new(resolve)))
+            Self::make(context, log, Some(on_demand(resolver)))
         }
-    }
-
-    /// Starts the task that makes the whole.
-    #[track_caller]
-    pub(crate) fn resolve_by(
-        &self,
-        work: impl Future<Output = Result<W>> + Unpin + 'static,
-    ) -> TaskRef {
-        start_resolving(self.inner.clone(), work)
     }
 
     /// A promise whose pieces are there already; the whole is made when somebody asks for it.
@@ -198,7 +197,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         Self::make(
             PromisingContext::current(),
             log,
-            Some(Box::new(by(resolver))),
+            Some(on_demand(by(resolver))),
         )
     }
 
@@ -380,19 +379,18 @@ where
     }
 }
 
-/// Starts the task that collects the pieces.
-#[track_caller]
+/// Collects the pieces of a promise.
 pub(crate) fn collect<P: Clone + 'static, W: FromIterator<P> + Clone + 'static>(
     promise: StreamedPromise<P, W>,
-) -> TaskRef {
-    promise.resolve_by(Collecting {
+) -> Collecting<P, W> {
+    Collecting {
         pieces: promise.reader(),
         collected: Vec::new(),
-    })
+    }
 }
 
 /// All pieces, or the first error.
-struct Collecting<P: Clone + 'static, W: Clone + 'static> {
+pub(crate) struct Collecting<P: Clone + 'static, W: Clone + 'static> {
     pieces: Reader<P, W>,
     collected: Vec<P>,
 }

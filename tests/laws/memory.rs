@@ -235,6 +235,33 @@ fn a_context_that_is_never_left_keeps_no_call_that_nobody_finished() {
 }
 
 #[test]
+fn a_call_that_a_task_leaves_open_is_kept_by_nobody_when_all_are_stuck() {
+    let count = Rc::default();
+    let counted = Counted::new(&count);
+
+    let ended = MiniAgents::new().run(async {
+        let listener =
+            MiniAgent::new(|ctx: InteractionContext| async move { ctx.messages().await.map(drop) });
+        let caller = MiniAgent::new(move |ctx: InteractionContext| {
+            let (held, listener) = (counted.clone(), listener.clone());
+            async move {
+                let waits = MiniAgents::current().start_soon(async move {
+                    let replies = listener.initiate_call().replies().clone();
+                    replies.await.map(drop)
+                });
+                ctx.make_sure_to_wait(waits);
+                drop(held);
+                Ok(())
+            }
+        });
+        caller.trigger(()).await.map(drop)
+    });
+
+    assert!(ended.unwrap_err().is_deadlock());
+    assert_eq!(count.get(), 0);
+}
+
+#[test]
 fn an_executor_with_tasks_that_hold_each_other_is_freed() {
     let count = Rc::new(Cell::new(0));
     let executor = Executor::new();
