@@ -375,7 +375,7 @@ fn nested_flattening(n: usize) -> Result<Outcome> {
             return format!("L{}", *leaf - 1).into_messages();
         }
         let children = children(level, depth, leaf);
-        if level % 2 == 0 {
+        if level.is_multiple_of(2) {
             MessageSequencePromise::of(children).into_messages()
         } else {
             children.into_messages()

@@ -47,10 +47,10 @@ impl Body for Main {
     }
 
     fn turn(&self, header: &Header, _: &mut Context<'_>) -> AfterTurn {
-        if !self.due.replace(true) {
-            if let Some(core) = header.ready.core.upgrade() {
-                core.due.set(core.due.get() + 1);
-            }
+        if !self.due.replace(true)
+            && let Some(core) = header.ready.core.upgrade()
+        {
+            core.due.set(core.due.get() + 1);
         }
         let host = self.host.borrow().clone();
         if let Some(host) = host {
@@ -199,11 +199,11 @@ impl<F: Future> Future for Run<F> {
         }
         let mut turns = 0;
         loop {
-            if this.take_due() {
-                if let Poll::Ready(output) = this.poll_main() {
-                    this.end();
-                    return Poll::Ready(Ok(output));
-                }
+            if this.take_due()
+                && let Poll::Ready(output) = this.poll_main()
+            {
+                this.end();
+                return Poll::Ready(Ok(output));
             }
             core.collect_mail();
             core.fire_timers();

@@ -198,11 +198,11 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let State::Armed(due, core) = &self.0 {
-            if let Some(core) = core.upgrade() {
-                let waiter = core.timers.borrow_mut().armed.remove(due);
-                drop(waiter);
-            }
+        if let State::Armed(due, core) = &self.0
+            && let Some(core) = core.upgrade()
+        {
+            let waiter = core.timers.borrow_mut().armed.remove(due);
+            drop(waiter);
         }
     }
 }

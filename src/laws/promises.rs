@@ -436,12 +436,12 @@ impl Reader {
     /// What it saw, and whether that is all.
     async fn end(self) -> (Vec<Piece>, bool) {
         let ended = self.task.await;
-        if let Err(panic) = ended.as_ref().map_err(Error::clone) {
-            if panic.is_panic() {
-                self.seen
-                    .borrow_mut()
-                    .push(Piece::new(Err::<&str, _>(panic)));
-            }
+        if let Err(panic) = ended.as_ref().map_err(Error::clone)
+            && panic.is_panic()
+        {
+            self.seen
+                .borrow_mut()
+                .push(Piece::new(Err::<&str, _>(panic)));
         }
         let seen = self.seen.take();
         (seen, self.ended.take())

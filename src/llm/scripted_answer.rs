@@ -159,10 +159,10 @@ impl ScriptedAnswer {
     /// The same answer whose calls have ids: those that have none get the next of `number`.
     pub(crate) fn with_ids(mut self, mut number: impl FnMut() -> u64) -> Self {
         for step in &mut self.steps {
-            if let Step::Call(call) = step {
-                if call.id.is_empty() {
-                    call.id = format!("call_{}", number());
-                }
+            if let Step::Call(call) = step
+                && call.id.is_empty()
+            {
+                call.id = format!("call_{}", number());
             }
         }
         self

@@ -391,10 +391,10 @@ impl PromisingContext {
         if let Err(error) = &value {
             error.capture(self.error_level());
         }
-        if outcome.set(value) {
-            if let Some(Ok(value)) = outcome.get() {
-                Self::tell_resolved(value);
-            }
+        if outcome.set(value)
+            && let Some(Ok(value)) = outcome.get()
+        {
+            Self::tell_resolved(value);
         }
     }
 

@@ -94,12 +94,11 @@ pub(crate) trait Keeper<P, W> {
 impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     /// Lets go of the pieces if the whole is there, nobody reads them, and the keeper says so.
     fn fold_if_idle(&self) {
-        if let (Some(keeper), Some(Ok(whole))) = (self.keeper.get(), self.outcome.get()) {
-            if self.readers.get() == 0 {
-                if let Some(piece) = keeper.fold(whole, self.log.len()) {
-                    self.log.replace_all(piece);
-                }
-            }
+        if let (Some(keeper), Some(Ok(whole))) = (self.keeper.get(), self.outcome.get())
+            && self.readers.get() == 0
+            && let Some(piece) = keeper.fold(whole, self.log.len())
+        {
+            self.log.replace_all(piece);
         }
     }
 }

@@ -31,10 +31,10 @@ impl Program {
 
 fn check(program: &Program) -> Result<(), Violation> {
     let ran = run(program);
-    if let Some(stuck) = ran.trace.stuck() {
-        if !ran.trace.is_deadlock() || !may_be_stuck(program) {
-            return Err(Violation::new(ENDS, stuck));
-        }
+    if let Some(stuck) = ran.trace.stuck()
+        && (!ran.trace.is_deadlock() || !may_be_stuck(program))
+    {
+        return Err(Violation::new(ENDS, stuck));
     }
     let again = run(program).trace;
     if again != ran.trace {

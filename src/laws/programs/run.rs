@@ -676,7 +676,7 @@ impl Actor {
         } else if self.call.is_none() {
             self.open.borrow_mut().push(made.clone());
         }
-        if index % 2 == 0 && call.start != Some(false) {
+        if index.is_multiple_of(2) && call.start != Some(false) {
             record.has_early.set(true);
             let replies = made.replies().clone();
             // Leaving the context waits for it.

@@ -65,10 +65,11 @@ impl ChatStream {
         let mut text = None;
         if let Some(mut choice) = take_only_choice(&mut chunk, &mut self.index, FAILED)? {
             // Some servers answer with one event that has the whole message.
-            if !self.begun && choice.get("delta").is_none_or(Value::is_null) {
-                if let Some(message) = choice.remove("message") {
-                    choice.insert("delta".into(), message);
-                }
+            if !self.begun
+                && choice.get("delta").is_none_or(Value::is_null)
+                && let Some(message) = choice.remove("message")
+            {
+                choice.insert("delta".into(), message);
             }
             if let Some(Value::Object(delta)) = choice.get_mut("delta") {
                 text = take_text(delta);
