@@ -22,7 +22,7 @@
 //! | `in_memory_history_agent` | [`history::InMemoryHistoryAgent`](crate::history::InMemoryHistoryAgent) |
 //! | `MarkdownHistoryAgent`, `markdown_history_agent` | `history::MarkdownHistoryAgent` |
 //! | `markdown_llm_logger_agent` | `history::MarkdownLlmLoggerAgent` |
-//! | `llm_logger_agent` | [`MiniAgents::with_llm_logger_agent`](crate::MiniAgents::with_llm_logger_agent) |
+//! | `llm_logger_agent` | [`MiniAgents::with_llm_logger_agent`](crate::MiniAgents::with_llm_logger_agent), and of one model [`MiniAgent::with_llm_logger_agent`](crate::MiniAgent::with_llm_logger_agent) |
 //! | `OpenAIAgent`, `openai_agent`, `create_openai_agent` | `llm::OpenAi` |
 //! | `AnthropicAgent`, `anthropic_agent`, `create_anthropic_agent` | `llm::Anthropic` |
 //! | `openai_embedding_agent` | `llm::OpenAiEmbedding` |

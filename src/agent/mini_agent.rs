@@ -44,6 +44,8 @@ struct Parts {
     /// The first preset argument that was refused; raised where replies are read.
     refused: Option<Error>,
     await_reply_persistence: Option<bool>,
+    /// Who is told of its calls of models; empty for whom the context names.
+    llm_logger: Option<MiniAgent>,
 }
 
 /// An agent without its type.
@@ -77,6 +79,7 @@ impl MiniAgent {
                 preset: Frozen::empty(),
                 refused: None,
                 await_reply_persistence: None,
+                llm_logger: None,
             }),
         }
     }
@@ -139,6 +142,14 @@ impl MiniAgent {
         self
     }
 
+    /// Has what it is asked and answers, if it is a model, logged by `logger` instead of by whom the
+    /// [context](super::MiniAgents::with_llm_logger_agent) names.
+    #[must_use]
+    pub fn with_llm_logger_agent(mut self, logger: impl Into<MiniAgent>) -> Self {
+        Rc::make_mut(&mut self.parts).llm_logger = Some(logger.into());
+        self
+    }
+
     /// Its name.
     pub fn alias(&self) -> &str {
         &self.parts.alias
@@ -157,6 +168,11 @@ impl MiniAgent {
     /// The arguments that are preset.
     pub fn preset_arguments(&self) -> &Frozen {
         &self.parts.preset
+    }
+
+    /// Who logs its calls of models, if anybody does for this agent alone.
+    pub fn llm_logger_agent(&self) -> Option<&MiniAgent> {
+        self.parts.llm_logger.as_ref()
     }
 
     pub(crate) fn await_reply_persistence(&self) -> Option<bool> {

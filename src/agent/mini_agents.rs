@@ -242,8 +242,9 @@ impl MiniAgents {
     /// The logger is triggered when the model begins to answer, with the messages of the question (each
     /// of class `PromptLogMessage`, with its role) and the promise of the answer, and with the argument
     /// `request_metadata`: the alias of the agent, the model, and what else it was asked for. Nobody
-    /// waits for it but the context at its end. An agent whose argument `llm_logger_agent` is `false`
-    /// is not logged.
+    /// waits for it but the context at its end. A model that has a
+    /// [logger of its own](MiniAgent::with_llm_logger_agent) is logged by that one; an agent whose argument
+    /// `llm_logger_agent` is `false` is not logged.
     ///
     /// ```
     /// # #[cfg(feature = "embedded")] {

@@ -56,7 +56,9 @@ pub(crate) fn embeddings(
 
 fn logger(ctx: &InteractionContext) -> Option<MiniAgent> {
     let off = ctx.arguments().get(OFF).and_then(Value::as_bool) == Some(false);
-    ctx.miniagents().llm_logger_agent().filter(|_| !off)
+    let own = ctx.this_agent().llm_logger_agent().cloned();
+    let logger = own.or_else(|| ctx.miniagents().llm_logger_agent());
+    logger.filter(|_| !off)
 }
 
 /// What the agent that acts was asked for, and the system prompt if it has one.

@@ -439,6 +439,31 @@ fn a_log_shows_a_call_and_how_it_failed() {
 
 #[cfg(feature = "embedded")]
 #[test]
+fn a_model_may_have_a_logger_of_its_own() {
+    use miniagents::llm::EmbeddedModel;
+
+    let (own, common) = (Folder::new(), Folder::new());
+    let logged = |folder: &Folder| MarkdownLlmLoggerAgent::new(&folder.0);
+    let model = MiniAgent::new(EmbeddedModel::new());
+    let apart = model.fork().with_llm_logger_agent(logged(&own));
+    let ask_both = async || {
+        model.trigger("one").await?;
+        apart.trigger("two").await.map(drop)
+    };
+
+    MiniAgents::new()
+        .with_llm_logger_agent(logged(&common))
+        .run(ask_both())
+        .unwrap();
+    assert_eq!((own.files().len(), common.files().len()), (1, 1));
+    assert!(text(&own.files()[0]).contains("two"));
+
+    MiniAgents::new().run(ask_both()).unwrap();
+    assert_eq!((own.files().len(), common.files().len()), (2, 1));
+}
+
+#[cfg(feature = "embedded")]
+#[test]
 fn models_are_logged_unless_their_agent_says_otherwise() {
     use miniagents::llm::EmbeddedModel;
 
