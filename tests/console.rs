@@ -473,20 +473,22 @@ fn no_color_means_no_colours() {
 
 #[test]
 fn a_person_sees_the_prompt_when_the_output_is_a_file() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    let mut terminal = Terminal::start("dialog", &[], Some(writer.into()));
-    terminal.wait_for("USER:");
-    terminal.press("hi\r");
-    terminal.wait_until("a second prompt", |shown| {
-        shown.matches("USER:").count() == 2
-    });
-    terminal.press("exit\r");
-    terminal.ends_well();
+    for environment in [&[][..], &[("TERM", "dumb")]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut terminal = Terminal::start("dialog", environment, Some(writer.into()));
+        terminal.wait_for("USER:");
+        terminal.press("hi\r");
+        terminal.wait_until("a second prompt", |shown| {
+            shown.matches("USER:").count() == 2
+        });
+        terminal.press("exit\r");
+        terminal.ends_well();
 
-    let written = std::io::read_to_string(reader).unwrap();
-    let written = written.trim_start_matches("\nrunning 1 test\n");
-    assert_eq!(
-        written,
-        "ECHO: You said: hi\n\n[user: \"hi\"]\n[assistant: \"You said: hi\"]\n"
-    );
+        let written = std::io::read_to_string(reader).unwrap();
+        let written = written.trim_start_matches("\nrunning 1 test\n");
+        assert_eq!(
+            written,
+            "ECHO: You said: hi\n\n[user: \"hi\"]\n[assistant: \"You said: hi\"]\n"
+        );
+    }
 }

@@ -108,8 +108,11 @@ impl ConsoleInputAgent {
         let typed = if keyboard::can_edit() {
             keyboard::ask(&self.prompt, self.style()).await?
         } else {
-            if keyboard::is_terminal() {
+            if screen::is_terminal() && keyboard::is_terminal() {
                 screen::print(&self.prompt)?;
+            } else if keyboard::is_terminal() {
+                // What goes elsewhere is only what the others say.
+                eprint!("{}", self.prompt);
             }
             keyboard::read_line().await?
         };
