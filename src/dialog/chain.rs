@@ -104,6 +104,23 @@ impl AgentChain {
         Ok(messages)
     }
 
+    /// Whether somebody gets a turn when it goes round and round: what is waited for comes from an agent.
+    fn waits_for_an_agent(&self) -> bool {
+        let links = || self.links.iter().flatten();
+        let mut is_cleared = true;
+        links().chain(links()).any(|link| match link {
+            Link::Agent(_) => {
+                is_cleared = false;
+                false
+            }
+            Link::Await => !is_cleared,
+            Link::Clear => {
+                is_cleared = true;
+                false
+            }
+        })
+    }
+
     fn as_argument(&self) -> Frozen {
         let links = self
             .links
@@ -127,8 +144,9 @@ impl Agent for AgentChain {
 
 /// An agent that hands its messages through other agents round and round, until one of them fails.
 ///
-/// There must be a [`Link::Await`] among the links, and an agent: otherwise it would go round for ever
-/// without anybody getting a turn.
+/// There must be a [`Link::Await`] among the links, and an agent, whose replies are not
+/// [cleared](Link::Clear) before they are waited for: otherwise it would go round for ever without
+/// anybody getting a turn.
 ///
 /// When one of them says that a person has had enough (an error that
 /// [is interrupted](Error::is_interrupted)), the calls of the loop that are still under way are cancelled.
@@ -188,6 +206,13 @@ impl Agent for AgentLoop {
                 What::Value,
                 "a loop needs a `Link::Await` and at least one agent among its links, or it would \
                  go round for ever without running anything",
+            ));
+        }
+        if !self.chain.waits_for_an_agent() {
+            return Err(Error::own(
+                What::Value,
+                "a loop needs a `Link::Await` with no `Link::Clear` between it and the agent before it, \
+                 or it would go round for ever without running anything",
             ));
         }
         let mut messages = ctx.messages().into_messages();

@@ -219,6 +219,35 @@ fn a_loop_that_could_not_run_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_loop_that_clears_all_that_it_would_wait_for_is_refused() {
+    let trace = Trace::default();
+    let agent = || worker("A", &trace);
+    for endless in [
+        AgentLoop::new()
+            .then(agent())
+            .then(Link::Clear)
+            .then(Link::Await),
+        AgentLoop::new()
+            .then(Link::Await)
+            .then(agent())
+            .then(Link::Clear),
+        AgentLoop::new()
+            .then(Link::Clear)
+            .then(Link::Await)
+            .then(agent()),
+    ] {
+        let error = MiniAgents::new().run_agent(endless, "x").unwrap_err();
+        assert!(error.is_value());
+        assert_eq!(
+            error.to_string(),
+            "a loop needs a `Link::Await` with no `Link::Clear` between it and the agent before it, \
+             or it would go round for ever without running anything"
+        );
+    }
+    assert!(trace.borrow().is_empty());
+}
+
+#[test]
 fn a_loop_goes_round_until_somebody_has_had_enough() {
     let trace = Trace::default();
     let turns = trace.clone();
