@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::llm::loose_json;
+
 /// Where in a chunk a field stands, as far as it matters for merging.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
@@ -78,6 +80,18 @@ fn in_pieces(place: Place, name: &str) -> bool {
     }
 }
 
+/// A text of the function that is called, unless it is empty.
+fn call_part<'a>(call: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    let text = call.get("function")?.get(name)?.as_str()?;
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// Whether nothing can be added to the arguments of a call.
+fn is_whole(call: &Map<String, Value>) -> bool {
+    call_part(call, "arguments")
+        .is_some_and(|text| loose_json::parse(text).is_ok_and(|arguments| arguments.is_object()))
+}
+
 /// A piece belongs to the call of its index, or to the one before it when it has none. An id that
 /// differs begins another call, since some servers give every call the index 0.
 fn merge_tool_calls(known: &mut Vec<Value>, more: Vec<Value>) {
@@ -90,6 +104,10 @@ fn merge_tool_calls(known: &mut Vec<Value>, more: Vec<Value>) {
             _ => None,
         };
         let index = piece.get("index").filter(|index| !index.is_null());
+        // Some servers send neither, and each call as a whole; others repeat the name with every piece.
+        let is_named =
+            call_part(&piece, "name").is_some() && call_part(&piece, "arguments").is_some();
+        let may_begin = index.is_none() && id(&piece).is_none() && is_named;
         let same = known
             .iter_mut()
             .rev()
@@ -97,7 +115,7 @@ fn merge_tool_calls(known: &mut Vec<Value>, more: Vec<Value>) {
             .find(|call| {
                 let same_index = index.is_none_or(|index| call.get("index") == Some(index));
                 let other_id = matches!((id(call), id(&piece)), (Some(a), Some(b)) if a != b);
-                same_index && !other_id
+                same_index && !other_id && !(may_begin && is_whole(call))
             });
         match same {
             None => known.push(piece.into()),

@@ -273,6 +273,29 @@ mod tests {
     }
 
     #[test]
+    fn whole_calls_without_index_and_id_are_several() {
+        let call = |arguments: &str| json!({"function": {"name": "f", "arguments": arguments}});
+        let calls_of = |chunks: &[Value]| {
+            let (_, fields) = streamed(chunks).unwrap();
+            let calls = fields["tool_calls"].as_array().unwrap().iter();
+            let arguments = calls.map(|call| call["arguments"].as_str().unwrap().to_owned());
+            arguments.collect::<Vec<_>>()
+        };
+        let one = |call: &Value| delta(json!({"tool_calls": [call]}));
+        let (first, second) = (call("{\"a\": 1}"), call("{\"b\": 2}"));
+        let both = ["{\"a\": 1}", "{\"b\": 2}"];
+        assert_eq!(
+            calls_of(&[delta(json!({"tool_calls": [first, second]}))]),
+            both
+        );
+        assert_eq!(calls_of(&[one(&first), one(&second)]), both);
+
+        // The name that is repeated with every piece begins no other call.
+        let pieces = ["{\"a\"", ": 1", "}", ""].map(|piece| one(&call(piece)));
+        assert_eq!(calls_of(&pieces), ["{\"a\": 1}"]);
+    }
+
+    #[test]
     fn calls_are_known_when_they_are_complete() {
         let piece = |index: u64, more: &str| {
             delta(

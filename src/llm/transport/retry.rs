@@ -48,26 +48,35 @@ pub(super) fn backoff(retries: u32) -> Duration {
     Duration::from_secs_f64(longest * (1.0 - 0.25 * random))
 }
 
-/// The seconds since 1970 of a date such as `Fri, 20 Nov 2026 08:29:25 GMT`.
+/// The seconds since 1970 of a date such as `Fri, 20 Nov 2026 08:29:25 GMT`, or in one of the older forms
+/// of HTTP, `Friday, 20-Nov-26 08:29:25 GMT` and `Fri Nov 20 08:29:25 2026`.
 fn http_date(text: &str) -> Option<f64> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let text = text.split_once(", ").map_or(text, |(_, rest)| rest);
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [day, month, year, time, "GMT" | "UTC" | "+0000"] = words[..] else {
-        return None;
+    let is_space = |letter: char| letter.is_ascii_whitespace() || letter == '-';
+    let words: Vec<&str> = text
+        .split(is_space)
+        .filter(|word| !word.is_empty())
+        .collect();
+    let (day, month, year, time) = match words[..] {
+        [day, month, year, time, "GMT" | "UTC" | "+0000"] => (day, month, year, time),
+        [_, month, day, time, year] if time.contains(':') => (day, month, year, time),
+        _ => return None,
     };
-    let day: i64 = day.parse().ok()?;
+    let day: i64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
     let month = MONTHS
         .find(month)
         .filter(|at| at % 3 == 0 && month.len() == 3)? as i64
         / 3
         + 1;
-    let year: i64 = year
-        .parse()
-        .ok()
-        .filter(|year| (1970..10_000).contains(year))?;
+    let year: i64 = match year.parse().ok()? {
+        year @ 0..70 => year + 2000,
+        year @ 70..100 => year + 1900,
+        year @ 1970..10_000 => year,
+        _ => return None,
+    };
     let clock: Option<Vec<i64>> = time.split(':').map(|part| part.parse().ok()).collect();
-    let [hours, minutes, seconds] = clock?[..] else {
+    let [hours @ 0..24, minutes @ 0..60, seconds @ 0..=60] = clock?[..] else {
         return None;
     };
     // The days before a date, counted from March so that a leap day is the last of its year.
@@ -143,6 +152,13 @@ mod tests {
             ("Fri, 20 Nov 2026 08:29:25 GMT", Some(1_795_163_365.0)),
             ("Thu, 29 Feb 2024 23:59:59 GMT", Some(1_709_251_199.0)),
             ("29 Feb 2024 23:59:59 +0000", Some(1_709_251_199.0)),
+            ("Friday, 20-Nov-26 08:29:25 GMT", Some(1_795_163_365.0)),
+            ("Fri Nov 20 08:29:25 2026", Some(1_795_163_365.0)),
+            ("Thu Jan  1 00:00:00 1970", Some(0.0)),
+            ("Fri, 99 Nov 2026 08:29:25 GMT", None),
+            ("Fri, 20 Nov 2026 99:29:25 GMT", None),
+            ("Fri, 20 Nov 2026 08:99:25 GMT", None),
+            ("Fri, 20 Nov 2026 08:29:99 GMT", None),
             ("Thu, 29 Feb 2024 23:59:59 CET", None),
             ("Thu, 29 anF 2024 23:59:59 GMT", None),
             ("Thu, 29 Feb 99999999999999999 23:59:59 GMT", None),
