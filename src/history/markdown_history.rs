@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, LineWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_lite::StreamExt;
 
@@ -280,11 +281,32 @@ impl Writer {
     }
 }
 
-/// Where a file is written that takes the place of another one when it is complete.
-fn beside(file: &Path) -> PathBuf {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    file.with_file_name(name)
+/// A file that takes the place of another one when it is complete, and is gone if it never is.
+struct Replacement {
+    path: PathBuf,
+}
+
+impl Replacement {
+    /// One for `file`, beside it and under a name of its own.
+    fn of(file: &Path) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut name = file.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}-{number}.new", std::process::id()));
+        Replacement {
+            path: file.with_file_name(name),
+        }
+    }
+
+    fn take_the_place_of(self, file: &Path) -> Result<()> {
+        fs::rename(&self.path, file).map_err(|error| failed(file, error))
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path); // not there any more if it took its place
+    }
 }
 
 impl Agent for MarkdownHistoryAgent {
@@ -299,15 +321,9 @@ impl Agent for MarkdownHistoryAgent {
             ctx.reply(ctx.messages());
         }
 
-        let place = if append {
-            file.to_owned()
-        } else {
-            beside(file)
-        };
-        if !append {
-            let _ = fs::remove_file(&place);
-        }
-        let mut writer = Writer::append(&place)?;
+        let replacement = (!append).then(|| Replacement::of(file));
+        let place = replacement.as_ref().map_or(file, |new| &new.path);
+        let mut writer = Writer::append(place)?;
         let mut promises = ctx.messages().reader();
         while let Some(promise) = promises.next().await {
             let promise = promise?;
@@ -316,9 +332,9 @@ impl Agent for MarkdownHistoryAgent {
             }
         }
         writer.flush()?;
-        if !append {
+        if let Some(replacement) = replacement {
             writer.sync()?;
-            fs::rename(&place, file).map_err(|error| failed(file, error))?;
+            replacement.take_the_place_of(file)?;
         }
         if full_history {
             ctx.reply(self.messages_in(file)?);

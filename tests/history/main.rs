@@ -437,6 +437,41 @@ fn a_log_shows_a_call_and_how_it_failed() {
     }
 }
 
+#[test]
+fn a_file_that_was_not_begun_anew_leaves_nothing_beside_the_old_one() {
+    let folder = Folder::new();
+    let file = folder.0.join("CHAT.md");
+    let begins_anew = MiniAgent::new(MarkdownHistoryAgent::new(&file).with_append(false));
+    let written = |messages: Messages| {
+        let replies = MiniAgents::new().run_agent(begins_anew.clone(), messages);
+        replies.map(drop)
+    };
+    written("old".into_messages()).unwrap();
+
+    let ended = written(messages!["half of it", Error::msg("broke off")]);
+
+    assert!(ended.is_err());
+    assert_eq!(folder.files(), std::slice::from_ref(&file));
+    assert!(text(&file).contains("old"), "{}", text(&file));
+
+    // Two that overlap do not get in each other's way.
+    let both = MiniAgents::new().run(async {
+        let (one, two) = (begins_anew.initiate_call(), begins_anew.initiate_call());
+        one.send_message("one");
+        two.send_message("two");
+        let (one, two) = (one.reply_sequence(), two.reply_sequence());
+        one.await?;
+        two.await.map(drop)
+    });
+    both.unwrap();
+    assert_eq!(folder.files(), std::slice::from_ref(&file));
+    assert!(
+        text(&file).contains("one") != text(&file).contains("two"),
+        "{}",
+        text(&file)
+    );
+}
+
 #[cfg(feature = "embedded")]
 #[test]
 fn a_model_may_have_a_logger_of_its_own() {
