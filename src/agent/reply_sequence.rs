@@ -175,9 +175,7 @@ impl PieceSource<MessagePromise> for Replies {
                         if let Some(to_persist) = &mut this.to_persist {
                             match &batch {
                                 Batch::One(promise) => to_persist.extend(promise.clone()),
-                                Batch::Block(block) => {
-                                    to_persist.extend((0..block.len()).map(|at| block.get(at)));
-                                }
+                                Batch::Run(run) => to_persist.extend(run.iter()),
                             }
                         }
                         return Poll::Ready(Some(batch));

@@ -17,7 +17,9 @@ use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_promise::SequenceReader;
 use crate::error::Result;
-use crate::promise::{Appended, Batch, Block, Flatten, Flattened, Items, Output, PromisingContext};
+use crate::promise::{
+    Appended, Batch, Block, Flatten, Flattened, Items, Output, PromisingContext, Run,
+};
 
 /// The flat stream of what is appended.
 pub(crate) type FlatMessages = Flattened<Item, MessagePromise, Appended<Item>, FlattenMessages>;
@@ -86,7 +88,7 @@ fn put_or_open(item: Item, output: &Output<MessagePromise>) -> Result<Option<Ope
             if PromisingContext::has_handlers() {
                 messages.iter().for_each(|message| drop(message.promise()));
             }
-            output.put_block(Rc::new(MessageBlock(messages)));
+            output.put_run(Run::of(Rc::new(MessageBlock(messages))));
         }
         Item::Promise(promise) => output.put(Ok(promise)),
         Item::Error(error) => return Err(error),
@@ -107,8 +109,8 @@ impl Future for Flattening {
                 Open::List(items) => items.next().map(Ok),
                 Open::Stream(items) => ready!(Pin::new(items).poll_next(cx)),
                 Open::Sequence(reader) => match ready!(reader.poll_batch(cx)) {
-                    Some(Batch::Block(block)) => {
-                        this.output.put_block(block);
+                    Some(Batch::Run(run)) => {
+                        this.output.put_run(run);
                         continue;
                     }
                     Some(Batch::One(promise)) => Some(promise.map(Item::Promise)),

@@ -1,5 +1,7 @@
 //! Many messages as one that streams.
 
+use std::future::poll_fn;
+
 use futures_lite::StreamExt;
 
 use super::class::MessageClass;
@@ -9,7 +11,7 @@ use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use super::token::Token;
 use crate::frozen::{Frozen, Value};
-use crate::promise::{Start, generate};
+use crate::promise::{Batch, Start, generate_batches};
 
 /// How messages are joined.
 ///
@@ -110,46 +112,61 @@ pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
     let builder = MessagePromise::of(how.class)
         .with_fields(&how.known)
         .with_start(how.start);
-    let promise = builder.stream_with(|fields| {
-        generate(move |out| async move {
-            let mut originals = Vec::<Value>::new();
+    let promise = builder.with_source(|fields| {
+        generate_batches(move |out| async move {
             if how.reference_original_messages {
-                fields.set(ORIGINALS, originals.clone());
+                fields.set(ORIGINALS, Value::Null); // this is its place among the fields
             }
+            let mut originals = Vec::<Value>::new();
+            // Whether the last message brought them.
+            let mut are_brought = false;
             let mut promises = MessageSequencePromise::of(messages).reader();
             let mut first = true;
             while let Some(promise) = promises.next().await {
                 let promise = promise?;
                 if !first && !how.delimiter.is_empty() {
-                    out.emit(Token::from(how.delimiter.as_str())).await;
+                    let delimiter = Token::from(how.delimiter.as_str());
+                    out.emit(Batch::One(Ok(delimiter))).await;
                 }
-                let mut strip = how.strip_leading_newlines;
                 let mut tokens = promise.reader();
-                while let Some(token) = tokens.next().await {
+                let mut strip = how.strip_leading_newlines;
+                while strip && let Some(token) = tokens.next().await {
                     let mut token = token?;
-                    if strip && token.is_text() {
+                    if token.is_text() {
                         token = token.without_leading_newlines();
                     }
-                    strip &= token.as_str().is_empty();
-                    out.emit(token).await;
+                    strip = token.as_str().is_empty();
+                    out.emit(Batch::One(Ok(token))).await;
+                }
+                while let Some(tokens) = poll_fn(|cx| tokens.poll_batch(cx)).await {
+                    if let Batch::One(Err(error)) = tokens {
+                        return Err(error);
+                    }
+                    out.emit(tokens).await;
                 }
                 let message: Message = promise.quietly().await?;
                 if how.reference_original_messages {
                     originals.push((&message).into());
-                    fields.set(ORIGINALS, originals.clone());
                 }
+                are_brought = false;
                 let is_content = |key: &str| promise.is_text() && super::class::is_content(key);
                 for (key, value) in message
                     .fields()
                     .fields()
                     .filter(|(key, _)| !is_content(key))
                 {
-                    if let (ORIGINALS, Value::List(list)) = (key, value) {
-                        originals = list.iter().cloned().collect();
+                    if key == ORIGINALS {
+                        are_brought = true;
+                        if let Value::List(list) = value {
+                            originals = list.iter().cloned().collect();
+                        }
                     }
                     fields.set(key, value.clone());
                 }
                 first = false;
+            }
+            if how.reference_original_messages && !are_brought {
+                fields.set(ORIGINALS, originals);
             }
             Ok(())
         })

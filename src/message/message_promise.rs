@@ -18,7 +18,9 @@ use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify};
 use crate::frozen::{Frozen, Value, name};
-use crate::promise::{Next, Reader, Start, StepBack, StreamedPromise, TryNext, Wait};
+use crate::promise::{
+    Batch, Next, PieceSource, Pinned, Reader, Start, StepBack, StreamedPromise, TryNext, Wait,
+};
 
 /// A promise of a message that can be streamed token by token.
 ///
@@ -109,7 +111,7 @@ impl MessagePromise {
         known: Frozen,
         start: Start,
         fields: Option<FieldCollector>,
-        tokens: impl Stream<Item = Result<Token>> + 'static,
+        tokens: impl PieceSource<Token> + 'static,
     ) -> Self {
         let known_fields = known.clone();
         let resolver = move |promise: StreamedPromise<Token, Message>| Resolver {
@@ -119,7 +121,7 @@ impl MessagePromise {
             fields,
             known: known_fields,
         };
-        let promise = StreamedPromise::with_source(start, Box::pin(tokens), resolver);
+        let promise = StreamedPromise::with_source(start, Pinned(Box::pin(tokens)), resolver);
         if let Some(keeper) = KeptTokens::keeper() {
             promise.set_keeper(keeper);
         }
@@ -438,6 +440,16 @@ impl Tokens {
         }
     }
 
+    /// As polling it, but tokens that are there come together.
+    pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<Token>>> {
+        match self {
+            Tokens::Streamed(reader) => reader.poll_batch(cx),
+            tokens => Pin::new(tokens)
+                .poll_next(cx)
+                .map(|next| next.map(Batch::One)),
+        }
+    }
+
     fn skip_to(&mut self, index: usize) {
         match self {
             Tokens::Known(message) if index > 0 => *message = None,
@@ -666,6 +678,15 @@ impl MessagePromiseBuilder {
         self,
         tokens: impl FnOnce(FieldCollector) -> S,
     ) -> Result<MessagePromise> {
+        self.with_source(tokens)
+    }
+
+    /// As [`stream_with`](Self::stream_with), of a source that may have many tokens at once.
+    #[track_caller]
+    pub(crate) fn with_source<S: PieceSource<Token> + 'static>(
+        self,
+        tokens: impl FnOnce(FieldCollector) -> S,
+    ) -> Result<MessagePromise> {
         let fields = FieldCollector::default();
         self.finish(Some(fields.clone()), tokens(fields))
     }
@@ -700,7 +721,7 @@ impl MessagePromiseBuilder {
     fn finish(
         self,
         fields: Option<FieldCollector>,
-        tokens: impl Stream<Item = Result<Token>> + 'static,
+        tokens: impl PieceSource<Token> + 'static,
     ) -> Result<MessagePromise> {
         if let Some(error) = self.refused {
             return Err(error);

@@ -360,10 +360,13 @@ impl Resolver {
         while let Some(promises) = &mut self.promises {
             match ready!(promises.poll_batch(cx)) {
                 Some(Batch::One(promise)) => self.read.push(Read::One(promise?)),
-                Some(Batch::Block(block)) => match block.into_any().downcast::<MessageBlock>() {
-                    Ok(block) => self.read.push(Read::Block(block.0.clone())),
-                    Err(_) => unreachable!("sequences have blocks of one kind"),
-                },
+                Some(Batch::Run(run)) => {
+                    let block = run.whole_block().map(|block| block.clone().into_any());
+                    match block.and_then(|block| block.downcast::<MessageBlock>().ok()) {
+                        Some(block) => self.read.push(Read::Block(block.0.clone())),
+                        None => self.read.extend(run.iter().map(Read::One)),
+                    }
+                }
                 None => self.promises = None,
             }
         }

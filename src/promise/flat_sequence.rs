@@ -27,7 +27,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{Stream, StreamExt};
 
 use super::context::{PromisingContext, Started};
-use super::piece_log::{Batch, Block, Items, PieceSource};
+use super::piece_log::{Batch, Items, PieceSource, Run};
 use super::queue::Queue;
 use super::start::Start;
 use super::streamed_promise::{StreamedPromise, collect};
@@ -141,8 +141,8 @@ impl<O> Output<O> {
         self.0.queue.put(Batch::One(piece));
     }
 
-    pub(crate) fn put_block(&self, block: Rc<dyn Block<O>>) {
-        self.0.queue.put(Batch::Block(block));
+    pub(crate) fn put_run(&self, run: Run<O>) {
+        self.0.queue.put(Batch::Run(run));
     }
 
     /// Starts a task that fills it.

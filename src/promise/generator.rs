@@ -25,11 +25,13 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use futures_lite::Stream;
 
+use super::piece_log::{Batch, PieceSource};
 use crate::error::{Error, Result};
 use crate::executor::polls_with_own_waker;
 
@@ -41,6 +43,8 @@ pub fn generate<T, F: Future<Output = Result<()>>>(
 ) -> Generator<T, F> {
     let slot = Rc::new(Slot {
         item: Cell::new(None),
+        is_full: Cell::new(false),
+        asked_with: Cell::new(ptr::null()),
         waiting: RefCell::default(),
     });
     let emitter = Emitter { slot: slot.clone() };
@@ -60,9 +64,29 @@ pub struct Emitter<T> {
 struct Slot<T> {
     /// Empty unless an item was emitted and not taken yet.
     item: Cell<Option<Result<T>>>,
+    /// Whether there is an item.
+    is_full: Cell<bool>,
+    /// Where the waker points with which the body is polled; null while it is not.
+    asked_with: Cell<*const ()>,
     /// Those who emit side by side, in combinators with wakers of their own: they go on when the next
     /// item is asked for.
     waiting: RefCell<Vec<Waker>>,
+}
+
+impl<T> Slot<T> {
+    #[inline]
+    fn take(&self) -> Option<Result<T>> {
+        self.is_full.set(false);
+        self.item.take()
+    }
+
+    /// Notes somebody who is not polled by whoever asks.
+    #[cold]
+    fn add_waiting(&self, cx: &Context<'_>) {
+        polls_with_own_waker("somebody to ask for more", cx);
+        let waker = cx.waker().clone();
+        self.waiting.borrow_mut().push(waker);
+    }
 }
 
 impl<T> Emitter<T> {
@@ -104,20 +128,19 @@ impl<T> Unpin for Emit<'_, T> {}
 impl<T> Future for Emit<'_, T> {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let slot = &self.emitter.slot;
-        let before = slot.item.take();
-        if before.is_none() {
+        let slot = &*self.emitter.slot;
+        if !slot.is_full.get() {
             let Some(item) = self.item.take() else {
                 return Poll::Ready(());
             };
-            self.emitter.slot.item.set(Some(item));
-        } else {
-            slot.item.set(before);
+            slot.item.set(Some(item));
+            slot.is_full.set(true);
         }
-        if !polls_with_own_waker("somebody to ask for more", cx) {
-            let waiting = &self.emitter.slot.waiting;
-            waiting.borrow_mut().push(cx.waker().clone());
+        // Who asks for the next item polls the body with this very waker: it goes on then.
+        if cx.waker().data() != slot.asked_with.get() {
+            slot.add_waiting(cx);
         }
         Poll::Pending
     }
@@ -148,7 +171,7 @@ impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         let this = &mut *self;
-        let slot = &this.slot;
+        let slot = &*this.slot;
         let Some(body) = &mut this.body else {
             return Poll::Ready(this.end.take());
         };
@@ -159,18 +182,18 @@ impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
                 }
             }
         }
-        let end = match body.as_mut().poll(cx) {
-            Poll::Ready(end) => end,
-            Poll::Pending => {
-                return match slot.item.take() {
-                    Some(item) => Poll::Ready(Some(item)),
-                    None => Poll::Pending,
-                };
-            }
+        slot.asked_with.set(cx.waker().data());
+        let polled = body.as_mut().poll(cx);
+        slot.asked_with.set(ptr::null());
+        let Poll::Ready(end) = polled else {
+            return match slot.take() {
+                Some(item) => Poll::Ready(Some(item)),
+                None => Poll::Pending,
+            };
         };
         this.body = None;
         let end = end.err().map(Err);
-        match slot.item.take() {
+        match this.slot.take() {
             Some(item) => {
                 this.end = end;
                 Poll::Ready(Some(item))
@@ -185,5 +208,22 @@ impl<T, F> fmt::Debug for Generator<T, F> {
         f.debug_struct("Generator")
             .field("ended", &self.body.is_none())
             .finish()
+    }
+}
+
+/// A source of what `body` emits, which may be many pieces at once.
+pub(crate) fn generate_batches<P, F: Future<Output = Result<()>>>(
+    body: impl FnOnce(Emitter<Batch<P>>) -> F,
+) -> Batches<P, F> {
+    Batches(generate(body))
+}
+
+/// A source made by [`generate_batches`].
+pub(crate) struct Batches<P, F>(Generator<Batch<P>, F>);
+
+impl<P, F: Future<Output = Result<()>>> PieceSource<P> for Batches<P, F> {
+    fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        let next = Pin::new(&mut self.0).poll_next(cx);
+        next.map(|next| next.map(|batch| batch.unwrap_or_else(|error| Batch::One(Err(error)))))
     }
 }

@@ -30,7 +30,8 @@ pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
 pub(crate) use flat_sequence::{Flatten, Flattened, Output};
+pub(crate) use generator::generate_batches;
 pub(crate) use next::{Next, StepBack, TryNext};
-pub(crate) use piece_log::{Batch, Block, Items, PieceSource};
+pub(crate) use piece_log::{Batch, Block, Items, PieceSource, Pinned, Run};
 pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
 pub(crate) use wait::cancelled;

@@ -18,9 +18,10 @@
 //! An error is a piece, and the end comes after it. A source that panics gives that as its last
 //! piece.
 //!
-//! A source may give many pieces at once, as a [`Block`]: they are kept as they are, and what is said of
-//! one piece after the other holds for each of them. A reader keeps a handle of the stretch of pieces
-//! that it is in, and knows how many of them it may read: to do so it asks nobody.
+//! A source may give many pieces at once, as a [`Run`]: they are kept as they are, shared with the log that
+//! they come from, and what is said of one piece after the other holds for each of them. A reader keeps a
+//! handle of the stretch of pieces that it is in, and knows how many of them it may read: to do so it asks
+//! nobody.
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
@@ -51,10 +52,52 @@ impl<P, S: Stream<Item = Result<P>> + ?Sized> PieceSource<P> for S {
     }
 }
 
+/// A source that stays where it is.
+pub(crate) struct Pinned<S>(pub(crate) Pin<Box<S>>);
+
+impl<P, S: PieceSource<P>> PieceSource<P> for Pinned<S> {
+    fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        self.0.as_mut().poll_pieces(cx)
+    }
+}
+
 /// What a source gives at once.
 pub(crate) enum Batch<P> {
     One(Result<P>),
-    Block(Rc<dyn Block<P>>),
+    Run(Run<P>),
+}
+
+/// Neighbouring pieces, shared with where they are kept: at least one, and none of them an error.
+pub(crate) struct Run<P> {
+    pieces: Kept<P>,
+    /// Where the first of them is kept.
+    from: usize,
+    len: usize,
+}
+
+impl<P: Clone + 'static> Run<P> {
+    /// All of a block.
+    pub(crate) fn of(block: Rc<dyn Block<P>>) -> Self {
+        Run {
+            len: block.len(),
+            pieces: Kept::Block(block),
+            from: 0,
+        }
+    }
+
+    /// The block, if it is all of one.
+    pub(crate) fn whole_block(&self) -> Option<&Rc<dyn Block<P>>> {
+        match &self.pieces {
+            Kept::Block(block) if self.len == block.len() => Some(block),
+            _ => None,
+        }
+    }
+
+    /// The pieces, one after the other.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = P> + '_ {
+        let places = self.from..self.from + self.len;
+        places.filter_map(|place| self.pieces.get(place).ok())
+    }
 }
 
 /// Pieces that are there together, at least one and none of them an error.
@@ -413,6 +456,8 @@ impl<P: Clone + 'static> State<P> {
 struct Pieces<P> {
     stretches: Vec<Stretch<P>>,
     len: usize,
+    /// Up to here there are places of its own to be filled.
+    room: usize,
 }
 
 /// Neighbouring pieces. It can be held while more is added, so that a piece is cloned, which is the
@@ -420,6 +465,8 @@ struct Pieces<P> {
 struct Stretch<P> {
     /// The index of its first piece.
     begin: usize,
+    /// Where that is kept in them.
+    from: usize,
     pieces: Kept<P>,
 }
 
@@ -429,14 +476,34 @@ enum Kept<P> {
     Block(Rc<dyn Block<P>>),
 }
 
+impl<P> Clone for Kept<P> {
+    fn clone(&self) -> Self {
+        match self {
+            Kept::Places(places) => Kept::Places(places.clone()),
+            Kept::Block(block) => Kept::Block(block.clone()),
+        }
+    }
+}
+
 impl<P> Clone for Stretch<P> {
     fn clone(&self) -> Self {
         Stretch {
             begin: self.begin,
-            pieces: match &self.pieces {
-                Kept::Places(places) => Kept::Places(places.clone()),
-                Kept::Block(block) => Kept::Block(block.clone()),
-            },
+            from: self.from,
+            pieces: self.pieces.clone(),
+        }
+    }
+}
+
+impl<P: Clone + 'static> Kept<P> {
+    #[inline(always)]
+    fn get(&self, place: usize) -> Result<P> {
+        match self {
+            Kept::Places(places) => places[place]
+                .get()
+                .expect("a piece is handed out after it was pushed")
+                .clone(),
+            Kept::Block(block) => Ok(block.get(place)),
         }
     }
 }
@@ -444,13 +511,25 @@ impl<P> Clone for Stretch<P> {
 impl<P: Clone + 'static> Stretch<P> {
     #[inline(always)]
     fn get(&self, index: usize) -> Result<P> {
-        match &self.pieces {
-            Kept::Places(places) => places[index - self.begin]
-                .get()
-                .expect("a piece is handed out after it was pushed")
-                .clone(),
-            Kept::Block(block) => Ok(block.get(index - self.begin)),
-        }
+        self.pieces.get(index - self.begin + self.from)
+    }
+
+    /// The pieces from `index` up to `end` or to an error, if there is more than one.
+    fn run(&self, index: usize, end: usize) -> Option<Run<P>> {
+        let from = index - self.begin + self.from;
+        let len = match &self.pieces {
+            Kept::Block(_) => end - index,
+            Kept::Places(places) => {
+                let mut places = places[from..from + (end - index)].iter();
+                let is_error = |place: &OnceCell<_>| !matches!(place.get(), Some(Ok(_)));
+                places.position(is_error).unwrap_or(end - index)
+            }
+        };
+        (len > 1).then(|| Run {
+            pieces: self.pieces.clone(),
+            from,
+            len,
+        })
     }
 }
 
@@ -462,43 +541,50 @@ impl<P: 'static> Pieces<P> {
     fn push(&mut self, piece: Result<P>) {
         let last = self.stretches.last();
         let places = match last.map(|last| (last.begin, &last.pieces)) {
-            Some((begin, Kept::Places(places))) if self.len < begin + places.len() => {
+            Some((begin, Kept::Places(places))) if self.len < self.room => {
                 let refused = places[self.len - begin].set(piece);
                 debug_assert!(refused.is_ok(), "each place is filled once");
                 self.len += 1;
                 return;
             }
-            Some((_, Kept::Places(places))) => 2 * places.len(),
+            // Places that are shared with another log do not count.
+            Some((_, Kept::Places(places))) if self.len == self.room => 2 * places.len(),
             _ => Self::FIRST,
         };
         let mut piece = Some(piece);
         let fresh = (0..places).map(|_| piece.take().map_or_else(OnceCell::new, OnceCell::from));
         let pieces = Kept::Places(fresh.collect());
-        self.add(pieces, 1);
+        self.room = self.len + places;
+        self.add(pieces, 0, 1);
     }
 
     /// Adds a piece behind which none will come.
     fn push_only(&mut self, piece: Result<P>) {
-        self.add(Kept::Places(Rc::new([OnceCell::from(piece)])), 1);
+        self.add(Kept::Places(Rc::new([OnceCell::from(piece)])), 0, 1);
     }
 
     fn push_batch(&mut self, batch: Batch<P>) {
         match batch {
             Batch::One(piece) => self.push(piece),
-            Batch::Block(block) => {
-                let len = block.len();
+            Batch::Run(Run { pieces, from, len }) => {
                 debug_assert!(len > 0, "whoever waits is woken for a piece");
-                self.add(Kept::Block(block), len);
+                self.room = 0;
+                self.add(pieces, from, len);
             }
         }
     }
 
-    fn add(&mut self, pieces: Kept<P>, len: usize) {
+    fn add(&mut self, pieces: Kept<P>, from: usize, len: usize) {
         let begin = self.len;
         if self.stretches.is_empty() {
             self.stretches.reserve_exact(1);
         }
-        self.stretches.push(Stretch { begin, pieces });
+        let stretch = Stretch {
+            begin,
+            from,
+            pieces,
+        };
+        self.stretches.push(stretch);
         self.len += len;
     }
 
@@ -523,21 +609,20 @@ impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
         let mut all = Pieces {
             stretches: Vec::new(),
             len: 0,
+            room: 0,
         };
         pieces.into_iter().for_each(|piece| all.push(piece));
         all
     }
 }
 
-impl<P: 'static> Batch<P> {
+impl<P: Clone + 'static> Batch<P> {
     /// Tells whoever listens of what is about to be readable.
     fn tell(&self) {
         match self {
             Batch::One(piece) => tap::tell(piece),
-            Batch::Block(block) if tap::is_set() => {
-                (0..block.len()).for_each(|index| tap::tell(&Ok(block.get(index))));
-            }
-            Batch::Block(_) => {}
+            Batch::Run(run) if tap::is_set() => run.iter().for_each(|piece| tap::tell(&Ok(piece))),
+            Batch::Run(_) => {}
         }
     }
 }
@@ -647,26 +732,6 @@ impl<P> Place<P> {
     }
 }
 
-impl<P: 'static> Place<P> {
-    /// The block that it stands before, if all of it is known to be there.
-    fn block_ahead(&self) -> Option<(Rc<dyn Block<P>>, usize)> {
-        let stretch = self.stretch.as_ref()?;
-        let Kept::Block(block) = &stretch.pieces else {
-            return None;
-        };
-        let end = stretch.begin + block.len();
-        let is_whole = self.index == stretch.begin && self.until == end;
-        is_whole.then(|| (block.clone(), end))
-    }
-
-    /// Reads a whole block, if it stands before one.
-    pub(crate) fn read_block(&mut self) -> Option<Rc<dyn Block<P>>> {
-        let (block, end) = self.block_ahead()?;
-        self.index = end;
-        Some(block)
-    }
-}
-
 impl<P: Clone + 'static> Place<P> {
     /// The next piece, if it is known to be there.
     #[inline(always)]
@@ -677,6 +742,16 @@ impl<P: Clone + 'static> Place<P> {
         let index = self.index;
         self.index += 1;
         self.stretch.as_ref().map(|stretch| stretch.get(index))
+    }
+
+    /// Reads the pieces that are known to be there, if that is more than one.
+    pub(crate) fn read_run(&mut self) -> Option<Run<P>> {
+        if self.index >= self.until {
+            return None;
+        }
+        let run = self.stretch.as_ref()?.run(self.index, self.until)?;
+        self.index += run.len;
+        Some(run)
     }
 }
 

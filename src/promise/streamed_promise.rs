@@ -589,11 +589,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         read
     }
 
-    /// As polling it, but pieces that are kept as a block come as that.
+    /// As polling it, but pieces that are there come together.
     pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
         self.promise.inner.log.look_ahead(&mut self.place);
-        match self.place.read_block() {
-            Some(block) => Poll::Ready(Some(Batch::Block(block))),
+        match self.place.read_run() {
+            Some(run) => Poll::Ready(Some(Batch::Run(run))),
             None => {
                 let next = Pin::new(self).poll_next(cx);
                 next.map(|piece| piece.map(Batch::One))
