@@ -1,6 +1,7 @@
 //! What an executor consists of, and what is current on this thread.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::origin::Origin;
 use super::ready_queue::ReadyQueue;
 use super::schedule::Conductor;
 use super::shelf::Shelf;
-use super::task::{AfterTurn, Task};
+use super::task::{AfterTurn, Header, Task};
 use super::task_local::Locals;
 use super::timer::{Clock, Timers};
 use super::waker::{Inbox, LentWaker, TaskId};
@@ -25,7 +26,7 @@ pub(crate) struct Core {
     pub(crate) shelf: Shelf,
     pub(crate) clock: Clock,
     pub(crate) inbox: Arc<Inbox>,
-    /// The waker that is lent to one task after the other; empty while it is lent.
+    /// The waker that a run lends to one task after the other; empty while a run has it.
     lent: Cell<Option<LentWaker>>,
     /// The tasks whose waker somebody keeps, or kept.
     kept: RefCell<Vec<TaskId>>,
@@ -109,20 +110,23 @@ impl Core {
             .collect()
     }
 
-    /// Takes the next of the `left` tasks that are left of this turn of the loop.
-    pub(crate) fn next_ready(&self, left: usize) -> Option<Rc<Task>> {
-        match self.conductor.get() {
-            None => self.ready.pop(),
-            Some(conductor) => conductor.next(self, left),
-        }
+    /// The waker for a run to lend, until it is [put back](Self::put_back).
+    pub(crate) fn take_lent(&self) -> LentWaker {
+        let lent = self.lent.take();
+        lent.unwrap_or_else(|| LentWaker::new(&self.inbox))
+    }
+
+    pub(crate) fn put_back(&self, lent: LentWaker) {
+        self.lent.set(Some(lent));
     }
 
     /// Gives `task` its turn.
-    pub(crate) fn run(&self, task: &Rc<Task>) {
-        match self.inside(task, |cx| task.turn(cx)) {
+    #[inline]
+    pub(crate) fn run(&self, task: Rc<Task>, lent: &mut LentWaker) {
+        match self.inside(&task, lent, |cx| task.turn(cx)) {
             AfterTurn::Waits => {}
-            AfterTurn::Again => schedule(task.clone()),
-            AfterTurn::Ended => self.end(task),
+            AfterTurn::Again => schedule(task),
+            AfterTurn::Ended => self.end(&task),
         }
     }
 
@@ -141,28 +145,36 @@ impl Core {
         self.end(task);
     }
 
-    /// Does `body` as `task`: with its waker and its locals.
-    pub(crate) fn inside<R>(&self, task: &Rc<Task>, body: impl FnOnce(&mut Context<'_>) -> R) -> R {
+    /// Does `body` as `task`: with its locals, and with its own waker or the one that is lent.
+    #[inline]
+    pub(crate) fn inside<R>(
+        &self,
+        task: &Rc<Task>,
+        lent: &mut LentWaker,
+        body: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
         let header = task.header();
         header.queued.set(false);
         header.waits_for.set(None);
-        header.waits_on.set(None);
-        header.origin.set(None);
-        if let Some(own) = header.waker.get() {
-            return as_current(task, own.waker(), body);
-        }
-        let lent = self
-            .lent
-            .take()
-            .unwrap_or_else(|| LentWaker::new(&self.inbox));
-        let result = as_current(task, lent.lend_to(header.id.get()), body);
-        if !lent.is_kept() {
-            self.lent.set(Some(lent));
-        } else if !header.has_ended() {
-            self.kept.borrow_mut().push(header.id.get());
-            let _ = header.waker.set(Box::new(lent));
+        let waker = match header.waker.get() {
+            Some(own) => own.waker(),
+            None => lent.lend_to(header.id.get()),
+        };
+        let result = as_current(task, waker, body);
+        if lent.is_kept() {
+            self.give_away(lent, header);
         }
         result
+    }
+
+    /// Leaves the waker that was lent to the task that lets somebody keep it.
+    #[cold]
+    fn give_away(&self, lent: &mut LentWaker, header: &Header) {
+        let given = std::mem::replace(lent, LentWaker::new(&self.inbox));
+        if !header.has_ended() {
+            self.kept.borrow_mut().push(header.id.get());
+            let _ = header.waker.set(Box::new(given));
+        }
     }
 
     /// Puts those that were woken from other threads at the end of the ready queue.
@@ -217,9 +229,8 @@ impl Core {
 
     /// Makes this the current executor of the thread until the guard is dropped.
     pub(crate) fn enter(self: &Rc<Self>) -> Entered {
-        let core = CURRENT.with(|current| current.core.replace(Some(self.clone())));
         Entered {
-            outer: core,
+            outer: replace_polling(Some(self.clone())),
             polling: self.ready.polling.replace(true),
         }
     }
@@ -248,8 +259,7 @@ pub(crate) struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let inner = CURRENT.with(|current| current.core.replace(self.outer.take()));
-        if let Some(core) = inner {
+        if let Some(core) = replace_polling(self.outer.take()) {
             core.ready.polling.set(self.polling);
         }
     }
@@ -272,17 +282,12 @@ pub(crate) struct Unfinished {
     pub(crate) what: String,
 }
 
-/// What is current on a thread.
-struct Current {
-    /// The executor that polls; empty while none does.
-    core: RefCell<Option<Rc<Core>>>,
+/// What is current on a thread outside of executors.
+struct Outside {
     /// The executor of what is done outside of any executor of ours; empty if none was appointed.
     appointed: RefCell<Option<Rc<Core>>>,
-    polled: RefCell<Polled>,
     /// The values of the thread outside of tasks.
     locals: RefCell<Locals>,
-    /// Tells more of the current task; empty if nobody knows.
-    describer: Cell<Option<Describer>>,
 }
 
 /// The task that is polled.
@@ -293,46 +298,78 @@ struct Polled {
     waker: *const (),
 }
 
+impl Polled {
+    const fn nothing() -> Self {
+        Polled {
+            task: None,
+            waker: ptr::null(),
+        }
+    }
+}
+
+// The first two are looked at in every turn. They are empty while nothing is polled, so nothing in them has
+// to be dropped at the end of the thread, and what is not dropped need not be asked whether it still is.
 thread_local! {
-    static CURRENT: Current = const {
-        Current {
-            core: RefCell::new(None),
+    static POLLED: RefCell<ManuallyDrop<Polled>> =
+        const { RefCell::new(ManuallyDrop::new(Polled::nothing())) };
+    /// The executor that polls; empty while none does.
+    static POLLING: RefCell<ManuallyDrop<Option<Rc<Core>>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
+    /// Tells more of the current task; empty if nobody knows.
+    static DESCRIBER: Cell<Option<Describer>> = const { Cell::new(None) };
+    static OUTSIDE: Outside = const {
+        Outside {
             appointed: RefCell::new(None),
-            polled: RefCell::new(Polled {
-                task: None,
-                waker: ptr::null(),
-            }),
             locals: RefCell::new(Locals::empty()),
-            describer: Cell::new(None),
         }
     };
     static CORES: RefCell<Vec<Weak<Core>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Makes `core` the executor that polls and gives the one before.
+fn replace_polling(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
+    ManuallyDrop::into_inner(POLLING.replace(ManuallyDrop::new(core)))
+}
+
+/// Makes a task the one that is polled and gives the one before.
+#[inline]
+fn replace_polled(polled: Polled) -> Polled {
+    ManuallyDrop::into_inner(POLLED.replace(ManuallyDrop::new(polled)))
+}
+
+/// Looks at the task that is polled.
+#[inline]
+fn look_at_polled<R>(look: impl FnOnce(&Polled) -> R) -> R {
+    POLLED.with(|polled| look(&polled.borrow()))
+}
+
+/// Looks at what is known of the task that is polled; nothing outside of tasks.
+#[inline]
+fn look_at_current<R>(look: impl FnOnce(&Header) -> R) -> Option<R> {
+    look_at_polled(|polled| polled.task.as_ref().map(|task| look(task.header())))
+}
+
 /// The executor that polls just now, or else the one appointed for this thread.
 pub(crate) fn current() -> Option<Rc<Core>> {
-    CURRENT.with(|current| {
-        let core = current.core.borrow();
-        core.clone().or_else(|| current.appointed.borrow().clone())
-    })
+    let polling = POLLING.with_borrow(|core| Option::clone(core));
+    polling.or_else(|| OUTSIDE.with(|outside| outside.appointed.borrow().clone()))
 }
 
 /// Does `body`, which spawns and runs nothing else, as if that executor polled just now.
 pub(crate) fn spawning_on(core: Rc<Core>, body: impl FnOnce()) {
-    let outer = CURRENT.with(|current| current.core.replace(Some(core)));
+    let outer = replace_polling(Some(core));
     body();
-    let inner = CURRENT.with(|current| current.core.replace(outer));
-    drop(inner);
+    drop(replace_polling(outer));
 }
 
 /// Whether an executor polls just now.
 pub(crate) fn is_polling() -> bool {
-    CURRENT.with(|current| current.core.borrow().is_some())
+    POLLING.with_borrow(|core| core.is_some())
 }
 
 /// Appoints the executor for what is done on this thread outside of any of ours.
 pub(crate) fn appoint(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
-    CURRENT.with(|current| current.appointed.replace(core))
+    OUTSIDE.with(|outside| outside.appointed.replace(core))
 }
 
 /// The executor that polls just now.
@@ -363,16 +400,15 @@ pub(crate) fn look_at_locals<R>(look: impl FnOnce(&Locals) -> R) -> R {
 
 #[inline]
 fn at_locals<R>(body: impl FnOnce(&RefCell<Locals>) -> R) -> R {
-    CURRENT.with(|current| {
-        let polled = current.polled.borrow();
-        let task = polled.task.as_ref();
-        body(task.map_or(&current.locals, |task| &task.header().locals))
+    look_at_polled(|polled| match &polled.task {
+        Some(task) => body(&task.header().locals),
+        None => OUTSIDE.with(|outside| body(&outside.locals)),
     })
 }
 
 /// The task that is being polled.
 pub(crate) fn current_task() -> Option<Rc<Task>> {
-    CURRENT.with(|current| current.polled.borrow().task.clone())
+    look_at_polled(|polled| polled.task.clone())
 }
 
 /// Does `body` with the values of `task`, which is not being polled.
@@ -381,26 +417,38 @@ pub(crate) fn with_locals_of<R>(task: &Rc<Task>, body: impl FnOnce() -> R) -> R 
 }
 
 /// Notes what the current task waits for, if `what` says it, and gives the task, if `waker` is its own.
+#[inline]
 pub(crate) fn waiting_for(what: Option<&'static str>, waker: &Waker) -> Option<Rc<Task>> {
-    CURRENT.with(|current| {
-        let polled = current.polled.borrow();
+    look_at_polled(|polled| {
         let task = polled.task.as_ref()?;
         if what.is_some() {
-            let header = task.header();
-            header.waits_for.set(what);
-            header.waits_on.set(None);
-            header.origin.set(None);
+            task.header().note_wait_for(what);
         }
         (polled.waker == waker.data()).then(|| task.clone())
     })
 }
 
+/// Puts the current task at the end of the ready queue, if `waker` is its own.
+#[inline]
+pub(crate) fn yield_current(what: &'static str, waker: &Waker) -> bool {
+    look_at_polled(|polled| match &polled.task {
+        Some(task) if polled.waker == waker.data() => {
+            let header = task.header();
+            header.note_wait_for(Some(what));
+            if !header.queued.replace(true) {
+                header.ready.push(task.clone());
+            }
+            true
+        }
+        _ => false,
+    })
+}
+
 /// Notes what the current task waits for, and tells whether `waker` is its own.
 pub(crate) fn is_own_waker(what: &'static str, waker: &Waker) -> bool {
-    CURRENT.with(|current| {
-        let polled = current.polled.borrow();
+    look_at_polled(|polled| {
         polled.task.as_ref().is_some_and(|task| {
-            task.header().waits_for.set(Some(what));
+            task.header().note_wait_for(Some(what));
             polled.waker == waker.data()
         })
     })
@@ -408,84 +456,66 @@ pub(crate) fn is_own_waker(what: &'static str, waker: &Waker) -> bool {
 
 /// Notes which task should bring what the current task waits for.
 pub(crate) fn note_wait_on(id: TaskId) {
-    CURRENT.with(|current| {
-        if let Some(task) = &current.polled.borrow().task {
-            task.header().waits_on.set(Some(id));
-        }
-    });
+    look_at_current(|header| header.waits_on.set(Some(id)));
 }
 
 /// Notes that the current task waits for that one, unless it is that one, which it tells.
 pub(crate) fn note_wait_on_other(ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
-    CURRENT.with(|current| {
-        let polled = current.polled.borrow();
-        let Some(header) = polled.task.as_ref().map(|task| task.header()) else {
-            return false;
-        };
-        let is_current = header.id.get() == id && Rc::ptr_eq(&header.ready, ready);
+    let is_current = look_at_current(|header| {
+        let is_current = header.is_at(ready, id);
         if !is_current {
             header.waits_on.set(Some(id));
         }
         is_current
-    })
+    });
+    is_current.unwrap_or(false)
 }
 
 /// Notes that the current task waits for what comes from `origin`, opened by the task `writer`.
 pub(crate) fn note_wait_for_writer(origin: Origin, writer: Option<TaskId>) {
-    CURRENT.with(|current| {
-        if let Some(task) = &current.polled.borrow().task {
-            task.header().origin.set(Some(origin));
-            task.header().waits_on.set(writer);
-        }
+    look_at_current(|header| {
+        header.origin.set(Some(origin));
+        header.waits_on.set(writer);
     });
 }
 
 /// The number of the task that is being polled.
 pub(crate) fn current_task_id() -> Option<TaskId> {
-    CURRENT.with(|current| {
-        let polled = current.polled.borrow();
-        polled.task.as_ref().map(|task| task.header().id.get())
-    })
+    look_at_current(|header| header.id.get())
 }
 
 /// Whether that is the task that runs just now.
 pub(crate) fn current_task_is(ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
-    CURRENT.with(|current| {
-        let polled = current.polled.borrow();
-        polled.task.as_ref().is_some_and(|task| {
-            let header = task.header();
-            header.id.get() == id && Rc::ptr_eq(&header.ready, ready)
-        })
-    })
+    look_at_current(|header| header.is_at(ready, id)).unwrap_or(false)
 }
 
 /// Has `describer` asked about tasks, with the values of the task current that is asked about.
 pub(crate) fn set_describer(describer: Describer) {
-    CURRENT.with(|current| current.describer.set(Some(describer)));
+    DESCRIBER.set(Some(describer));
 }
 
 /// What a task belongs to, as far as anybody can say.
 pub(crate) fn describe(task: &Rc<Task>) -> Option<String> {
-    let describer = CURRENT.with(|current| current.describer.get())?;
+    let describer = DESCRIBER.get()?;
     with_locals_of(task, describer.belongs_to)
 }
 
 /// What was begun where a task belongs to and nobody has ended, as far as anybody can say.
 pub(crate) fn unfinished(task: &Rc<Task>) -> Vec<Unfinished> {
-    let describer = CURRENT.with(|current| current.describer.get());
-    describer.map_or_else(Vec::new, |describer| {
+    DESCRIBER.get().map_or_else(Vec::new, |describer| {
         with_locals_of(task, describer.unfinished)
     })
 }
 
+#[inline]
 fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<'_>) -> R) -> R {
     /// Puts back what was current before, also when `body` panics.
-    struct Restore(Option<Polled>);
+    struct Restore(Polled);
     impl Drop for Restore {
+        #[inline]
         fn drop(&mut self) {
-            let before = self.0.take();
-            let now = before.map(|before| CURRENT.with(|current| current.polled.replace(before)));
-            drop(now);
+            let before = std::mem::replace(&mut self.0, Polled::nothing());
+            drop(replace_polled(before));
         }
     }
 
@@ -493,7 +523,7 @@ fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<
         task: Some(task.clone()),
         waker: waker.data(),
     };
-    let _restore = Restore(Some(CURRENT.with(|current| current.polled.replace(polled))));
+    let _restore = Restore(replace_polled(polled));
     body(&mut Context::from_waker(waker))
 }
 
@@ -515,8 +545,8 @@ pub(crate) fn schedule_again(task: Rc<Task>) {
 /// Schedules the task of that number if its executor is on this thread; false if it is not found.
 pub(crate) fn schedule_here(inbox: &Arc<Inbox>, id: TaskId) -> bool {
     let is_its = |core: &Rc<Core>| Arc::ptr_eq(&core.inbox, inbox);
-    let polling = CURRENT.try_with(|current| current.core.borrow().clone().filter(is_its));
-    let core = polling.ok().flatten().or_else(|| {
+    let polling = POLLING.with_borrow(|core| Option::clone(core).filter(is_its));
+    let core = polling.or_else(|| {
         CORES
             .try_with(|cores| cores.borrow().iter().filter_map(Weak::upgrade).find(is_its))
             .ok()

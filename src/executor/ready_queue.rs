@@ -38,12 +38,20 @@ impl ReadyQueue {
         })
     }
 
+    #[inline]
     pub(crate) fn push(&self, task: Rc<Task>) {
-        if self.closed.get() {
-            return;
+        if !self.polling.get() {
+            return self.push_from_outside(task);
         }
         self.tasks.borrow_mut().push_back(task);
-        self.ask_for_poll();
+    }
+
+    #[cold]
+    fn push_from_outside(&self, task: Rc<Task>) {
+        if !self.closed.get() {
+            self.tasks.borrow_mut().push_back(task);
+            self.inbox.wake_hosts();
+        }
     }
 
     /// Makes whoever polls the executor poll it again, unless that is going on just now.
@@ -64,6 +72,7 @@ impl ReadyQueue {
         drop(tasks);
     }
 
+    #[inline]
     pub(crate) fn pop(&self) -> Option<Rc<Task>> {
         self.tasks.borrow_mut().pop_front()
     }

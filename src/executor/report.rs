@@ -24,6 +24,7 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
         .collect();
     let waits_on = tasks.iter().filter_map(|task| {
         let header = task.header();
+        header.waits_for.get()?;
         Some((header.id.get(), header.waits_on.get()?))
     });
     let waits_on: HashMap<TaskId, TaskId> = waits_on.collect();
@@ -51,6 +52,9 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
 
 /// What a task waits for, and who should bring it.
 fn awaited(core: &Rc<Core>, header: &Header) -> String {
+    let Some(what) = header.waits_for.get() else {
+        return "something outside of miniagents".to_owned();
+    };
     let by = header.waits_on.get();
     let writer = by.map(|by| core.task(by).map(|task| name(&task)));
     match (header.origin.get(), writer) {
@@ -58,15 +62,9 @@ fn awaited(core: &Rc<Core>, header: &Header) -> String {
             format!("{origin}, which {writer} has not {}", origin.undone())
         }
         (Some(origin), _) => format!("{origin}, which nobody has {}", origin.undone()),
-        (None, writer) => {
-            let what = header.waits_for.get();
-            let what = what.unwrap_or("something outside of miniagents");
-            match writer {
-                Some(Some(writer)) => format!("{what}, which {writer} should bring"),
-                Some(None) => format!("{what}, which nobody brings any more"),
-                None => what.to_owned(),
-            }
-        }
+        (None, Some(Some(writer))) => format!("{what}, which {writer} should bring"),
+        (None, Some(None)) => format!("{what}, which nobody brings any more"),
+        (None, None) => what.to_owned(),
     }
 }
 

@@ -14,6 +14,7 @@ use super::blocking::wake_at;
 use super::core::Core;
 use super::report::waiting_report;
 use super::task::{AfterTurn, Body, Header, Task};
+use super::waker::LentWaker;
 use crate::error::{Error, Result, What};
 
 /// After so many turns of tasks a run lets its host do something else.
@@ -106,10 +107,10 @@ impl<F: Future> Run<F> {
         }
     }
 
-    fn poll_main(&mut self) -> Poll<F::Output> {
+    fn poll_main(&mut self, lent: &mut LentWaker) -> Poll<F::Output> {
         let main = self.main.clone() as Rc<Task>;
         let future = self.future.as_mut();
-        self.core.inside(&main, |cx| future.poll(cx))
+        self.core.inside(&main, lent, |cx| future.poll(cx))
     }
 
     /// What to do when nothing is ready: none of our business any more, or go on.
@@ -197,25 +198,39 @@ impl<F: Future> Future for Run<F> {
         if !std::mem::replace(&mut this.started, true) {
             core.admit(main.clone());
         }
+        let mut lent = core.take_lent();
+        let poll = this.poll_entered(&main, &mut lent, cx);
+        core.put_back(lent);
+        if poll.is_ready() {
+            this.end();
+        }
+        poll
+    }
+}
+
+impl<F: Future> Run<F> {
+    /// Takes turns of the loop until the future is ready, nothing is, or the host should have a turn.
+    fn poll_entered(
+        &mut self,
+        main: &Rc<Task>,
+        lent: &mut LentWaker,
+        cx: &Context<'_>,
+    ) -> Poll<Result<F::Output>> {
+        let core = self.core.clone();
+        let conductor = core.conductor.get();
         let mut turns = 0;
         loop {
-            if this.take_due()
-                && let Poll::Ready(output) = this.poll_main()
+            if self.take_due()
+                && let Poll::Ready(output) = self.poll_main(lent)
             {
-                this.end();
                 return Poll::Ready(Ok(output));
             }
             core.collect_mail();
             core.fire_timers();
             let ready = core.ready.len();
             if ready == 0 {
-                match this.idle(cx) {
-                    Some(poll) => {
-                        if poll.is_ready() {
-                            this.end();
-                        }
-                        return poll;
-                    }
+                match self.idle(cx) {
+                    Some(poll) => return poll,
                     None => continue,
                 }
             }
@@ -224,16 +239,17 @@ impl<F: Future> Future for Run<F> {
                 return Poll::Pending;
             }
             for left in (1..=ready).rev() {
-                let Some(task) = core.next_ready(left) else {
+                let next = match conductor {
+                    None => core.ready.pop(),
+                    Some(conductor) => conductor.next(&core, left),
+                };
+                let Some(task) = next else {
                     break;
                 };
-                if Rc::ptr_eq(&task, &main) {
-                    if let Poll::Ready(output) = this.poll_main() {
-                        this.end();
-                        return Poll::Ready(Ok(output));
-                    }
-                } else {
-                    core.run(&task);
+                if !Rc::ptr_eq(&task, main) {
+                    core.run(task, lent);
+                } else if let Poll::Ready(output) = self.poll_main(lent) {
+                    return Poll::Ready(Ok(output));
                 }
             }
             turns += ready;

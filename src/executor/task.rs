@@ -13,12 +13,13 @@
 //!   for them gets a cancelled error.
 
 use std::any::{Any, type_name};
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::thread;
 
 use log::LevelFilter;
 
@@ -148,7 +149,8 @@ pub(crate) struct Header {
     #[allow(clippy::box_collection, reason = "nobody waits for most tasks")]
     waiters: RefCell<Option<Box<WaitList>>>,
     ended: Cell<bool>,
-    /// What it waits for, as far as that is known; empty while it is polled.
+    /// What it waits for, as far as that is known; empty from the beginning of a turn. Where it is, the
+    /// other two tell of a wait that is over.
     pub(crate) waits_for: Cell<Option<&'static str>>,
     /// The task that should bring that; empty if nobody knows.
     pub(crate) waits_on: Cell<Option<TaskId>>,
@@ -178,6 +180,19 @@ impl Header {
             spawned_at: Location::caller(),
             group,
         }
+    }
+
+    /// Notes what it waits for; nothing is known yet of who should bring it.
+    #[inline]
+    pub(crate) fn note_wait_for(&self, what: Option<&'static str>) {
+        self.waits_for.set(what);
+        self.waits_on.set(None);
+        self.origin.set(None);
+    }
+
+    /// Whether it is the task of that number in that queue.
+    pub(crate) fn is_at(&self, ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
+        self.id.get() == id && Rc::ptr_eq(&self.ready, ready)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -261,6 +276,9 @@ struct Spawned<F: Future> {
     missed: Cell<bool>,
 }
 
+/// What polling a future comes to, if it does not panic.
+type Polled<T> = thread::Result<Poll<T>>;
+
 fn cancelled_error() -> Error {
     Error::own(What::Cancelled, "this task was cancelled")
 }
@@ -273,6 +291,17 @@ impl<F: Future> Spawned<F> {
         }
         error
     }
+
+    /// Drops the future, and keeps what it has come to.
+    fn finish(&self, mut slot: RefMut<'_, Option<F>>, polled: Polled<F::Output>) {
+        let dropped = catch_unwind(AssertUnwindSafe(|| *slot = None));
+        let outcome = match (polled, dropped) {
+            (Err(panic), _) | (_, Err(panic)) => Err(self.panicked(&*panic)),
+            (Ok(Poll::Ready(value)), Ok(())) => Ok(value),
+            (Ok(Poll::Pending), Ok(())) => Err(cancelled_error()),
+        };
+        self.outcome.set(Some(outcome));
+    }
 }
 
 impl<F: Future + Unpin> Joinable<F::Output> for Spawned<F> {
@@ -283,39 +312,22 @@ impl<F: Future + Unpin> Joinable<F::Output> for Spawned<F> {
 
 impl<F: Future + Unpin> Body for Spawned<F> {
     fn turn(&self, _: &Header, cx: &mut Context<'_>) -> AfterTurn {
-        let mut slot = match self.future.try_borrow_mut() {
-            Ok(slot) if slot.is_some() => slot,
-            _ => {
-                self.missed.set(true);
-                return AfterTurn::Waits;
-            }
+        let slot = self.future.try_borrow_mut();
+        let Some(mut slot) = slot.ok().filter(|slot| slot.is_some()) else {
+            self.missed.set(true);
+            return AfterTurn::Waits;
         };
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let mut poll = Poll::Pending;
-            if let Some(future) = slot.as_mut().filter(|_| !self.cancelled.get()) {
-                poll = Pin::new(future).poll(cx);
-            }
-            if poll.is_ready() || self.cancelled.get() {
-                *slot = None;
-            }
-            poll
-        }));
-        let outcome = match polled {
-            Ok(Poll::Ready(value)) => Ok(value),
-            Ok(Poll::Pending) if slot.is_some() => {
-                return if self.missed.take() {
-                    AfterTurn::Again
-                } else {
-                    AfterTurn::Waits
-                };
-            }
-            Ok(Poll::Pending) => Err(cancelled_error()),
-            Err(panic) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| *slot = None));
-                Err(self.panicked(&*panic))
-            }
+        let polled = match slot.as_mut().filter(|_| !self.cancelled.get()) {
+            Some(future) => catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))),
+            None => Ok(Poll::Pending),
         };
-        self.outcome.set(Some(outcome));
+        if matches!(polled, Ok(Poll::Pending)) && !self.cancelled.get() {
+            return match self.missed.take() {
+                true => AfterTurn::Again,
+                false => AfterTurn::Waits,
+            };
+        }
+        self.finish(slot, polled);
         AfterTurn::Ended
     }
 

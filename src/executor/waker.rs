@@ -158,6 +158,7 @@ impl LentWaker {
         }
     }
 
+    #[inline]
     pub(crate) fn lend_to(&self, task: TaskId) -> &Waker {
         self.shared.task.store(task, Ordering::Relaxed);
         &self.waker

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::core;
 use super::waker::Waiter;
 
 /// Goes to the end of the ready queue once.
@@ -35,7 +36,9 @@ impl Future for YieldNow {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
-        Waiter::waiting_for("its turn", cx).wake();
+        if !core::yield_current("its turn", cx.waker()) {
+            Waiter::waiting_for("its turn", cx).wake();
+        }
         Poll::Pending
     }
 }
