@@ -11,7 +11,7 @@ use super::origin::Origin;
 use super::ready_queue::ReadyQueue;
 use super::schedule::Conductor;
 use super::shelf::Shelf;
-use super::task::{AfterTurn, Header, Task};
+use super::task::{AfterTurn, Header, Task, TaskRef};
 use super::task_local::Locals;
 use super::timer::{Clock, Timers};
 use super::waker::{Inbox, LentWaker, TaskId};
@@ -444,6 +444,33 @@ pub(crate) fn yield_current(what: &'static str, waker: &Waker) -> bool {
     })
 }
 
+/// A task waits for what it should bring itself.
+pub(crate) struct WaitsForItself;
+
+/// Notes what the current task waits for and the task that should bring it, if one is known, and gives the
+/// task, if `waker` is its own.
+#[inline]
+pub(crate) fn waiting_for_task(
+    what: &'static str,
+    by: Option<&TaskRef>,
+    waker: &Waker,
+) -> Result<Option<Rc<Task>>, WaitsForItself> {
+    look_at_polled(|polled| {
+        let Some(task) = &polled.task else {
+            return Ok(None);
+        };
+        let header = task.header();
+        if by.is_some_and(|by| by.is(header)) {
+            return Err(WaitsForItself);
+        }
+        header.note_wait_for(Some(what));
+        if let Some(by) = by {
+            header.waits_on.set(Some(by.id()));
+        }
+        Ok((polled.waker == waker.data()).then(|| task.clone()))
+    })
+}
+
 /// Notes what the current task waits for, and tells whether `waker` is its own.
 pub(crate) fn is_own_waker(what: &'static str, waker: &Waker) -> bool {
     look_at_polled(|polled| {
@@ -459,18 +486,6 @@ pub(crate) fn note_wait_on(id: TaskId) {
     look_at_current(|header| header.waits_on.set(Some(id)));
 }
 
-/// Notes that the current task waits for that one, unless it is that one, which it tells.
-pub(crate) fn note_wait_on_other(ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
-    let is_current = look_at_current(|header| {
-        let is_current = header.is_at(ready, id);
-        if !is_current {
-            header.waits_on.set(Some(id));
-        }
-        is_current
-    });
-    is_current.unwrap_or(false)
-}
-
 /// Notes that the current task waits for what comes from `origin`, opened by the task `writer`.
 pub(crate) fn note_wait_for_writer(origin: Origin, writer: Option<TaskId>) {
     look_at_current(|header| {
@@ -482,11 +497,6 @@ pub(crate) fn note_wait_for_writer(origin: Origin, writer: Option<TaskId>) {
 /// The number of the task that is being polled.
 pub(crate) fn current_task_id() -> Option<TaskId> {
     look_at_current(|header| header.id.get())
-}
-
-/// Whether that is the task that runs just now.
-pub(crate) fn current_task_is(ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
-    look_at_current(|header| header.is_at(ready, id)).unwrap_or(false)
 }
 
 /// Has `describer` asked about tasks, with the values of the task current that is asked about.

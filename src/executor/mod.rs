@@ -98,7 +98,7 @@ pub(crate) use origin::{Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use shelf::Shelved;
-pub(crate) use task::{Task, TaskRef};
+pub(crate) use task::{AfterTurn, Body, Header, Task, TaskRef};
 pub(crate) use task_local::Inheritance;
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::{TaskId, Waiter, polls_with_own_waker};

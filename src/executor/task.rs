@@ -109,14 +109,13 @@ impl TaskRef {
         core::note_wait_on(self.id);
     }
 
-    /// Notes that the current task waits for this one, unless it is this one, which it tells.
-    pub(crate) fn note_wait_unless_current(&self) -> bool {
-        core::note_wait_on_other(&self.ready, self.id)
+    /// Whether that is the task.
+    pub(crate) fn is(&self, header: &Header) -> bool {
+        header.is_at(&self.ready, self.id)
     }
 
-    /// Whether it is the task that runs just now.
-    pub(crate) fn is_current(&self) -> bool {
-        core::current_task_is(&self.ready, self.id)
+    pub(crate) fn id(&self) -> TaskId {
+        self.id
     }
 
     /// Whether the task has not ended.
@@ -197,6 +196,13 @@ impl Header {
 
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.get()
+    }
+
+    pub(crate) fn to_ref(&self) -> TaskRef {
+        TaskRef {
+            ready: self.ready.clone(),
+            id: self.id.get(),
+        }
     }
 
     /// Notes that the current task waits for this one; false if it has ended.
@@ -406,10 +412,7 @@ impl<T: 'static> JoinHandle<T> {
     }
 
     pub(crate) fn to_ref(&self) -> TaskRef {
-        TaskRef {
-            ready: self.task.header().ready.clone(),
-            id: self.task.header().id.get(),
-        }
+        self.task.header().to_ref()
     }
 
     /// Whether the task has ended.

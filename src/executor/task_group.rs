@@ -8,7 +8,7 @@ use log::LevelFilter;
 
 use super::core;
 use super::gather::{Awaitable, Notify, gather};
-use super::task::{JoinHandle, Task, spawn_on};
+use super::task::{Body, Header, JoinHandle, Task, spawn_on};
 
 /// Tasks that are counted together, so that somebody can wait for all of them.
 ///
@@ -69,6 +69,16 @@ impl TaskGroup {
         let core = core::expect_current("spawning a task");
         self.group.live.set(self.group.live.get() + 1);
         spawn_on(&core, Some(self.group.clone()), report, future)
+    }
+
+    /// Takes in a task of this group.
+    #[track_caller]
+    pub(crate) fn admit<B: Body + 'static>(&self, body: B) -> Rc<Task<B>> {
+        let core = core::expect_current("spawning a task");
+        self.group.live.set(self.group.live.get() + 1);
+        let task = Task::new(Header::new(&core, Some(self.group.clone())), body);
+        core.admit(task.clone());
+        task
     }
 
     /// How many of its tasks have not ended.

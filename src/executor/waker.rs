@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, ThreadId};
 
-use super::core;
-use super::task::Task;
+use super::core::{self, WaitsForItself};
+use super::task::{Task, TaskRef};
 
 /// The number of a task: which place of the table, and the how-manieth task at that place.
 pub(crate) type TaskId = u64;
@@ -198,6 +198,21 @@ impl Waiter {
     /// As [`waiting_for`](Self::waiting_for), where what it waits for was noted further down.
     pub(crate) fn still_waiting(cx: &Context<'_>) -> Self {
         Self::polling(None, cx)
+    }
+
+    /// As [`waiting_for`](Self::waiting_for), where that task should bring it, if one is known; nothing if
+    /// that is the one who polls.
+    #[inline]
+    pub(crate) fn waiting_for_task(
+        what: &'static str,
+        by: Option<&TaskRef>,
+        cx: &Context<'_>,
+    ) -> Option<Self> {
+        match core::waiting_for_task(what, by, cx.waker()) {
+            Ok(Some(task)) => Some(Waiter::Task(task)),
+            Ok(None) => Some(Waiter::Waker(cx.waker().clone())),
+            Err(WaitsForItself) => None,
+        }
     }
 
     fn polling(what: Option<&'static str>, cx: &Context<'_>) -> Self {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_lite::{Stream, StreamExt};
 
@@ -19,7 +19,8 @@ use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify};
 use crate::frozen::{Frozen, Value, name};
 use crate::promise::{
-    Batch, Next, PieceSource, Pinned, Reader, Start, StepBack, StreamedPromise, TryNext, Wait,
+    Batch, Next, PieceLog, PieceSource, Pinned, Reader, Start, StepBack, StreamedPromise, TryNext,
+    Wait, Whole,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -113,15 +114,12 @@ impl MessagePromise {
         fields: Option<FieldCollector>,
         tokens: impl PieceSource<Token> + 'static,
     ) -> Self {
-        let known_fields = known.clone();
-        let resolver = move |promise: StreamedPromise<Token, Message>| Resolver {
-            tokens: promise.reader(),
-            text: String::new(),
+        let whole = MessageOfTokens {
             class,
             fields,
-            known: known_fields,
+            known: known.clone(),
         };
-        let promise = StreamedPromise::with_source(start, Pinned(Box::pin(tokens)), resolver);
+        let promise = StreamedPromise::with_whole(start, Pinned(Box::pin(tokens)), whole);
         if let Some(keeper) = KeptTokens::keeper() {
             promise.set_keeper(keeper);
         }
@@ -331,10 +329,7 @@ impl fmt::Debug for MessagePromise {
 }
 
 /// Makes the message of its tokens, and of the fields that are known at its end.
-struct Resolver {
-    tokens: Reader<Token, Message>,
-    /// That of the tokens read so far.
-    text: String,
+struct MessageOfTokens {
     class: &'static MessageClass,
     /// What became known meanwhile; empty where nothing can.
     fields: Option<FieldCollector>,
@@ -342,22 +337,23 @@ struct Resolver {
     known: Frozen,
 }
 
-impl Future for Resolver {
-    type Output = Result<Message>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
-        let this = &mut *self;
-        while let Some(token) = ready!(Pin::new(&mut this.tokens).poll_next(cx)) {
-            this.text.push_str(token?.as_str());
-        }
-        let text = std::mem::take(&mut this.text);
-        let meanwhile = this.fields.as_ref().map(FieldCollector::take);
+impl Whole<Token, Message> for MessageOfTokens {
+    fn poll_whole(
+        &mut self,
+        tokens: &PieceLog<Token>,
+        _: &mut Context<'_>,
+    ) -> Poll<Result<Message>> {
+        let mut len = 0;
+        tokens.for_each(|token| len += token.as_str().len());
+        let mut text = String::with_capacity(len);
+        tokens.for_each(|token| text.push_str(token.as_str()));
+        let meanwhile = self.fields.as_ref().map(FieldCollector::take);
         let given = meanwhile.into_iter().flatten();
-        let given = given.chain(owned_fields(&this.known));
-        let given = given.filter(|(key, _)| !this.class.is_content(key));
+        let given = given.chain(owned_fields(&self.known));
+        let given = given.filter(|(key, _)| !self.class.is_content(key));
         let content = (name(CONTENT), Value::from(text));
         Poll::Ready(with_declared(
-            this.class,
+            self.class,
             std::iter::once(content).chain(given),
         ))
     }

@@ -13,7 +13,7 @@ use log::LevelFilter;
 use super::outcome::Outcome;
 use super::start::Start;
 use crate::error::{Error, Result, What};
-use crate::executor::{self, Executor, JoinHandle, TaskGroup, TaskLocal, TaskRef};
+use crate::executor::{self, Body, Executor, JoinHandle, Task, TaskGroup, TaskLocal, TaskRef};
 
 static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
 
@@ -294,6 +294,12 @@ impl PromisingContext {
         Started { handle }
     }
 
+    /// Takes in a task that the context waits for.
+    #[track_caller]
+    pub(crate) fn admit<B: Body + 'static>(&self, body: B) -> Rc<Task<B>> {
+        self.inner.tasks.admit(body)
+    }
+
     /// Waits until everything that was started in the context has ended.
     pub async fn flush(&self) {
         self.inner.tasks.flush().await;
@@ -522,7 +528,8 @@ impl Activation {
             let finalized = self.finalized.clone();
             let end = async move {
                 let mut ticket = None;
-                let _ = futures_lite::future::poll_fn(|cx| finalized.poll(&mut ticket, cx)).await;
+                let _ =
+                    futures_lite::future::poll_fn(|cx| finalized.poll(&mut ticket, None, cx)).await;
             };
             self.executor.run(end).among_others()
         };

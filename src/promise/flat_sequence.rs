@@ -30,7 +30,8 @@ use super::context::{PromisingContext, Started};
 use super::piece_log::{Batch, Items, PieceSource, Run};
 use super::queue::Queue;
 use super::start::Start;
-use super::streamed_promise::{StreamedPromise, collect};
+use super::streamed_promise::StreamedPromise;
+use super::whole::Collected;
 use crate::error::{Error, Result, What};
 use crate::executor::{Gather, Inheritance, TaskRef, Ticket, gather};
 
@@ -566,7 +567,7 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
     #[track_caller]
     pub fn into_promise(self) -> StreamedPromise<O, Rc<[O]>> {
         let flat = Flattened::new(self.ordered, self.unordered, self.flattener);
-        StreamedPromise::with_source(self.start, flat, collect)
+        StreamedPromise::with_whole(self.start, flat, Collected)
     }
 }
 

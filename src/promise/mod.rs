@@ -18,6 +18,7 @@ mod start;
 mod streamed_promise;
 pub(crate) mod tap;
 mod wait;
+mod whole;
 
 pub use appender::{Appended, StreamAppender};
 pub use context::{Activation, PromisingContext, Resolved, Started};
@@ -32,6 +33,7 @@ pub(crate) use flat_drop::drop_flat;
 pub(crate) use flat_sequence::{Flatten, Flattened, Output};
 pub(crate) use generator::generate_batches;
 pub(crate) use next::{Next, StepBack, TryNext};
-pub(crate) use piece_log::{Batch, Block, Items, PieceSource, Pinned, Run};
+pub(crate) use piece_log::{Batch, Block, Items, PieceLog, PieceSource, Pinned, Run};
 pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
 pub(crate) use wait::cancelled;
+pub(crate) use whole::Whole;

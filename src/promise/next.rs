@@ -26,7 +26,7 @@ pub(crate) struct Next<'a, R: StepBack>(pub(crate) &'a mut R);
 impl<R: StepBack> Future for Next<'_, R> {
     type Output = Option<R::Item>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
         Pin::new(&mut *self.0).poll_next(cx)
     }
@@ -47,7 +47,7 @@ pub(crate) struct TryNext<'a, R: StepBack>(pub(crate) Next<'a, R>);
 impl<T, R: StepBack<Item = Result<T>>> Future for TryNext<'_, R> {
     type Output = Result<Option<T>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         Pin::new(&mut self.0).poll(cx).map(Option::transpose)
     }

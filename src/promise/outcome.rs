@@ -3,8 +3,9 @@
 use std::cell::{OnceCell, RefCell};
 use std::task::{Context, Poll};
 
+use super::wait::awaits_itself;
 use crate::error::Result;
-use crate::executor::{Ticket, WaitList, Waiter};
+use crate::executor::{TaskRef, Ticket, WaitList, Waiter};
 
 /// A value or an error that is set once and given to everybody who waits, early or late.
 pub(crate) struct Outcome<T> {
@@ -35,19 +36,25 @@ impl<T> Outcome<T> {
         self.value.get()
     }
 
-    pub(crate) fn poll(&self, ticket: &mut Option<Ticket>, cx: &Context<'_>) -> Poll<Result<T>>
+    /// Waits for it; `worker` is the task that should bring it, if one is known, and gets an error.
+    pub(crate) fn poll(
+        &self,
+        ticket: &mut Option<Ticket>,
+        worker: Option<&TaskRef>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<T>>
     where
         T: Clone,
     {
-        match self.value.get() {
-            Some(value) => Poll::Ready(value.clone()),
-            None => {
-                let waiter = Waiter::waiting_for("a promise", cx);
-                let replaced = self.waiters.borrow_mut().wait(ticket, waiter);
-                drop(replaced);
-                Poll::Pending
-            }
+        if let Some(value) = self.value.get() {
+            return Poll::Ready(value.clone());
         }
+        let Some(waiter) = Waiter::waiting_for_task("a promise", worker, cx) else {
+            return Poll::Ready(Err(awaits_itself()));
+        };
+        let replaced = self.waiters.borrow_mut().wait(ticket, waiter);
+        drop(replaced);
+        Poll::Pending
     }
 
     /// Wakes `waiter` when it is set, at once if it is.

@@ -25,18 +25,20 @@
 
 use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_lite::Stream;
 
 use super::flat_drop::drop_flat;
 use super::tap;
+use super::wait::awaits_itself;
 use crate::error::{Error, Result};
-use crate::executor::{Ticket, WaitList, Waiter};
+use crate::executor::{TaskRef, Ticket, Waiter};
 
 /// Where pieces come from.
 pub(crate) type Source<P> = Pin<Box<dyn PieceSource<P>>>;
@@ -137,15 +139,38 @@ struct State<P> {
     ended: bool,
     /// Whether somebody has read the end.
     end_taken: bool,
-    /// Whether a reader is past the gate.
-    occupied: bool,
-    /// Those who wait before the gate.
-    line: WaitList,
-    /// The one who was told to pass and has not come yet.
-    called: Option<Ticket>,
+    gate: Gate,
+    /// Those who wait before the gate; nobody does while it is free.
+    line: Line,
     /// The one past the gate, when it waits for a task to produce a piece.
     getter: Option<Waiter>,
 }
+
+/// Where readers pass one at a time.
+#[derive(Clone, Copy, PartialEq)]
+enum Gate {
+    Free,
+    /// The holder of the ticket was told to pass and has not come yet.
+    Called(Ticket),
+    /// A reader is past it.
+    Occupied,
+}
+
+/// What a reader finds.
+enum Step {
+    /// What comes next is there, or the end is, and others have read it.
+    Known,
+    /// What comes next is there, or the end is, and it passed the gate for it. The next reader was called, if
+    /// one waits, and is to be woken.
+    Passed(Option<Waiter>),
+    /// It has to wait in the line.
+    Line,
+    /// It is past the gate and has to wait for the next piece.
+    Gate,
+}
+
+/// What a reader waits for.
+pub(crate) const NEXT_PIECE: &str = "the next piece of a stream";
 
 impl<P: Clone + 'static> PieceLog<P> {
     /// A log that is filled with [`push`](Self::push) and [`end`](Self::end).
@@ -170,9 +195,8 @@ impl<P: Clone + 'static> PieceLog<P> {
             on_demand: source.is_some(),
             ended,
             end_taken: ended,
-            occupied: false,
-            line: WaitList::default(),
-            called: None,
+            gate: Gate::Free,
+            line: Line::default(),
             getter: None,
         };
         PieceLog {
@@ -254,82 +278,92 @@ impl<P: Clone + 'static> PieceLog<P> {
         self.state.borrow().ended
     }
 
-    /// Goes on reading where `place` says.
+    /// Goes on reading where `place` says; `feeding` is the task that should bring the pieces, if one does.
     pub(crate) fn poll_read(
         &self,
         place: &mut Place<P>,
+        feeding: Option<&TaskRef>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<P>>> {
-        let mut state = self.state.borrow_mut();
-        match place.at {
-            At::Pieces => {
-                state.take_all_if_free();
-                if state.find(place) {
+        loop {
+            let mut state = self.state.borrow_mut();
+            match state.step(&mut place.stand) {
+                Step::Known => {
+                    state.find(place);
                     drop(state);
                     return Poll::Ready(place.read_on());
                 }
-                if !state.is_free() {
-                    let waiter = Waiter::waiting_for("the next piece of a stream", cx);
-                    place.at = At::Line(state.line.push(waiter));
-                    return Poll::Pending;
+                Step::Passed(called) => {
+                    state.find(place);
+                    Self::let_pass(state, called);
+                    return Poll::Ready(place.read_on());
                 }
-                state.occupied = true;
-                place.at = At::Gate;
+                Step::Gate if state.on_demand => {
+                    if let Some(source) = self.source.take() {
+                        drop(state);
+                        ready!(self.poll_source(source, cx));
+                        continue;
+                    }
+                }
+                Step::Gate | Step::Line => {}
             }
-            At::Line(ticket) => {
-                if state.called != Some(ticket) {
-                    let waiter = Waiter::waiting_for("the next piece of a stream", cx);
-                    let replaced = state.line.wait(&mut Some(ticket), waiter);
+            let Some(waiter) = Waiter::waiting_for_task(NEXT_PIECE, feeding, cx) else {
+                drop(state);
+                self.leave(place);
+                return Poll::Ready(Some(Err(awaits_itself())));
+            };
+            let replaced = state.wait(&mut place.stand, waiter);
+            drop(state);
+            drop(replaced);
+            return Poll::Pending;
+        }
+    }
+
+    /// Goes over the pieces without reading them, up to the first error or the end; whoever does so has
+    /// its place among the readers.
+    pub(crate) fn poll_over(
+        &self,
+        stand: &mut Stand,
+        waiter: impl FnOnce() -> Waiter,
+    ) -> Poll<Result<()>> {
+        loop {
+            let mut state = self.state.borrow_mut();
+            let called = match state.step(stand) {
+                Step::Known => None,
+                Step::Passed(called) => called,
+                Step::Line | Step::Gate => {
+                    let replaced = state.wait(stand, waiter());
                     drop(state);
                     drop(replaced);
                     return Poll::Pending;
                 }
-                state.called = None;
-                state.occupied = true;
-                place.at = At::Gate;
-                if state.find(place) {
-                    Self::pass_on(state, place);
-                    return Poll::Ready(place.read_on());
-                }
-            }
-            At::Gate => {}
-        }
-        // It is past the gate: it takes the next piece that nobody has read yet.
-        loop {
-            if state.taken < state.pieces.len() {
-                state.taken += 1;
-                if state.taken > place.index {
-                    place.index = state.taken - 1;
-                    break;
-                }
-                continue; // it skips this one
-            }
-            if state.ended {
-                state.end_taken = true;
-                break;
-            }
-            let source = state.on_demand.then(|| self.source.take()).flatten();
-            if source.is_some() {
-                drop(state);
-                if self.poll_source(source, cx).is_pending() {
-                    return Poll::Pending;
-                }
-                state = self.state.borrow_mut();
-            } else {
-                let waiter = Waiter::waiting_for("the next piece of a stream", cx);
-                let replaced = state.getter.replace(waiter);
-                drop(state);
-                drop(replaced);
-                return Poll::Pending;
+            };
+            let over = stand.index..state.taken;
+            stand.index = state.taken;
+            let error = over.clone().find_map(|index| state.pieces.error_at(index));
+            Self::let_pass(state, called);
+            match error {
+                Some(error) => return Poll::Ready(Err(error)),
+                None if over.is_empty() => return Poll::Ready(Ok(())),
+                None => {}
             }
         }
-        Self::pass_on(state, place);
-        Poll::Ready(place.read_on())
+    }
+
+    /// Ends the passing of a reader, and wakes the next one, if one was called.
+    #[inline]
+    fn let_pass(mut state: RefMut<'_, State<P>>, called: Option<Waiter>) {
+        let getter = state.getter.take();
+        drop(state);
+        drop(getter);
+        if let Some(called) = called {
+            called.wake();
+        }
     }
 
     /// Lets a reader that does not wait know what is there before it.
     pub(crate) fn look_ahead(&self, place: &mut Place<P>) {
-        if !place.waits() && place.index >= place.until {
+        if !place.waits() && place.stand.index >= place.until {
             let mut state = self.state.borrow_mut();
             state.take_all_if_free();
             state.find(place);
@@ -337,7 +371,8 @@ impl<P: Clone + 'static> PieceLog<P> {
     }
 
     /// Asks a source on demand for more.
-    fn poll_source(&self, mut source: Option<Source<P>>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_source(&self, source: Source<P>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut source = Some(source);
         let poll = |source: &mut Source<P>| source.as_mut().poll_pieces(cx);
         let read = ask(&mut source, poll, |error| Batch::One(Err(error)));
         if let (Poll::Ready(Some(batch)), false) = (&read, self.has_ended()) {
@@ -369,86 +404,188 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
-    /// Lets the next reader pass the gate; the place is where the one who was past it goes on.
-    fn pass_on(mut state: RefMut<'_, State<P>>, place: &mut Place<P>) {
-        place.at = At::Pieces;
-        state.occupied = false;
-        let next = state.call_next();
+    /// Gives up reading: what the reader held is passed on.
+    pub(crate) fn leave(&self, place: &mut Place<P>) {
+        self.step_back(&mut place.stand);
+    }
+
+    /// Gives up waiting: what was held is passed on.
+    pub(crate) fn step_back(&self, stand: &mut Stand) {
+        let mut state = self.state.borrow_mut();
+        let (left, next) = match std::mem::replace(&mut stand.at, At::Pieces) {
+            At::Pieces => return,
+            At::Gate => (state.getter.take(), state.call_next()),
+            At::Line(ticket) if state.gate == Gate::Called(ticket) => (None, state.call_next()),
+            At::Line(ticket) => (state.line.remove(ticket), None),
+        };
         state.take_all_if_free();
-        state.find(place);
-        let getter = state.getter.take();
         drop(state);
-        drop(getter);
+        drop(left);
         if let Some(next) = next {
             next.wake();
         }
     }
 
-    /// Gives up reading: what the reader held is passed on.
-    pub(crate) fn leave(&self, place: &mut Place<P>) {
-        match place.at {
-            At::Pieces => {}
-            At::Gate => Self::pass_on(self.state.borrow_mut(), place),
-            At::Line(ticket) => {
-                place.at = At::Pieces;
-                let (removed, next) = {
-                    let mut state = self.state.borrow_mut();
-                    if state.called == Some(ticket) {
-                        state.called = None;
-                        (None, state.call_next())
-                    } else {
-                        (state.line.remove(ticket), None)
-                    }
-                };
-                drop(removed);
-                if let Some(next) = next {
-                    next.wake();
+    /// Does something with each piece, if none is an error; not with those that come meanwhile.
+    pub(crate) fn for_each(&self, mut body: impl FnMut(&P)) {
+        let len = self.len();
+        let mut index = 0;
+        while index < len {
+            let state = self.state.borrow();
+            let (stretch, end) = state.pieces.stretch_of(index);
+            let stretch = stretch.clone();
+            drop(state);
+            let kept = index - stretch.begin + stretch.from..end - stretch.begin + stretch.from;
+            match &stretch.pieces {
+                Kept::Places(places) => {
+                    let pieces = places[kept].iter();
+                    let pieces = pieces.filter_map(|place| place.get()?.as_ref().ok());
+                    pieces.for_each(&mut body);
                 }
+                Kept::Block(block) => kept.for_each(|place| body(&block.get(place))),
+            }
+            index = end;
+        }
+    }
+}
+
+impl<P: 'static> State<P> {
+    /// Goes on as far as it can at once.
+    #[inline]
+    fn step(&mut self, stand: &mut Stand) -> Step {
+        match stand.at {
+            At::Pieces => match self.gate {
+                Gate::Free => {
+                    self.taken = self.pieces.len;
+                    if stand.index < self.taken || self.end_taken {
+                        return Step::Known;
+                    }
+                    self.gate = Gate::Occupied;
+                    stand.at = At::Gate;
+                }
+                _ if stand.index < self.taken || self.end_taken => return Step::Known,
+                _ => return Step::Line,
+            },
+            At::Line(ticket) if self.gate == Gate::Called(ticket) => {
+                self.gate = Gate::Occupied;
+                stand.at = At::Gate;
+            }
+            At::Line(_) => return Step::Line,
+            At::Gate => {}
+        }
+        // It is past the gate: what comes next is there for it, also if nobody has read it yet.
+        if stand.index < self.pieces.len {
+            self.taken = self.taken.max(stand.index + 1);
+        } else {
+            self.taken = self.pieces.len;
+            if !self.ended {
+                return Step::Gate;
+            }
+            self.end_taken = true;
+        }
+        stand.at = At::Pieces;
+        let next = self.call_next();
+        self.take_all_if_free();
+        Step::Passed(next)
+    }
+
+    /// Has whoever stands there wait, in the line or past the gate; gives who waited there before.
+    #[inline]
+    fn wait(&mut self, stand: &mut Stand, waiter: Waiter) -> Option<Waiter> {
+        match stand.at {
+            At::Pieces => {
+                stand.at = At::Line(self.line.push(waiter));
+                None
+            }
+            At::Line(ticket) => self.line.replace(ticket, waiter),
+            At::Gate => self.getter.replace(waiter),
+        }
+    }
+
+    /// Lets a reader know which of the pieces behind its place it may read.
+    #[inline]
+    fn find(&self, place: &mut Place<P>) {
+        let index = place.stand.index;
+        if index >= self.taken {
+            return;
+        }
+        let held = place.stretch.as_ref().map(|held| held.begin);
+        if held == Some(self.pieces.last_begin) {
+            place.until = self.taken;
+            return;
+        }
+        let (stretch, end) = self.pieces.stretch_of(index);
+        place.until = self.taken.min(end);
+        if held != Some(stretch.begin) {
+            place.stretch = Some(stretch.clone());
+        }
+    }
+
+    /// Takes what is there for everybody, if nobody is at the gate or waits before it: each piece would be
+    /// got without a task switch, by whoever came first.
+    #[inline]
+    fn take_all_if_free(&mut self) {
+        if self.gate == Gate::Free {
+            self.taken = self.pieces.len;
+        }
+    }
+
+    /// Lets the one who waits longest pass the gate, to be woken when the borrow has ended.
+    #[inline]
+    fn call_next(&mut self) -> Option<Waiter> {
+        match self.line.pop() {
+            Some((ticket, waiter)) => {
+                self.gate = Gate::Called(ticket);
+                Some(waiter)
+            }
+            None => {
+                self.gate = Gate::Free;
+                None
             }
         }
     }
 }
 
-impl<P: Clone + 'static> State<P> {
-    /// Whether there is something at `place` without waiting: a piece, which it can read from now on, or
-    /// the end.
+/// Those who wait, in the order in which they came.
+#[derive(Default)]
+struct Line {
+    /// Empty where one has left.
+    waiting: VecDeque<Option<Waiter>>,
+    /// The ticket of the first of them.
+    first: Ticket,
+}
+
+impl Line {
     #[inline]
-    fn find(&self, place: &mut Place<P>) -> bool {
-        if place.index < place.until {
-            return true;
-        }
-        if place.index >= self.taken {
-            return self.end_taken;
-        }
-        let (stretch, end) = match self.pieces.stretches.last() {
-            Some(last) if last.begin <= place.index => (last, self.taken),
-            _ => self.pieces.stretch_of(place.index),
-        };
-        place.until = self.taken.min(end);
-        let held = place.stretch.as_ref();
-        if held.is_none_or(|held| held.begin != stretch.begin) {
-            place.stretch = Some(stretch.clone());
-        }
-        true
+    fn push(&mut self, waiter: Waiter) -> Ticket {
+        self.waiting.push_back(Some(waiter));
+        self.first + self.waiting.len() as Ticket - 1
     }
 
-    /// Takes what is there for everybody, if nobody is at the gate or waits before it: each piece would be
-    /// got without a task switch, by whoever came first.
-    fn take_all_if_free(&mut self) {
-        if self.is_free() {
-            self.taken = self.pieces.len();
+    #[inline]
+    fn pop(&mut self) -> Option<(Ticket, Waiter)> {
+        while let Some(first) = self.waiting.pop_front() {
+            let ticket = self.first;
+            self.first += 1;
+            if let Some(waiter) = first {
+                return Some((ticket, waiter));
+            }
+        }
+        None
+    }
+
+    /// Whoever has the ticket is polled again; gives what is to be dropped when the borrow has ended.
+    fn replace(&mut self, ticket: Ticket, waiter: Waiter) -> Option<Waiter> {
+        let place = self.waiting.get_mut((ticket - self.first) as usize);
+        match place.and_then(Option::as_mut) {
+            Some(known) if !known.is_same(&waiter) => Some(std::mem::replace(known, waiter)),
+            _ => Some(waiter),
         }
     }
 
-    /// Whether nobody is past the gate or before it.
-    fn is_free(&self) -> bool {
-        !self.occupied && self.called.is_none() && self.line.is_empty()
-    }
-
-    fn call_next(&mut self) -> Option<Waiter> {
-        let (ticket, waiter) = self.line.pop_with_ticket()?;
-        self.called = Some(ticket);
-        Some(waiter)
+    fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {
+        let place = self.waiting.get_mut((ticket - self.first) as usize);
+        place.and_then(Option::take)
     }
 }
 
@@ -456,6 +593,8 @@ impl<P: Clone + 'static> State<P> {
 struct Pieces<P> {
     stretches: Vec<Stretch<P>>,
     len: usize,
+    /// The index of the first piece of the last stretch.
+    last_begin: usize,
     /// Up to here there are places of its own to be filled.
     room: usize,
 }
@@ -503,8 +642,14 @@ impl<P: Clone + 'static> Kept<P> {
                 .get()
                 .expect("a piece is handed out after it was pushed")
                 .clone(),
-            Kept::Block(block) => Ok(block.get(place)),
+            Kept::Block(block) => Self::of_block(&**block, place),
         }
+    }
+
+    /// Out of line, as most pieces come one by one.
+    #[inline(never)]
+    fn of_block(block: &dyn Block<P>, place: usize) -> Result<P> {
+        Ok(block.get(place))
     }
 }
 
@@ -531,6 +676,7 @@ impl<P: Clone + 'static> Stretch<P> {
             len,
         })
     }
+
 }
 
 impl<P: 'static> Pieces<P> {
@@ -585,16 +731,32 @@ impl<P: 'static> Pieces<P> {
             pieces,
         };
         self.stretches.push(stretch);
+        self.last_begin = begin;
         self.len += len;
     }
 
+    /// The error that is the piece at `index`, if it is one.
+    fn error_at(&self, index: usize) -> Option<Error> {
+        let (stretch, _) = self.stretch_of(index);
+        match &stretch.pieces {
+            Kept::Places(places) => {
+                let place = index - stretch.begin + stretch.from;
+                places[place].get()?.as_ref().err().cloned()
+            }
+            Kept::Block(_) => None,
+        }
+    }
+
     /// The stretch that a piece is in, and the index behind its last piece.
+    #[inline]
     fn stretch_of(&self, index: usize) -> (&Stretch<P>, usize) {
         let stretches = &*self.stretches;
-        let behind = match stretches {
-            [.., last] if last.begin <= index => stretches.len(),
-            _ => stretches.partition_point(|stretch| stretch.begin <= index),
-        };
+        if let [.., last] = stretches
+            && last.begin <= index
+        {
+            return (last, self.len);
+        }
+        let behind = stretches.partition_point(|stretch| stretch.begin <= index);
         let end = stretches.get(behind).map_or(self.len, |next| next.begin);
         (&stretches[behind - 1], end)
     }
@@ -609,6 +771,7 @@ impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
         let mut all = Pieces {
             stretches: Vec::new(),
             len: 0,
+            last_begin: 0,
             room: 0,
         };
         pieces.into_iter().for_each(|piece| all.push(piece));
@@ -686,15 +849,36 @@ impl<P, S: Stream<Item = Result<P>> + Unpin> Stream for Items<S> {
     }
 }
 
-/// How far a reader has come.
+/// How far a reader has come, and which pieces it knows to be there.
 pub(crate) struct Place<P> {
-    /// The index of the piece that comes next.
-    index: usize,
+    stand: Stand,
     /// The pieces before this one are there, if they are in the stretch.
     until: usize,
     /// The pieces that it is among; empty before the first.
     stretch: Option<Stretch<P>>,
+}
+
+/// Where somebody stands who goes over the pieces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stand {
+    /// The index of the piece that comes next.
+    index: usize,
     at: At,
+}
+
+impl Stand {
+    pub(crate) fn beginning() -> Self {
+        Stand {
+            index: 0,
+            at: At::Pieces,
+        }
+    }
+
+    /// Whether it is in the line or past the gate.
+    #[inline]
+    pub(crate) fn waits(&self) -> bool {
+        !matches!(self.at, At::Pieces)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -710,25 +894,24 @@ enum At {
 impl<P> Place<P> {
     pub(crate) fn beginning() -> Self {
         Place {
-            index: 0,
+            stand: Stand::beginning(),
             until: 0,
             stretch: None,
-            at: At::Pieces,
         }
     }
 
     pub(crate) fn index(&self) -> usize {
-        self.index
+        self.stand.index
     }
 
     /// Whether it is in the line or past the gate.
     #[inline]
     pub(crate) fn waits(&self) -> bool {
-        !matches!(self.at, At::Pieces)
+        self.stand.waits()
     }
 
     pub(crate) fn skip_to(&mut self, index: usize) {
-        self.index = self.index.max(index);
+        self.stand.index = self.stand.index.max(index);
     }
 }
 
@@ -736,21 +919,21 @@ impl<P: Clone + 'static> Place<P> {
     /// The next piece, if it is known to be there.
     #[inline(always)]
     pub(crate) fn read_on(&mut self) -> Option<Result<P>> {
-        if self.index >= self.until {
+        let index = self.stand.index;
+        if index >= self.until {
             return None;
         }
-        let index = self.index;
-        self.index += 1;
+        self.stand.index = index + 1;
         self.stretch.as_ref().map(|stretch| stretch.get(index))
     }
 
     /// Reads the pieces that are known to be there, if that is more than one.
     pub(crate) fn read_run(&mut self) -> Option<Run<P>> {
-        if self.index >= self.until {
+        if self.stand.index >= self.until {
             return None;
         }
-        let run = self.stretch.as_ref()?.run(self.index, self.until)?;
-        self.index += run.len;
+        let run = self.stretch.as_ref()?.run(self.stand.index, self.until)?;
+        self.stand.index += run.len;
         Some(run)
     }
 }
@@ -758,8 +941,8 @@ impl<P: Clone + 'static> Place<P> {
 impl<P> fmt::Debug for Place<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Place")
-            .field("index", &self.index)
-            .field("at", &self.at)
+            .field("index", &self.stand.index)
+            .field("at", &self.stand.at)
             .finish()
     }
 }

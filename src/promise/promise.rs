@@ -1,6 +1,6 @@
 //! A value that may not be there yet.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -42,7 +42,7 @@ struct Inner<T: 'static> {
     /// The work that nobody has asked for yet; empty when it has begun.
     work: Cell<Option<Work<T>>>,
     /// The task that does the work; empty before it has begun.
-    task: Cell<Option<TaskRef>>,
+    task: OnceCell<TaskRef>,
     context: PromisingContext,
 }
 
@@ -80,7 +80,7 @@ impl<T: Clone + 'static> Promise<T> {
         let promise = Self::open(context);
         if soon {
             let task = start_resolving(promise.inner.clone(), Box::pin(work));
-            promise.inner.task.set(Some(task));
+            promise.inner.begun(task);
         } else {
             promise.inner.work.set(Some(Box::pin(work)));
         }
@@ -92,7 +92,7 @@ impl<T: Clone + 'static> Promise<T> {
     pub(crate) fn started_soon(work: impl Future<Output = Result<T>> + Unpin + 'static) -> Self {
         let promise = Self::open(PromisingContext::current());
         let task = start_resolving(promise.inner.clone(), work);
-        promise.inner.task.set(Some(task));
+        promise.inner.begun(task);
         promise
     }
 
@@ -127,7 +127,7 @@ impl<T: Clone + 'static> Promise<T> {
         let inner = Inner {
             outcome: Outcome::open(),
             work: Cell::new(None),
-            task: Cell::new(None),
+            task: OnceCell::new(),
             context,
         };
         Promise {
@@ -150,7 +150,7 @@ impl<T: Clone + 'static> Promise<T> {
             return false;
         }
         drop(self.inner.work.take());
-        if let Some(task) = self.inner.task.take() {
+        if let Some(task) = self.inner.task.get() {
             task.cancel();
         }
         self.inner
@@ -179,6 +179,13 @@ impl<T: Clone + 'static> Promise<T> {
     }
 }
 
+impl<T: 'static> Inner<T> {
+    fn begun(&self, task: TaskRef) {
+        let noted = self.task.set(task);
+        debug_assert!(noted.is_ok(), "the work behind a promise begins once");
+    }
+}
+
 impl<T: Clone + 'static> Promised<T> for Inner<T> {
     fn outcome(&self) -> &Outcome<T> {
         &self.outcome
@@ -188,14 +195,14 @@ impl<T: Clone + 'static> Promised<T> for Inner<T> {
         &self.context
     }
 
-    fn worker(&self) -> &Cell<Option<TaskRef>> {
-        &self.task
+    fn worker(&self) -> Option<&TaskRef> {
+        self.task.get()
     }
 
     fn start(self: Rc<Self>) {
         if let Some(work) = self.work.take() {
             let task = start_resolving(self.clone(), work);
-            self.task.set(Some(task));
+            self.begun(task);
         }
     }
 }

@@ -14,7 +14,8 @@ use super::next::{Next, StepBack, TryNext};
 use super::outcome::Outcome;
 use super::piece_log::{Batch, Items, PieceLog, PieceSource, Place};
 use super::start::Start;
-use super::wait::{Promised, Wait, Work, awaits_itself, cancelled, note_wait, start_resolving};
+use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
+use super::whole::{Collected, Whole, start_making};
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
@@ -50,15 +51,15 @@ pub struct StreamedPromise<P: Clone + 'static, W: Clone + 'static> {
     inner: Rc<Inner<P, W>>,
 }
 
-struct Inner<P: Clone + 'static, W: Clone + 'static> {
-    log: PieceLog<P>,
+pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
+    pub(super) log: PieceLog<P>,
     outcome: Outcome<W>,
     /// Makes the whole; empty when it has begun.
     resolver: Cell<Option<Resolver<P, W>>>,
     /// The task that makes the whole; empty before it has begun.
-    resolving: Cell<Option<TaskRef>>,
+    resolving: OnceCell<TaskRef>,
     /// The task that runs the source; empty for a source on demand.
-    feeding: Cell<Option<TaskRef>>,
+    pub(super) feeding: OnceCell<TaskRef>,
     /// What else is done when it is cancelled.
     on_cancel: Cell<Option<Rc<dyn OnCancel>>>,
     /// How many readers there are.
@@ -92,6 +93,11 @@ pub(crate) trait Keeper<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
+    fn resolved_by(&self, task: TaskRef) {
+        let noted = self.resolving.set(task);
+        debug_assert!(noted.is_ok(), "one task makes the whole");
+    }
+
     /// Lets go of the pieces if the whole is there, nobody reads them, and the keeper says so.
     fn fold_if_idle(&self) {
         if let (Some(keeper), Some(Ok(whole))) = (self.keeper.get(), self.outcome.get())
@@ -173,12 +179,38 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             let promise = Self::make(context, PieceLog::fed(), None);
             let work = resolver(promise.clone());
             let resolving = start_resolving(promise.inner.clone(), work);
-            promise.inner.resolving.set(Some(resolving));
+            promise.inner.resolved_by(resolving);
             promise.feed(source);
             promise
         } else {
             let log = PieceLog::on_demand(Box::pin(source));
             Self::make(context, log, Some(on_demand(resolver)))
+        }
+    }
+
+    /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; `whole` makes the
+    /// whole when all pieces are there.
+    #[track_caller]
+    pub(crate) fn with_whole(
+        start: Start,
+        source: impl PieceSource<P> + Unpin + 'static,
+        whole: impl Whole<P, W>,
+    ) -> Self {
+        let context = PromisingContext::current();
+        if context.starts_soon(start) {
+            let promise = Self::make(context, PieceLog::fed(), None);
+            let resolving = start_making(promise.inner.clone(), whole);
+            promise.inner.resolved_by(resolving);
+            promise.feed(source);
+            promise
+        } else {
+            let log = PieceLog::on_demand(Box::pin(source));
+            let resolver = on_demand(|promise: Self| Reading {
+                pieces: Some(promise.reader()),
+                promise,
+                whole,
+            });
+            Self::make(context, log, Some(resolver))
         }
     }
 
@@ -218,8 +250,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             log,
             outcome: Outcome::open(),
             resolver: Cell::new(resolver),
-            resolving: Cell::new(None),
-            feeding: Cell::new(None),
+            resolving: OnceCell::new(),
+            feeding: OnceCell::new(),
             on_cancel: Cell::new(None),
             readers: Cell::new(0),
             keeper: OnceCell::new(),
@@ -237,7 +269,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             pieces: Items::of(source),
             unended: Unended(self.inner.clone()),
         });
-        self.inner.feeding.set(Some(task.to_ref()));
+        let noted = self.inner.feeding.set(task.to_ref());
+        debug_assert!(noted.is_ok(), "a promise is fed by one task");
     }
 
     /// Stops the work behind it: the source is dropped before it runs again, or at its next
@@ -265,12 +298,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         let inner = &self.inner;
         error.capture(inner.context.error_level());
         let mut stopped = inner.log.cancel(error);
-        if let Some(feeding) = inner.feeding.take() {
+        if let Some(feeding) = inner.feeding.get() {
             feeding.cancel();
         }
         if !self.is_done() {
             drop(inner.resolver.take());
-            if let Some(resolving) = inner.resolving.take() {
+            if let Some(resolving) = inner.resolving.get() {
                 resolving.cancel();
             }
             inner.context.settle(&inner.outcome, Err(error.clone()));
@@ -374,38 +407,32 @@ where
     /// If no context is active.
     #[track_caller]
     pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
-        Self::with_source(Start::AsContext, Box::pin(source), collect)
+        Self::with_whole(Start::AsContext, Box::pin(source), Collected)
     }
 }
 
-/// Collects the pieces of a promise.
-pub(crate) fn collect<P: Clone + 'static, W: FromIterator<P> + Clone + 'static>(
+/// Makes the whole of pieces that come on demand, as it is the one who asks for them.
+struct Reading<P: Clone + 'static, W: Clone + 'static, M> {
+    /// Empty when all were read.
+    pieces: Option<Reader<P, W>>,
     promise: StreamedPromise<P, W>,
-) -> Collecting<P, W> {
-    Collecting {
-        pieces: promise.reader(),
-        collected: Vec::new(),
-    }
+    whole: M,
 }
 
-/// All pieces, or the first error.
-pub(crate) struct Collecting<P: Clone + 'static, W: Clone + 'static> {
-    pieces: Reader<P, W>,
-    collected: Vec<P>,
-}
+impl<P: Clone + 'static, W: Clone + 'static, M> Unpin for Reading<P, W, M> {}
 
-impl<P: Clone + 'static, W: Clone + 'static> Unpin for Collecting<P, W> {}
-
-impl<P: Clone + 'static, W: FromIterator<P> + Clone + 'static> Future for Collecting<P, W> {
+impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Future for Reading<P, W, M> {
     type Output = Result<W>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<W>> {
         let this = &mut *self;
-        while let Some(piece) = ready!(Pin::new(&mut this.pieces).poll_next(cx)) {
-            this.collected.push(piece?);
+        while let Some(pieces) = &mut this.pieces {
+            match ready!(Pin::new(pieces).poll_next(cx)) {
+                Some(piece) => drop(piece?),
+                None => this.pieces = None,
+            }
         }
-        let collected = std::mem::take(&mut this.collected);
-        Poll::Ready(Ok(collected.into_iter().collect()))
+        this.whole.poll_whole(&this.promise.inner.log, cx)
     }
 }
 
@@ -464,8 +491,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
         &self.context
     }
 
-    fn worker(&self) -> &Cell<Option<TaskRef>> {
-        &self.resolving
+    fn worker(&self) -> Option<&TaskRef> {
+        self.resolving.get()
     }
 
     fn resolved(&self) {
@@ -480,7 +507,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
             let resolving = resolver(StreamedPromise {
                 inner: self.clone(),
             });
-            self.resolving.set(Some(resolving));
+            self.resolved_by(resolving);
         }
     }
 }
@@ -574,19 +601,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     #[inline(never)]
     fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
         let inner = &self.promise.inner;
-        let read = inner.log.poll_read(&mut self.place, cx);
-        if read.is_pending() {
-            let feeding = inner.feeding.take();
-            let by_itself = feeding
-                .as_ref()
-                .is_some_and(TaskRef::note_wait_unless_current);
-            inner.feeding.set(feeding);
-            if by_itself {
-                inner.log.leave(&mut self.place);
-                return Poll::Ready(Some(Err(awaits_itself())));
-            }
-        }
-        read
+        inner
+            .log
+            .poll_read(&mut self.place, inner.feeding.get(), cx)
     }
 
     /// As polling it, but pieces that are there come together.
@@ -697,7 +714,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Replay<P, W> {
 impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
     type Item = Result<P>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
         let piece = Pin::new(&mut self.reader).poll_next(cx);
         if let Poll::Ready(Some(Err(error))) = &piece {

@@ -1,6 +1,5 @@
 //! Waiting for a promise.
 
-use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +19,7 @@ pub(crate) trait Promised<T> {
     fn context(&self) -> &PromisingContext;
 
     /// The task that brings it to its outcome; empty before it has begun.
-    fn worker(&self) -> &Cell<Option<TaskRef>>;
+    fn worker(&self) -> Option<&TaskRef>;
 
     /// Begins the work, if it has not begun.
     fn start(self: Rc<Self>);
@@ -52,13 +51,8 @@ pub(crate) fn note_wait<T>(promise: &impl Promised<T>) -> bool {
     if promise.outcome().get().is_some() {
         return false;
     }
-    let worker = promise.worker().take();
-    if let Some(worker) = &worker {
-        worker.note_wait();
-    }
-    let is_known = worker.is_some();
-    promise.worker().set(worker);
-    is_known
+    let worker = promise.worker();
+    worker.inspect(|worker| worker.note_wait()).is_some()
 }
 
 /// Brings a promise to its outcome. Written by hand: an async block would hold the work twice.
@@ -101,10 +95,15 @@ struct Unresolved<T: Clone + 'static, P: Promised<T>>(Rc<P>, PhantomData<T>);
 impl<T: Clone + 'static, P: Promised<T>> Drop for Unresolved<T, P> {
     fn drop(&mut self) {
         if self.0.outcome().get().is_none() {
-            let text = "the work behind this promise was dropped before it came to its end";
-            let _ = self.0.outcome().set(Err(Error::own(What::Abandoned, text)));
+            self.0.outcome().set(Err(abandoned()));
         }
     }
+}
+
+/// What whoever reads a promise gets whose work went away.
+pub(crate) fn abandoned() -> Error {
+    let text = "the work behind this promise was dropped before it came to its end";
+    Error::own(What::Abandoned, text)
 }
 
 /// What whoever reads a promise gets that was cancelled.
@@ -147,20 +146,8 @@ impl<T: Clone> Wait<T> {
         if !std::mem::replace(&mut self.waits, true) && self.promise.outcome().get().is_none() {
             self.promise.clone().start();
         }
-        let outcome = self.promise.outcome().poll(&mut self.ticket, cx);
-        if outcome.is_pending() {
-            let worker = self.promise.worker().take();
-            if let Some(worker) = &worker {
-                if worker.is_current() {
-                    let error = awaits_itself();
-                    self.promise.worker().set(Some(worker.clone()));
-                    return Poll::Ready(Err(error));
-                }
-                worker.note_wait();
-            }
-            self.promise.worker().set(worker);
-        }
-        outcome
+        let worker = self.promise.worker();
+        self.promise.outcome().poll(&mut self.ticket, worker, cx)
     }
 }
 

@@ -1,0 +1,150 @@
+//! The whole of the pieces, made by a task that goes over them before anybody reads them.
+//!
+//! It stands in the line of readers as the first of them, and has its turn for each piece as any of
+//! them has; but it reads nothing before all are there, so that such a turn is a look at the log. The
+//! first error among the pieces is what the whole comes to.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+
+use super::piece_log::{NEXT_PIECE, PieceLog, Stand};
+use super::streamed_promise::Inner;
+use super::wait::{Promised, abandoned};
+use crate::error::{Error, Result};
+use crate::executor::{AfterTurn, Body, Header, Task, TaskRef, Waiter};
+
+/// What makes the whole of pieces.
+pub(crate) trait Whole<P, W>: 'static {
+    /// Makes it, or goes on with that: all pieces are there, and none of them is an error.
+    fn poll_whole(&mut self, pieces: &PieceLog<P>, cx: &mut Context<'_>) -> Poll<Result<W>>;
+}
+
+/// The whole is the collection of the pieces.
+pub(crate) struct Collected;
+
+impl<P: Clone + 'static, W: FromIterator<P>> Whole<P, W> for Collected {
+    fn poll_whole(&mut self, pieces: &PieceLog<P>, _: &mut Context<'_>) -> Poll<Result<W>> {
+        let mut collected = Vec::with_capacity(pieces.len());
+        pieces.for_each(|piece| collected.push(piece.clone()));
+        Poll::Ready(Ok(collected.into_iter().collect()))
+    }
+}
+
+/// The task that makes the whole.
+struct Making<P: Clone + 'static, W: Clone + 'static, M> {
+    promise: Rc<Inner<P, W>>,
+    /// How far it has come; empty when it has gone over all pieces.
+    stand: Cell<Option<Stand>>,
+    /// Empty after the end. It is dropped before the promise is resolved.
+    whole: RefCell<Option<M>>,
+    cancelled: Cell<bool>,
+    /// Whether its turn came while the whole is made: that blocks inside of itself.
+    missed: Cell<bool>,
+    itself: OnceCell<Weak<Task>>,
+}
+
+/// Starts the task that makes the whole of a promise that is fed.
+#[track_caller]
+pub(super) fn start_making<P: Clone + 'static, W: Clone + 'static>(
+    promise: Rc<Inner<P, W>>,
+    whole: impl Whole<P, W>,
+) -> TaskRef {
+    let context = promise.context().clone();
+    let task = context.admit(Making {
+        promise,
+        stand: Cell::new(Some(Stand::beginning())),
+        whole: RefCell::new(Some(whole)),
+        cancelled: Cell::new(false),
+        missed: Cell::new(false),
+        itself: OnceCell::new(),
+    });
+    let itself = Rc::downgrade(&task);
+    let _ = task.body().itself.set(itself);
+    task.header().to_ref()
+}
+
+impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Making<P, W, M> {
+    fn waiter(&self, header: &Header) -> Waiter {
+        header.note_wait_for(Some(NEXT_PIECE));
+        let feeding = self.promise.feeding.get();
+        header.waits_on.set(feeding.map(TaskRef::id));
+        let itself = self.itself.get().and_then(Weak::upgrade);
+        Waiter::Task(itself.expect("a task that has its turn is there"))
+    }
+
+    fn poll_whole(&self, cx: &mut Context<'_>) -> AfterTurn {
+        let Ok(mut slot) = self.whole.try_borrow_mut() else {
+            self.missed.set(true);
+            return AfterTurn::Waits;
+        };
+        let Some(whole) = &mut *slot else {
+            return AfterTurn::Ended;
+        };
+        let pieces = &self.promise.log;
+        let polled = catch_unwind(AssertUnwindSafe(|| whole.poll_whole(pieces, cx)));
+        drop(slot);
+        match polled {
+            Ok(Poll::Ready(whole)) => self.resolve(whole),
+            Ok(Poll::Pending) if self.cancelled.get() => {
+                self.abandon();
+                AfterTurn::Ended
+            }
+            Ok(Poll::Pending) if self.missed.take() => AfterTurn::Again,
+            Ok(Poll::Pending) => AfterTurn::Waits,
+            Err(panic) => {
+                let error = Error::from_panic("the work behind a promise", &*panic);
+                self.resolve(Err(error))
+            }
+        }
+    }
+
+    fn resolve(&self, whole: Result<W>) -> AfterTurn {
+        let context = self.promise.context();
+        let resolved = catch_unwind(AssertUnwindSafe(|| {
+            drop(self.whole.take());
+            context.settle(self.promise.outcome(), whole);
+            self.promise.resolved();
+        }));
+        if let Err(panic) = resolved {
+            Error::from_panic("a task", &*panic).capture(context.error_level());
+        }
+        AfterTurn::Ended
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Body for Making<P, W, M> {
+    fn turn(&self, header: &Header, cx: &mut Context<'_>) -> AfterTurn {
+        if self.cancelled.get() {
+            self.abandon();
+            return AfterTurn::Ended;
+        }
+        if let Some(mut stand) = self.stand.get() {
+            let waiter = || self.waiter(header);
+            let over = self.promise.log.poll_over(&mut stand, waiter);
+            self.stand.set(over.is_pending().then_some(stand));
+            match over {
+                Poll::Pending => return AfterTurn::Waits,
+                Poll::Ready(Err(error)) => return self.resolve(Err(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+        }
+        self.poll_whole(cx)
+    }
+
+    fn stop(&self) -> bool {
+        !self.cancelled.replace(true)
+    }
+
+    fn abandon(&self) {
+        if let Some(mut stand) = self.stand.take() {
+            self.promise.log.step_back(&mut stand);
+        }
+        let whole = self.whole.try_borrow_mut().ok();
+        drop(whole.and_then(|mut slot| slot.take()));
+        if self.promise.outcome().get().is_none() {
+            self.promise.outcome().set(Err(abandoned()));
+        }
+    }
+}
