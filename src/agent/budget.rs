@@ -15,6 +15,11 @@ use crate::message::{MessageSequencePromise, WeakSequencePromise};
 
 static CURRENT: TaskLocal<Rc<Spending>> = TaskLocal::new();
 
+thread_local! {
+    /// Whether a call on this thread ever had a budget; most programs have none.
+    static BUDGETS_ANYWHERE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// How much of what may be used, by a call and all it causes; what is not limited is free.
 ///
 /// ```
@@ -110,8 +115,9 @@ pub(crate) struct Spending {
 impl Spending {
     /// That of a new call: of its own budget if it has one, or else of the one around it.
     pub(crate) fn begin(budget: Option<Budget>, alias: &str) -> Option<Rc<Self>> {
-        let outer = CURRENT.cloned();
+        let outer = Self::current();
         let Some(budget) = budget else { return outer };
+        BUDGETS_ANYWHERE.set(true);
         Some(Rc::new(Spending {
             budget,
             messages: Cell::new(0),
@@ -122,6 +128,11 @@ impl Spending {
             exhausted: OnceCell::new(),
             outer,
         }))
+    }
+
+    /// That of the current task.
+    fn current() -> Option<Rc<Self>> {
+        BUDGETS_ANYWHERE.get().then(|| CURRENT.cloned()).flatten()
     }
 
     /// Names what is cancelled; that of the budget around stays what it is.
@@ -136,7 +147,7 @@ impl Spending {
 
     /// Counts an expense of the current task, here and in all budgets around.
     pub(crate) fn spend(expense: Expense) -> Result<()> {
-        let mut next = CURRENT.cloned();
+        let mut next = Self::current();
         while let Some(spending) = next {
             spending.count(expense)?;
             next = spending.outer.clone();

@@ -11,7 +11,7 @@ use super::budget::Budget;
 use super::interaction_context::InteractionContext;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
-use super::reply_sequence;
+use super::reply_sequence::{self, Call};
 use crate::error::{Error, Result, What};
 use crate::executor::{self, Unfinished, WrittenBy};
 use crate::frozen::{Frozen, Value};
@@ -153,8 +153,8 @@ struct Parts {
     agent: MiniAgent,
     messages: MessageSequenceAppender,
     replies: MessageSequencePromise,
-    /// Where it is listed until it is finished.
-    listed: Weak<ChildCalls>,
+    /// Who lists it until it is finished.
+    listed: WeakCaller,
     /// Its number there.
     number: u64,
     made_at: &'static Location<'static>,
@@ -163,23 +163,20 @@ struct Parts {
 impl AgentCall {
     #[track_caller]
     pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
-        let Begun {
-            listed,
-            messages,
-            replies,
-        } = Begun::of(&agent, options);
+        let caller = Caller::here();
+        let (messages, replies) = caller.call(&agent, options);
         let parts = Parts {
             agent,
             messages,
             replies,
-            listed: Rc::downgrade(&listed),
-            number: listed.next_number(),
+            listed: caller.downgrade(),
+            number: caller.child_calls().next_number(),
             made_at: Location::caller(),
         };
         let call = AgentCall {
             parts: Rc::new(parts),
         };
-        listed.add(&call);
+        caller.child_calls().add(&call);
         call
     }
 
@@ -190,11 +187,11 @@ impl AgentCall {
         options: CallOptions,
         messages: impl IntoMessages,
     ) -> MessageSequencePromise {
-        let begun = Begun::of(agent, options);
-        let sent = begun.messages.append(messages);
+        let (appender, replies) = Caller::here().call(agent, options);
+        let sent = appender.append(messages);
         debug_assert!(sent.is_ok(), "a call that has just begun takes messages");
-        begun.messages.close();
-        begun.replies
+        appender.close();
+        replies
     }
 
     /// The agent that is called.
@@ -266,8 +263,8 @@ impl AgentCall {
     /// Says that no more messages will be sent. Finishing it again does nothing.
     pub fn finish(&self) -> &Self {
         self.parts.messages.close();
-        if let Some(listed) = self.parts.listed.upgrade() {
-            listed.remove(self);
+        if let Some(caller) = self.parts.listed.upgrade() {
+            caller.child_calls().remove(self);
         }
         self
     }
@@ -297,45 +294,80 @@ impl AgentCall {
     }
 }
 
-/// What there is when a call has begun.
-struct Begun {
-    /// Where it is to be listed until it is finished.
-    listed: Rc<ChildCalls>,
-    messages: MessageSequenceAppender,
-    replies: MessageSequencePromise,
+/// Who makes a call, and lists it until it is finished.
+enum Caller {
+    Agent(InteractionContext),
+    /// Somebody outside of agents.
+    Context(Rc<ChildCalls>),
 }
 
-impl Begun {
+impl Caller {
     #[track_caller]
-    fn of(agent: &MiniAgent, options: CallOptions) -> Self {
-        let caller = InteractionContext::here();
-        let listed = match &caller {
-            Some(caller) => caller.child_calls().clone(),
-            None => MiniAgents::current().child_calls().clone(),
-        };
+    fn here() -> Self {
+        match InteractionContext::here() {
+            Some(caller) => Caller::Agent(caller),
+            None => Caller::Context(MiniAgents::current().child_calls().clone()),
+        }
+    }
+
+    fn child_calls(&self) -> &ChildCalls {
+        match self {
+            Caller::Agent(caller) => caller.child_calls(),
+            Caller::Context(calls) => calls,
+        }
+    }
+
+    /// Begins a call; gives what messages are sent through, and the replies.
+    #[track_caller]
+    fn call(
+        &self,
+        agent: &MiniAgent,
+        options: CallOptions,
+    ) -> (MessageSequenceAppender, MessageSequencePromise) {
         let limits = [
             options.timeout,
             options.budget.and_then(|budget| budget.time),
         ];
-        let input = MessageSequence::options()
+        let (messages, input) = MessageSequence::options()
             .with_start(Start::OnDemand)
             .with_errors_as_messages(false)
             .written_by(WrittenBy::Caller)
-            .make();
-        let replies = reply_sequence::begin(agent, input.promise().clone(), options);
-        let messages = input.appender().clone();
+            .make()
+            .into_ends();
+        let replies = reply_sequence::begin(agent, input, options);
         let opened = messages.open();
         debug_assert!(opened.is_ok(), "a new appender can be opened");
         if let Some(limit) = limits.into_iter().flatten().min() {
             cancel_in_time(limit, &replies);
         }
-        if let Some(caller) = caller {
+        if let Caller::Agent(caller) = self {
             caller.causes().add(&replies);
         }
-        Begun {
-            listed,
-            messages,
-            replies,
+        (messages, replies)
+    }
+
+    fn downgrade(&self) -> WeakCaller {
+        match self {
+            Caller::Agent(caller) => WeakCaller::Agent(caller.downgrade()),
+            Caller::Context(calls) => WeakCaller::Context(Rc::downgrade(calls)),
+        }
+    }
+}
+
+/// A caller that is not kept alive by this.
+enum WeakCaller {
+    Agent(Weak<Call>),
+    Context(Weak<ChildCalls>),
+}
+
+impl WeakCaller {
+    fn upgrade(&self) -> Option<Caller> {
+        match self {
+            WeakCaller::Agent(call) => {
+                let call = call.upgrade()?;
+                Some(Caller::Agent(InteractionContext::of(call)))
+            }
+            WeakCaller::Context(calls) => calls.upgrade().map(Caller::Context),
         }
     }
 }

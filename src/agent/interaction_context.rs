@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use serde::de::DeserializeOwned;
 
@@ -16,7 +16,7 @@ use crate::executor::{Awaitable, Gather, Notify, TaskLocal, gather, name_current
 use crate::frozen::Frozen;
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
 
-static CURRENT: TaskLocal<Parts> = TaskLocal::new();
+static CURRENT: TaskLocal<Call> = TaskLocal::new();
 
 /// What an agent has in hand while it acts: the messages that were sent to it, and the means to
 /// reply. Clones are handles of the same.
@@ -24,11 +24,11 @@ static CURRENT: TaskLocal<Parts> = TaskLocal::new();
 /// It is ambient: what an agent spawns or calls inherits it.
 #[derive(Clone)]
 pub struct InteractionContext {
-    parts: Rc<Parts>,
+    call: Rc<Call>,
 }
 
-struct Parts {
-    call: Rc<Call>,
+/// What a call holds for the agent while that acts.
+pub(crate) struct Interaction {
     /// Those that are preset and those of the call.
     arguments: Frozen,
     miniagents: MiniAgents,
@@ -36,7 +36,7 @@ struct Parts {
     parent: Option<InteractionContext>,
     /// What is waited for before the replies end.
     wait_for: RefCell<Vec<Waited>>,
-    child_calls: Rc<ChildCalls>,
+    child_calls: ChildCalls,
     /// The first reply that was refused.
     refused: RefCell<Option<Error>>,
 }
@@ -69,37 +69,58 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
     }
 }
 
-impl InteractionContext {
-    pub(crate) fn new(call: Rc<Call>, arguments: Frozen) -> Self {
-        let parts = Parts {
-            call,
-            arguments,
-            miniagents: MiniAgents::current(),
-            parent: Self::here(),
-            wait_for: RefCell::default(),
-            child_calls: Rc::default(),
-            refused: RefCell::new(None),
-        };
-        InteractionContext {
-            parts: Rc::new(parts),
-        }
+impl Interaction {
+    pub(crate) fn child_calls(&self) -> &ChildCalls {
+        &self.child_calls
     }
 
-    /// The one that acts here, if any does.
-    pub(crate) fn here() -> Option<Self> {
-        CURRENT.shared().map(|parts| InteractionContext { parts })
+    fn waiting_for_all(&self) -> WaitForAll {
+        gather(self.wait_for.borrow().clone())
     }
 
-    /// Makes it the current one for the rest of this task.
-    pub(crate) fn activate(&self) {
-        name_current_task(&|| display_agent_trace(&self.agent_trace()));
-        CURRENT.replace(Some(self.parts.clone()));
+    /// Begins what is done when the agent has ended, and before its replies do; at its end this is
+    /// [deactivated](Self::deactivate).
+    pub(crate) fn begin_to_finalize(&self) -> WaitForAll {
+        self.child_calls.finish_all();
+        self.waiting_for_all()
     }
 
     /// Makes the one around it the current one again.
     pub(crate) fn deactivate(&self) {
-        let parent = self.parts.parent.as_ref();
-        CURRENT.replace(parent.map(|parent| parent.parts.clone()));
+        let parent = self.parent.as_ref();
+        CURRENT.replace(parent.map(|parent| parent.call.clone()));
+    }
+}
+
+impl InteractionContext {
+    /// The interaction of a call, for the agent that acts from now on in this task.
+    pub(crate) fn begin(call: Rc<Call>, arguments: Frozen) -> Self {
+        call.begin_interaction(Interaction {
+            arguments,
+            miniagents: MiniAgents::current(),
+            parent: Self::here(),
+            wait_for: RefCell::default(),
+            child_calls: ChildCalls::default(),
+            refused: RefCell::new(None),
+        });
+        let ctx = Self::of(call);
+        name_current_task(&|| display_agent_trace(&ctx.agent_trace()));
+        CURRENT.replace(Some(ctx.call.clone()));
+        ctx
+    }
+
+    /// The interaction of a call whose agent acts, or has acted.
+    pub(crate) fn of(call: Rc<Call>) -> Self {
+        InteractionContext { call }
+    }
+
+    /// The one that acts here, if any does.
+    pub(crate) fn here() -> Option<Self> {
+        CURRENT.shared().map(Self::of)
+    }
+
+    fn interaction(&self) -> &Interaction {
+        self.call.interaction()
     }
 
     /// The interaction of the agent that acts.
@@ -128,22 +149,22 @@ impl InteractionContext {
 
     /// The agent that acts.
     pub fn this_agent(&self) -> &MiniAgent {
-        self.parts.call.agent()
+        self.call.agent()
     }
 
     /// The messages that were sent to it.
     pub fn messages(&self) -> &MessageSequencePromise {
-        self.parts.call.input()
+        self.call.input()
     }
 
     /// The context that it acts in.
     pub fn miniagents(&self) -> &MiniAgents {
-        &self.parts.miniagents
+        &self.interaction().miniagents
     }
 
     /// Its arguments: those that are preset and those of this call.
     pub fn arguments(&self) -> &Frozen {
-        &self.parts.arguments
+        &self.interaction().arguments
     }
 
     /// One of its arguments.
@@ -183,12 +204,13 @@ impl InteractionContext {
 
     fn note_refusal(&self, replied: Result<()>) {
         if let Err(error) = replied {
-            self.parts.refused.borrow_mut().get_or_insert(error);
+            let mut refused = self.interaction().refused.borrow_mut();
+            refused.get_or_insert(error);
         }
     }
 
     pub(crate) fn take_refusal(&self) -> Option<Error> {
-        self.parts.refused.take()
+        self.interaction().refused.take()
     }
 
     /// As [`reply`](Self::reply).
@@ -198,7 +220,7 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        self.parts.call.replies().append(messages).map(|_| ())
+        self.call.replies().append(messages).map(|_| ())
     }
 
     /// Messages that the budgets allow to be said.
@@ -215,11 +237,8 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        self.parts
-            .call
-            .replies()
-            .append_out_of_order(messages)
-            .map(|_| ())
+        let replies = self.call.replies();
+        replies.append_out_of_order(messages).map(|_| ())
     }
 
     /// Counts an expense in the [budgets](super::Budget) of this call and of those around it. Replies
@@ -236,10 +255,8 @@ impl InteractionContext {
     /// Makes sure that the replies do not end before this has ended: a promise, or a task
     /// [started soon](crate::PromisingContext::start_soon). What comes of it does not matter.
     pub fn make_sure_to_wait(&self, what: impl Awaitable + 'static) {
-        self.parts
-            .wait_for
-            .borrow_mut()
-            .push(Rc::new(Whatever(what)));
+        let mut wait_for = self.interaction().wait_for.borrow_mut();
+        wait_for.push(Rc::new(Whatever(what)));
     }
 
     /// Waits now for everything that [`make_sure_to_wait`](Self::make_sure_to_wait) was told of.
@@ -254,27 +271,19 @@ impl InteractionContext {
                 self.this_agent().alias()
             );
         }
-        self.wait_for_all().await;
-    }
-
-    async fn wait_for_all(&self) {
-        self.waiting_for_all().await;
-    }
-
-    fn waiting_for_all(&self) -> WaitForAll {
-        gather(self.parts.wait_for.borrow().clone())
+        self.interaction().waiting_for_all().await;
     }
 
     /// Ends the replies before the agent ends, after waiting for everything that
     /// [`make_sure_to_wait`](Self::make_sure_to_wait) was told of. The agent goes on.
     pub async fn finish_early(&self) {
         self.await_now().await;
-        self.parts.call.replies().close();
+        self.call.replies().close();
     }
 
     /// Ends the replies now.
     pub fn finish_now(&self) {
-        self.parts.call.replies().close();
+        self.call.replies().close();
     }
 
     /// The agents from this one to the outermost that led to it.
@@ -283,24 +292,21 @@ impl InteractionContext {
         let mut next = Some(self);
         while let Some(context) = next {
             trace.push(context.this_agent().clone());
-            next = context.parts.parent.as_ref();
+            next = context.interaction().parent.as_ref();
         }
         trace
     }
 
     pub(crate) fn causes(&self) -> &Causes {
-        self.parts.call.causes()
+        self.call.causes()
     }
 
-    pub(crate) fn child_calls(&self) -> &Rc<ChildCalls> {
-        &self.parts.child_calls
+    pub(crate) fn child_calls(&self) -> &ChildCalls {
+        self.interaction().child_calls()
     }
 
-    /// Begins what is done when the agent has ended, and before its replies do; at its end this is
-    /// [deactivated](Self::deactivate).
-    pub(crate) fn begin_to_finalize(&self) -> WaitForAll {
-        self.child_calls().finish_all();
-        self.waiting_for_all()
+    pub(crate) fn downgrade(&self) -> Weak<Call> {
+        Rc::downgrade(&self.call)
     }
 }
 

@@ -47,7 +47,6 @@ use crate::promise::{Activation, PromisingContext, Resolved, Started};
 pub struct MiniAgents {
     context: PromisingContext,
     settings: Rc<Settings>,
-    messages: Rc<MessageDefaults>,
 }
 
 #[derive(Default)]
@@ -100,20 +99,15 @@ impl MiniAgents {
         });
         let context = PromisingContext::new();
         let settings = Rc::new(Settings::default());
-        let messages = settings.messages.clone();
         context.extend(settings.clone());
-        context.extend(messages.clone());
+        context.extend(settings.messages.clone());
         let leaving = Rc::downgrade(&settings);
         context.before_leaving(move || {
             if let Some(settings) = leaving.upgrade() {
                 settings.child_calls.finish_all();
             }
         });
-        MiniAgents {
-            context,
-            settings,
-            messages,
-        }
+        MiniAgents { context, settings }
     }
 
     /// The current context.
@@ -134,11 +128,7 @@ impl MiniAgents {
     pub fn try_current() -> Result<Self> {
         let context = PromisingContext::try_current()?;
         match context.extension::<Settings>() {
-            Some(settings) => Ok(MiniAgents {
-                context,
-                messages: settings.messages.clone(),
-                settings,
-            }),
+            Some(settings) => Ok(MiniAgents { context, settings }),
             None => Err(Error::own(
                 What::NoActiveContext,
                 "the active context is a bare `PromisingContext`; agents need `MiniAgents`",
@@ -191,14 +181,14 @@ impl MiniAgents {
     /// raised.
     #[must_use]
     pub fn with_errors_as_messages(self, as_messages: bool) -> Self {
-        self.messages.errors_as_messages.set(as_messages);
+        self.settings.messages.errors_as_messages.set(as_messages);
         self
     }
 
     /// Whether errors that are read as messages show their causes and the agent trace.
     #[must_use]
     pub fn with_error_traces_in_messages(self, traces: bool) -> Self {
-        self.messages.error_traces_in_messages.set(traces);
+        self.settings.messages.error_traces_in_messages.set(traces);
         self
     }
 
@@ -206,14 +196,14 @@ impl MiniAgents {
     /// otherwise. It holds for the messages that are made from now on.
     #[must_use]
     pub fn with_tokens_kept(self, keep: KeepTokens) -> Self {
-        self.messages.tokens.keep(keep);
+        self.settings.messages.tokens.keep(keep);
         self
     }
 
     /// How many tokens the messages of this context keep at present. It is counted only where
     /// [`with_tokens_kept`](Self::with_tokens_kept) was called before the messages were made.
     pub fn tokens_held(&self) -> TokensHeld {
-        self.messages.tokens.held()
+        self.settings.messages.tokens.held()
     }
 
     /// Whether the replies of an agent are persisted before it ends, where the agent does not say
@@ -456,7 +446,7 @@ impl fmt::Debug for MiniAgents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MiniAgents")
             .field("context", &self.context)
-            .field("messages", &self.messages)
+            .field("messages", &self.settings.messages)
             .finish_non_exhaustive()
     }
 }

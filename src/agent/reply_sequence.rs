@@ -12,18 +12,20 @@ use std::task::{Context, Poll, ready};
 
 use super::budget::Spending;
 use super::call::CallOptions;
-use super::interaction_context::{InteractionContext, WaitForAll};
+use super::interaction_context::{Interaction, InteractionContext, WaitForAll};
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, check_reply_fields, no_node, reply_node};
 use crate::error::{Error, Result};
-use crate::executor::WrittenBy;
+use crate::executor::{TaskRef, WrittenBy};
 use crate::frozen::Frozen;
 use crate::message::{
     FlatMessages, Message, MessagePromise, MessageSequence, MessageSequenceAppender,
     MessageSequencePromise, WeakSequencePromise,
 };
-use crate::promise::{Batch, OnCancel, PieceSource, Promise, PromisingContext, Wait};
+use crate::promise::{
+    Batch, OnCancel, Outcome, PieceSource, Promised, PromisingContext, Wait, start_resolving,
+};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -46,38 +48,40 @@ pub(crate) fn begin(
         input,
         arguments: options.refused.map_or(Ok(options.arguments), Err),
         spending: Spending::begin(options.budget, agent.alias()),
-        appender: OnceCell::new(),
+        appender: sequence.make_appender(),
         replies: OnceCell::new(),
-        causes: Rc::default(),
+        causes: Rc::new(Causes::new()),
+        interaction: OnceCell::new(),
     });
-    // The stream needs the appender and the promise, both of which are made with it.
-    let sequence = sequence.make_with(|flat| Replies {
+    let replies = sequence.make_promise(&call.appender, |flat| Replies {
         call: call.clone(),
         flat,
         phase: Phase::Beginning,
         to_persist: None,
     });
-    let _ = call.appender.set(sequence.appender().clone());
-    let _ = call.replies.set(sequence.promise().downgrade());
+    let _ = call.replies.set(replies.downgrade());
     if let Some(spending) = call.spending.as_ref().filter(|_| own_budget) {
-        spending.is_of(sequence.promise());
+        spending.is_of(&replies);
     }
-    sequence.promise().on_cancel(call.causes.clone());
-    sequence.promise().clone()
+    replies.on_cancel(call.causes.clone());
+    replies
 }
 
-/// A call, as those know it who bring its replies.
+/// A call, as those know it who bring its replies: what it was made with, what the agent that acts has in
+/// hand, and what it set in motion.
 pub(crate) struct Call {
     agent: MiniAgent,
     input: MessageSequencePromise,
     /// Those of the call alone.
     arguments: Result<Frozen>,
     spending: Option<Rc<Spending>>,
-    /// What the agent replies through; set at once.
-    appender: OnceCell<MessageSequenceAppender>,
+    /// What the agent replies through.
+    appender: MessageSequenceAppender,
     /// The replies; set at once.
     replies: OnceCell<WeakSequencePromise>,
     causes: Rc<Causes>,
+    /// Empty until the agent acts.
+    interaction: OnceCell<Interaction>,
 }
 
 impl Call {
@@ -96,7 +100,19 @@ impl Call {
 
     /// What the agent replies through.
     pub(crate) fn replies(&self) -> &MessageSequenceAppender {
-        self.appender.get().expect("set when the call was made")
+        &self.appender
+    }
+
+    /// What the agent that acts has in hand.
+    pub(crate) fn interaction(&self) -> &Interaction {
+        let interaction = self.interaction.get();
+        interaction.expect("nobody asks before the agent acts")
+    }
+
+    /// Notes what the agent has in hand, before it acts.
+    pub(crate) fn begin_interaction(&self, interaction: Interaction) {
+        let begun = self.interaction.set(interaction);
+        debug_assert!(begun.is_ok(), "an agent begins to act once");
     }
 
     /// What is recorded of its arguments: what the agent says of itself, and those of the call.
@@ -120,31 +136,29 @@ struct Replies {
 
 enum Phase {
     Beginning,
-    /// The agent acts; this is what it comes to.
-    Acting(Promise<Message>),
-    Persisting(Pin<Box<dyn Future<Output = Result<()>>>>, Promise<Message>),
+    /// The agent acts.
+    Acting,
+    Persisting(Pin<Box<dyn Future<Output = Result<()>>>>),
     Ended,
 }
 
 impl Replies {
     /// Starts the agent.
-    fn start(&mut self) -> Promise<Message> {
-        let acting = Promise::started_soon(Act {
+    fn start(&mut self) {
+        self.call.causes.begin(Act {
             call: self.call.clone(),
             recorded: Frozen::empty(),
             phase: Acting::Beginning,
         });
-        let _ = self.call.causes.act.set(acting.clone());
         let agent = &self.call.agent;
         let persists = agent
             .await_reply_persistence()
             .unwrap_or_else(|| MiniAgents::current().awaits_reply_persistence());
         self.to_persist = persists.then(Vec::new);
-        acting
     }
 
     /// Records the replies when all of them are there.
-    fn record(&mut self, acting: Promise<Message>) {
+    fn record(&self) {
         let replies = self
             .call
             .replies
@@ -154,7 +168,7 @@ impl Replies {
         let record = Record {
             call: self.call.clone(),
             replies: replies.wait(),
-            acting: acting.wait(),
+            acting: Wait::new(self.call.causes.clone()),
             all: None,
         };
         PromisingContext::current().start_unpinned(record).detach();
@@ -169,8 +183,11 @@ impl PieceSource<MessagePromise> for Replies {
         let this = &mut *self;
         loop {
             match &mut this.phase {
-                Phase::Beginning => this.phase = Phase::Acting(this.start()),
-                Phase::Acting(acting) => {
+                Phase::Beginning => {
+                    this.start();
+                    this.phase = Phase::Acting;
+                }
+                Phase::Acting => {
                     if let Some(batch) = ready!(Pin::new(&mut this.flat).poll_pieces(cx)) {
                         if let Some(to_persist) = &mut this.to_persist {
                             match &batch {
@@ -180,23 +197,21 @@ impl PieceSource<MessagePromise> for Replies {
                         }
                         return Poll::Ready(Some(batch));
                     }
-                    let acting = acting.clone();
                     match this.to_persist.take() {
                         Some(promises) => {
-                            this.phase = Phase::Persisting(Box::pin(persist(promises)), acting);
+                            this.phase = Phase::Persisting(Box::pin(persist(promises)));
                         }
                         None => {
                             this.phase = Phase::Ended;
-                            this.record(acting);
+                            this.record();
                         }
                     }
                 }
-                Phase::Persisting(persisting, acting) => {
+                Phase::Persisting(persisting) => {
                     let persisted = ready!(persisting.as_mut().poll(cx));
-                    let acting = acting.clone();
                     this.phase = Phase::Ended;
                     match persisted {
-                        Ok(()) => this.record(acting),
+                        Ok(()) => this.record(),
                         Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
                     }
                 }
@@ -254,15 +269,48 @@ impl Future for Record {
     }
 }
 
-/// What a call set in motion: the agent, and the calls that it made.
-#[derive(Default)]
+/// What a call set in motion: the agent, with the record that it comes to, and the calls that it made. It
+/// is kept as long as anybody could cancel them.
 pub(crate) struct Causes {
-    /// The agent that acts; empty until it starts.
-    act: OnceCell<Promise<Message>>,
+    /// The record of the call; empty until the agent has ended.
+    record: Outcome<Message>,
+    /// The task in which the agent acts; empty until it starts.
+    act: OnceCell<TaskRef>,
+    /// The context that the agent acts in; empty until it starts.
+    context: OnceCell<PromisingContext>,
     calls: RefCell<Vec<WeakSequencePromise>>,
 }
 
 impl Causes {
+    fn new() -> Self {
+        Causes {
+            record: Outcome::open(),
+            act: OnceCell::new(),
+            context: OnceCell::new(),
+            calls: RefCell::default(),
+        }
+    }
+
+    /// Starts the agent.
+    fn begin(self: &Rc<Self>, act: Act) {
+        let _ = self.context.set(PromisingContext::current());
+        let task = start_resolving(self.clone(), act);
+        let _ = self.act.set(task);
+    }
+
+    /// Stops the agent if it has started and not ended; whether there was anything to stop.
+    fn stop(&self, error: Error) -> bool {
+        let is_acting = self.record.get().is_none();
+        let Some(context) = self.context.get().filter(|_| is_acting) else {
+            return false;
+        };
+        if let Some(task) = self.act.get() {
+            task.cancel();
+        }
+        context.settle(&self.record, Err(error));
+        true
+    }
+
     /// Notes a call that the agent made.
     pub(crate) fn add(&self, replies: &MessageSequencePromise) {
         let mut calls = self.calls.borrow_mut();
@@ -276,16 +324,30 @@ impl Causes {
 impl OnCancel for Causes {
     /// Stops the agent, and then the calls that it made, in order.
     fn cancel(self: Rc<Self>, error: Error) -> bool {
-        let mut stopped = self
-            .act
-            .get()
-            .is_some_and(|act| act.cancel_because(error.clone()));
+        let mut stopped = self.stop(error.clone());
         let calls = self.calls.take();
         for replies in calls.iter().filter_map(WeakSequencePromise::upgrade) {
             stopped |= replies.cancel_because(error.clone());
         }
         stopped
     }
+}
+
+impl Promised<Message> for Causes {
+    fn outcome(&self) -> &Outcome<Message> {
+        &self.record
+    }
+
+    fn context(&self) -> &PromisingContext {
+        let context = self.context.get();
+        context.expect("nobody waits for the record before the agent starts")
+    }
+
+    fn worker(&self) -> Option<&TaskRef> {
+        self.act.get()
+    }
+
+    fn start(self: Rc<Self>) {}
 }
 
 /// Lets the agent act, and records the call. Written by hand, as an async function is much larger.
@@ -298,12 +360,9 @@ struct Act {
 enum Acting {
     Beginning,
     /// The function of the agent runs.
-    Body(
-        InteractionContext,
-        Pin<Box<dyn Future<Output = Result<()>>>>,
-    ),
+    Body(Pin<Box<dyn Future<Output = Result<()>>>>),
     /// What the agent made sure to wait for is waited for.
-    Finalizing(InteractionContext, WaitForAll, Result<()>),
+    Finalizing(WaitForAll, Result<()>),
     /// All messages are waited for that are sent to it.
     Recording(Wait<Rc<[Message]>>),
 }
@@ -314,14 +373,13 @@ impl Act {
         let call = &self.call;
         self.recorded = call.recorded_arguments()?;
         let all = joined(call.agent.preset_arguments(), &self.recorded);
-        let ctx = InteractionContext::new(call.clone(), all);
-        ctx.activate();
-        let body = call.agent.act(ctx.clone());
-        Ok(Acting::Body(ctx, body))
+        let ctx = InteractionContext::begin(call.clone(), all);
+        Ok(Acting::Body(call.agent.act(ctx)))
     }
 
     /// What it comes to when its function has ended in this way.
-    fn end_of_body(&self, ctx: &InteractionContext, body: Result<()>) -> Result<()> {
+    fn end_of_body(&self, body: Result<()>) -> Result<()> {
+        let ctx = InteractionContext::of(self.call.clone());
         let result = body.and_then(|()| ctx.take_refusal().map_or(Ok(()), Err));
         if let Err(error) = &result {
             error.mark_unread();
@@ -370,7 +428,7 @@ impl Future for Act {
                         Err(error) => this.end_replies(Err(error))?,
                     };
                 }
-                Acting::Body(ctx, body) => {
+                Acting::Body(body) => {
                     let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
                     let ended = match polled {
                         Ok(poll) => ready!(poll),
@@ -379,17 +437,16 @@ impl Future for Act {
                             Err(Error::from_panic(&place, &*panic))
                         }
                     };
-                    let ctx = ctx.clone();
                     this.phase = Acting::Beginning; // drops the function
-                    let result = this.end_of_body(&ctx, ended);
-                    let waiting = ctx.begin_to_finalize();
-                    this.phase = Acting::Finalizing(ctx, waiting, result);
+                    let result = this.end_of_body(ended);
+                    let waiting = this.call.interaction().begin_to_finalize();
+                    this.phase = Acting::Finalizing(waiting, result);
                 }
-                Acting::Finalizing(ctx, waiting, result) => {
+                Acting::Finalizing(waiting, result) => {
                     ready!(Pin::new(waiting).poll(cx));
-                    ctx.deactivate();
+                    this.call.interaction().deactivate();
                     let result = std::mem::replace(result, Ok(()));
-                    this.phase = Acting::Beginning; // lets go of the interaction
+                    this.phase = Acting::Beginning; // lets go of what was waited for
                     this.phase = this.end_replies(result)?;
                 }
                 Acting::Recording(waiting) => {

@@ -34,7 +34,8 @@ use super::core::{self, Core};
 #[derive(Clone, Default)]
 pub(crate) struct Locals(Option<Rc<Entries>>);
 
-type Entries = Vec<(usize, Rc<dyn Any>)>;
+/// Keys with their values; one that was taken away leaves its place empty.
+type Entries = [(usize, Option<Rc<dyn Any>>)];
 
 impl Locals {
     pub(crate) const fn empty() -> Self {
@@ -42,25 +43,23 @@ impl Locals {
     }
 
     fn get(&self, key: usize) -> Option<&Rc<dyn Any>> {
-        self.0
-            .as_ref()?
-            .iter()
-            .find(|(held, _)| *held == key)
-            .map(|(_, value)| value)
+        let mut entries = self.0.as_ref()?.iter();
+        let (_, value) = entries.find(|(held, _)| *held == key)?;
+        value.as_ref()
     }
 
     /// Sets a value and gives the one before, to be dropped when nobody looks at these any more.
     fn set(&mut self, key: usize, value: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
-        let entries = Rc::make_mut(self.0.get_or_insert_with(Rc::default));
-        let place = entries.iter().position(|(held, _)| *held == key);
-        match (place, value) {
-            (Some(place), Some(value)) => Some(std::mem::replace(&mut entries[place].1, value)),
-            (Some(place), None) => Some(entries.remove(place).1),
-            (None, value) => {
-                entries.extend(value.map(|value| (key, value)));
-                None
-            }
+        let entries = self.0.as_deref().unwrap_or_default();
+        if let Some(place) = entries.iter().position(|(held, _)| *held == key) {
+            let entries = Rc::make_mut(self.0.as_mut()?);
+            return std::mem::replace(&mut entries[place].1, value);
         }
+        if value.is_some() {
+            let entries = entries.iter().cloned().chain([(key, value)]);
+            self.0 = Some(entries.collect());
+        }
+        None
     }
 }
 

@@ -242,6 +242,14 @@ impl MessagePromise {
         }
     }
 
+    /// The message, if it was there from the beginning, or else the promise as it is.
+    pub(crate) fn into_known(self) -> std::result::Result<Message, Self> {
+        match self.kind {
+            Kind::Known(message) => Ok(message),
+            _ => Err(self),
+        }
+    }
+
     /// Waits for the message, as awaiting a reference does.
     pub fn wait(&self) -> MessageWait {
         self.waiting(false)

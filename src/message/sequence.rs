@@ -60,6 +60,10 @@ impl MessageSequence {
     pub fn promise(&self) -> &MessageSequencePromise {
         &self.promise
     }
+
+    pub(crate) fn into_ends(self) -> (MessageSequenceAppender, MessageSequencePromise) {
+        (self.appender, self.promise)
+    }
 }
 
 /// What a sequence does otherwise than its context says, begun with [`MessageSequence::options`].
@@ -104,7 +108,9 @@ impl SequenceOptions {
     /// If no context is active.
     #[track_caller]
     pub fn make(self) -> MessageSequence {
-        self.make_with(|flat| flat)
+        let appender = self.make_appender();
+        let promise = self.make_promise(&appender, |flat| flat);
+        MessageSequence { appender, promise }
     }
 
     pub(crate) fn errors_as_messages(&self) -> bool {
@@ -112,21 +118,26 @@ impl SequenceOptions {
             .unwrap_or_else(|| MessageDefaults::current().errors_as_messages.get())
     }
 
-    /// As [`make`](Self::make); `wrap` may add to the flat stream.
+    /// What messages enter the sequence through.
     #[track_caller]
-    pub(crate) fn make_with<S: PieceSource<MessagePromise> + Unpin + 'static>(
+    pub(crate) fn make_appender(&self) -> MessageSequenceAppender {
+        MessageSequenceAppender::new(Origin::here(self.by), self.capture_errors)
+    }
+
+    /// The promise of what is appended; `wrap` may add to the flat stream.
+    #[track_caller]
+    pub(crate) fn make_promise<S: PieceSource<MessagePromise> + Unpin + 'static>(
         self,
+        appender: &MessageSequenceAppender,
         wrap: impl FnOnce(FlatMessages) -> S,
-    ) -> MessageSequence {
-        let appender = MessageSequenceAppender::new(Origin::here(self.by), self.capture_errors);
-        let promise = MessageSequencePromise::flat(
+    ) -> MessageSequencePromise {
+        MessageSequencePromise::flat(
             appender.ordered.stream(),
             appender.unordered.stream(),
             self.start,
             self.errors_as_messages(),
             wrap,
-        );
-        MessageSequence { appender, promise }
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages that come one by one.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -330,10 +331,10 @@ fn resolver<const SAFE: bool>(promise: Sequence) -> Resolver {
     };
     Resolver {
         promises: Some(promises),
-        read: Vec::new(),
-        done: 0,
-        waiting: None,
         messages: Vec::new(),
+        whole: None,
+        rest: VecDeque::new(),
+        waiting: None,
     }
 }
 
@@ -341,12 +342,14 @@ fn resolver<const SAFE: bool>(promise: Sequence) -> Resolver {
 struct Resolver {
     /// Empty when all were read.
     promises: Option<SequenceReader>,
-    read: Vec<Read>,
-    /// For how many of them it has waited.
-    done: usize,
+    /// The messages that are there, as far as none is missing between them.
+    messages: Vec<Message>,
+    /// All of these, where they came at once and nothing else did; `messages` is empty then.
+    whole: Option<Rc<[Message]>>,
+    /// What was read behind them, beginning with a message that is to be waited for.
+    rest: VecDeque<Read>,
     /// The message that it waits for; empty between messages.
     waiting: Option<MessageWait>,
-    messages: Vec<Message>,
 }
 
 /// What was read of a sequence.
@@ -359,18 +362,46 @@ impl Resolver {
     fn poll_promises(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         while let Some(promises) = &mut self.promises {
             match ready!(promises.poll_batch(cx)) {
-                Some(Batch::One(promise)) => self.read.push(Read::One(promise?)),
+                Some(Batch::One(promise)) => self.take(Read::One(promise?)),
                 Some(Batch::Run(run)) => {
                     let block = run.whole_block().map(|block| block.clone().into_any());
                     match block.and_then(|block| block.downcast::<MessageBlock>().ok()) {
-                        Some(block) => self.read.push(Read::Block(block.0.clone())),
-                        None => self.read.extend(run.iter().map(Read::One)),
+                        Some(block) => self.take(Read::Block(block.0.clone())),
+                        None => {
+                            self.messages.reserve(run.len());
+                            run.iter().for_each(|promise| self.take(Read::One(promise)));
+                        }
                     }
                 }
                 None => self.promises = None,
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn take(&mut self, read: Read) {
+        let left = if self.rest.is_empty() {
+            self.add(read)
+        } else {
+            Some(read)
+        };
+        self.rest.extend(left);
+    }
+
+    /// Adds what is there already, and gives back what is to be waited for.
+    fn add(&mut self, read: Read) -> Option<Read> {
+        if let Some(whole) = self.whole.take() {
+            self.messages.extend_from_slice(&whole);
+        }
+        match read {
+            Read::Block(block) if self.messages.is_empty() => self.whole = Some(block),
+            Read::Block(block) => self.messages.extend_from_slice(&block),
+            Read::One(promise) => match promise.into_known() {
+                Ok(message) => self.messages.push(message),
+                Err(promise) => return Some(Read::One(promise)),
+            },
+        }
+        None
     }
 }
 
@@ -380,28 +411,21 @@ impl Future for Resolver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         ready!(this.poll_promises(cx))?;
-        if let [Read::Block(messages)] = &*this.read {
-            return Poll::Ready(Ok(messages.clone()));
-        }
-        if this.done == 0 {
-            this.messages.reserve_exact(this.read.len());
-        }
-        while let Some(read) = this.read.get(this.done) {
-            match read {
-                Read::Block(messages) => this.messages.extend_from_slice(messages),
-                Read::One(promise) => match promise.as_known() {
-                    Some(message) => this.messages.push(message.clone()),
-                    None => {
-                        let waiting = this.waiting.get_or_insert_with(|| promise.quietly());
-                        let message = ready!(Pin::new(waiting).poll(cx));
-                        this.waiting = None;
-                        this.messages.push(message?);
-                    }
-                },
+        loop {
+            if let Some(waiting) = &mut this.waiting {
+                let message = ready!(Pin::new(waiting).poll(cx));
+                this.waiting = None;
+                this.messages.push(message?);
             }
-            this.done += 1;
+            let Some(read) = this.rest.pop_front() else {
+                break;
+            };
+            if let Some(Read::One(promise)) = this.add(read) {
+                this.waiting = Some(promise.quietly());
+            }
         }
-        Poll::Ready(Ok(std::mem::take(&mut this.messages).into()))
+        let messages = std::mem::take(&mut this.messages);
+        Poll::Ready(Ok(this.whole.take().unwrap_or_else(|| messages.into())))
     }
 }
 

@@ -95,6 +95,10 @@ impl<P: Clone + 'static> Run<P> {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The pieces, one after the other.
     pub(crate) fn iter(&self) -> impl Iterator<Item = P> + '_ {
         let places = self.from..self.from + self.len;

@@ -87,15 +87,6 @@ impl<T: Clone + 'static> Promise<T> {
         promise
     }
 
-    /// As [`new`](Self::new), started soon, of work that is held as it is.
-    #[track_caller]
-    pub(crate) fn started_soon(work: impl Future<Output = Result<T>> + Unpin + 'static) -> Self {
-        let promise = Self::open(PromisingContext::current());
-        let task = start_resolving(promise.inner.clone(), work);
-        promise.inner.begun(task);
-        promise
-    }
-
     /// A promise that has resolved to `value`.
     ///
     /// # Panics
