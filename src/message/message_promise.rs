@@ -114,10 +114,11 @@ impl MessagePromise {
         fields: Option<FieldCollector>,
         tokens: impl PieceSource<Token> + 'static,
     ) -> Self {
-        let whole = MessageOfTokens {
+        let fields_known = known.clone();
+        let whole = move || MessageOfTokens {
             class,
             fields,
-            known: known.clone(),
+            known: fields_known,
         };
         let promise = StreamedPromise::with_whole(start, Pinned(Box::pin(tokens)), whole);
         if let Some(keeper) = KeptTokens::keeper() {

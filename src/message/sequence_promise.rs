@@ -19,8 +19,8 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify};
 use crate::promise::{
-    Appended, Batch, Flattened, Next, OnCancel, PieceSource, PromisingContext, Reader, Start,
-    StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, cancelled,
+    Appended, Batch, Flattened, Next, OnCancel, PieceLog, PieceSource, PromisingContext, Reader,
+    Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -89,9 +89,9 @@ impl MessageSequencePromise {
     ) -> Self {
         let flat = wrap(Flattened::new(ordered, Some(unordered), FlattenMessages));
         let promise = if safe {
-            StreamedPromise::with_source(start, flat, resolver::<true>)
+            StreamedPromise::with_source(start, flat, SafeResolver::of)
         } else {
-            StreamedPromise::with_source(start, flat, resolver::<false>)
+            StreamedPromise::with_whole(start, flat, AllMessages::default)
         };
         MessageSequencePromise { promise, safe }
     }
@@ -323,109 +323,113 @@ impl fmt::Debug for MessageSequencePromise {
     }
 }
 
-/// Waits for all messages of a sequence.
-fn resolver<const SAFE: bool>(promise: Sequence) -> Resolver {
-    let promises = SequenceReader {
-        reader: promise.reader(),
-        safe: SAFE,
-    };
-    Resolver {
-        promises: Some(promises),
-        messages: Vec::new(),
-        whole: None,
-        rest: VecDeque::new(),
-        waiting: None,
-    }
-}
-
-/// Waits for all promises of messages, and then for the message of each.
-struct Resolver {
-    /// Empty when all were read.
-    promises: Option<SequenceReader>,
-    /// The messages that are there, as far as none is missing between them.
+/// Waits for the message of each promise of a sequence.
+#[derive(Default)]
+struct AllMessages {
+    /// Those that were waited for, and those before them.
     messages: Vec<Message>,
-    /// All of these, where they came at once and nothing else did; `messages` is empty then.
-    whole: Option<Rc<[Message]>>,
-    /// What was read behind them, beginning with a message that is to be waited for.
-    rest: VecDeque<Read>,
     /// The message that it waits for; empty between messages.
     waiting: Option<MessageWait>,
 }
 
-/// What was read of a sequence.
-enum Read {
-    One(MessagePromise),
-    Block(Rc<[Message]>),
+impl AllMessages {
+    /// Those of promises that have all been known from the beginning.
+    fn known(promises: &PieceLog<MessagePromise>) -> Option<Rc<[Message]>> {
+        if let Some(block) = promises.only_block() {
+            let block = block.into_any().downcast::<MessageBlock>().ok();
+            return block.map(|block| block.0.clone());
+        }
+        let mut are_known = true;
+        promises.for_each(|promise| are_known &= promise.as_known().is_some());
+        let message = |index| {
+            let known = promises
+                .get(index)
+                .and_then(|promise| promise.into_known().ok());
+            known.expect("it was looked at just now")
+        };
+        are_known.then(|| (0..promises.len()).map(message).collect())
+    }
 }
 
-impl Resolver {
-    fn poll_promises(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while let Some(promises) = &mut self.promises {
-            match ready!(promises.poll_batch(cx)) {
-                Some(Batch::One(promise)) => self.take(Read::One(promise?)),
-                Some(Batch::Run(run)) => {
-                    let block = run.whole_block().map(|block| block.clone().into_any());
-                    match block.and_then(|block| block.downcast::<MessageBlock>().ok()) {
-                        Some(block) => self.take(Read::Block(block.0.clone())),
-                        None => {
-                            self.messages.reserve(run.len());
-                            run.iter().for_each(|promise| self.take(Read::One(promise)));
-                        }
-                    }
-                }
-                None => self.promises = None,
+impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
+    fn poll_whole(
+        &mut self,
+        promises: &PieceLog<MessagePromise>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Rc<[Message]>>> {
+        if self.waiting.is_none()
+            && let Some(messages) = Self::known(promises)
+        {
+            return Poll::Ready(Ok(messages));
+        }
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                let message = ready!(Pin::new(waiting).poll(cx));
+                self.waiting = None;
+                self.messages.push(message?);
+            }
+            let Some(promise) = promises.get(self.messages.len()) else {
+                return Poll::Ready(Ok(std::mem::take(&mut self.messages).into()));
+            };
+            match promise.into_known() {
+                Ok(message) => self.messages.push(message),
+                Err(promise) => self.waiting = Some(promise.quietly()),
             }
         }
-        Poll::Ready(Ok(()))
-    }
-
-    fn take(&mut self, read: Read) {
-        let left = if self.rest.is_empty() {
-            self.add(read)
-        } else {
-            Some(read)
-        };
-        self.rest.extend(left);
-    }
-
-    /// Adds what is there already, and gives back what is to be waited for.
-    fn add(&mut self, read: Read) -> Option<Read> {
-        if let Some(whole) = self.whole.take() {
-            self.messages.extend_from_slice(&whole);
-        }
-        match read {
-            Read::Block(block) if self.messages.is_empty() => self.whole = Some(block),
-            Read::Block(block) => self.messages.extend_from_slice(&block),
-            Read::One(promise) => match promise.into_known() {
-                Ok(message) => self.messages.push(message),
-                Err(promise) => return Some(Read::One(promise)),
-            },
-        }
-        None
     }
 }
 
-impl Future for Resolver {
+/// Reads all promises of a sequence whose errors become messages, and then waits for the message of each.
+struct SafeResolver {
+    /// Empty when all were read.
+    promises: Option<SequenceReader>,
+    /// What was read and has not been waited for.
+    read: VecDeque<MessagePromise>,
+    /// The message that it waits for; empty between messages.
+    waiting: Option<MessageWait>,
+    messages: Vec<Message>,
+}
+
+impl SafeResolver {
+    fn of(promise: Sequence) -> Self {
+        let promises = SequenceReader {
+            reader: promise.reader(),
+            safe: true,
+        };
+        SafeResolver {
+            promises: Some(promises),
+            read: VecDeque::new(),
+            waiting: None,
+            messages: Vec::new(),
+        }
+    }
+}
+
+impl Future for SafeResolver {
     type Output = Result<Rc<[Message]>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        ready!(this.poll_promises(cx))?;
+        while let Some(promises) = &mut this.promises {
+            match ready!(Pin::new(promises).poll_next(cx)) {
+                Some(promise) => this.read.push_back(promise?),
+                None => this.promises = None,
+            }
+        }
         loop {
             if let Some(waiting) = &mut this.waiting {
                 let message = ready!(Pin::new(waiting).poll(cx));
                 this.waiting = None;
                 this.messages.push(message?);
             }
-            let Some(read) = this.rest.pop_front() else {
-                break;
+            let Some(promise) = this.read.pop_front() else {
+                return Poll::Ready(Ok(std::mem::take(&mut this.messages).into()));
             };
-            if let Some(Read::One(promise)) = this.add(read) {
-                this.waiting = Some(promise.quietly());
+            match promise.into_known() {
+                Ok(message) => this.messages.push(message),
+                Err(promise) => this.waiting = Some(promise.quietly()),
             }
         }
-        let messages = std::mem::take(&mut this.messages);
-        Poll::Ready(Ok(this.whole.take().unwrap_or_else(|| messages.into())))
     }
 }
 

@@ -567,7 +567,7 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
     #[track_caller]
     pub fn into_promise(self) -> StreamedPromise<O, Rc<[O]>> {
         let flat = Flattened::new(self.ordered, self.unordered, self.flattener);
-        StreamedPromise::with_whole(self.start, flat, Collected)
+        StreamedPromise::with_whole(self.start, flat, || Collected)
     }
 }
 

@@ -87,18 +87,6 @@ impl<P: Clone + 'static> Run<P> {
         }
     }
 
-    /// The block, if it is all of one.
-    pub(crate) fn whole_block(&self) -> Option<&Rc<dyn Block<P>>> {
-        match &self.pieces {
-            Kept::Block(block) if self.len == block.len() => Some(block),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// The pieces, one after the other.
     pub(crate) fn iter(&self) -> impl Iterator<Item = P> + '_ {
         let places = self.from..self.from + self.len;
@@ -430,6 +418,32 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
+    /// A piece, if it is there and no error.
+    pub(crate) fn get(&self, index: usize) -> Option<P>
+    where
+        P: Clone,
+    {
+        let state = self.state.borrow();
+        if index >= state.pieces.len {
+            return None;
+        }
+        let stretch = state.pieces.stretch_of(index).0.clone();
+        drop(state);
+        stretch.get(index).ok()
+    }
+
+    /// The block, if the pieces are all of one, and nothing else.
+    pub(crate) fn only_block(&self) -> Option<Rc<dyn Block<P>>> {
+        let state = self.state.borrow();
+        match &*state.pieces.stretches {
+            [stretch] => match &stretch.pieces {
+                Kept::Block(block) if block.len() == state.pieces.len => Some(block.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Does something with each piece, if none is an error; not with those that come meanwhile.
     pub(crate) fn for_each(&self, mut body: impl FnMut(&P)) {
         let len = self.len();
@@ -680,7 +694,6 @@ impl<P: Clone + 'static> Stretch<P> {
             len,
         })
     }
-
 }
 
 impl<P: 'static> Pieces<P> {

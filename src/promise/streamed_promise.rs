@@ -188,18 +188,18 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         }
     }
 
-    /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; `whole` makes the
-    /// whole when all pieces are there.
+    /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; what `whole` gives
+    /// makes the whole when all pieces are there.
     #[track_caller]
-    pub(crate) fn with_whole(
+    pub(crate) fn with_whole<M: Whole<P, W>>(
         start: Start,
         source: impl PieceSource<P> + Unpin + 'static,
-        whole: impl Whole<P, W>,
+        whole: impl FnOnce() -> M + 'static,
     ) -> Self {
         let context = PromisingContext::current();
         if context.starts_soon(start) {
             let promise = Self::make(context, PieceLog::fed(), None);
-            let resolving = start_making(promise.inner.clone(), whole);
+            let resolving = start_making(promise.inner.clone(), whole());
             promise.inner.resolved_by(resolving);
             promise.feed(source);
             promise
@@ -208,7 +208,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             let resolver = on_demand(|promise: Self| Reading {
                 pieces: Some(promise.reader()),
                 promise,
-                whole,
+                whole: whole(),
             });
             Self::make(context, log, Some(resolver))
         }
@@ -407,7 +407,7 @@ where
     /// If no context is active.
     #[track_caller]
     pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
-        Self::with_whole(Start::AsContext, Box::pin(source), Collected)
+        Self::with_whole(Start::AsContext, Box::pin(source), || Collected)
     }
 }
 
@@ -427,8 +427,9 @@ impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Future for Reading<
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<W>> {
         let this = &mut *self;
         while let Some(pieces) = &mut this.pieces {
-            match ready!(Pin::new(pieces).poll_next(cx)) {
-                Some(piece) => drop(piece?),
+            match ready!(pieces.poll_batch(cx)) {
+                Some(Batch::One(piece)) => drop(piece?),
+                Some(Batch::Run(_)) => {}
                 None => this.pieces = None,
             }
         }
