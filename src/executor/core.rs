@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::origin::Origin;
-use super::ready_queue::ReadyQueue;
+use super::ready_queue::{Ready, ReadyQueue};
 use super::schedule::Conductor;
 use super::shelf::Shelf;
 use super::task::{AfterTurn, Header, Task, TaskRef};
+use super::task_group::Group;
 use super::task_local::Locals;
 use super::timer::{Clock, Timers};
 use super::waker::{Inbox, LentWaker, TaskId};
@@ -110,26 +111,6 @@ impl Core {
             .collect()
     }
 
-    /// The waker for a run to lend, until it is [put back](Self::put_back).
-    pub(crate) fn take_lent(&self) -> LentWaker {
-        let lent = self.lent.take();
-        lent.unwrap_or_else(|| LentWaker::new(&self.inbox))
-    }
-
-    pub(crate) fn put_back(&self, lent: LentWaker) {
-        self.lent.set(Some(lent));
-    }
-
-    /// Gives `task` its turn.
-    #[inline]
-    pub(crate) fn run(&self, task: Rc<Task>, lent: &mut LentWaker) {
-        match self.inside(&task, lent, |cx| task.turn(cx)) {
-            AfterTurn::Waits => {}
-            AfterTurn::Again => schedule(task),
-            AfterTurn::Ended => self.end(&task),
-        }
-    }
-
     /// Tells everybody who waits for `task` that it has ended.
     fn end(&self, task: &Rc<Task>) {
         let header = task.header();
@@ -143,38 +124,6 @@ impl Core {
         task.header().queued.set(true); // whoever wakes it from now on does nothing
         self.ready.remove(task);
         self.end(task);
-    }
-
-    /// Does `body` as `task`: with its locals, and with its own waker or the one that is lent.
-    #[inline]
-    pub(crate) fn inside<R>(
-        &self,
-        task: &Rc<Task>,
-        lent: &mut LentWaker,
-        body: impl FnOnce(&mut Context<'_>) -> R,
-    ) -> R {
-        let header = task.header();
-        header.queued.set(false);
-        header.waits_for.set(None);
-        let waker = match header.waker.get() {
-            Some(own) => own.waker(),
-            None => lent.lend_to(header.id.get()),
-        };
-        let result = as_current(task, waker, body);
-        if lent.is_kept() {
-            self.give_away(lent, header);
-        }
-        result
-    }
-
-    /// Leaves the waker that was lent to the task that lets somebody keep it.
-    #[cold]
-    fn give_away(&self, lent: &mut LentWaker, header: &Header) {
-        let given = std::mem::replace(lent, LentWaker::new(&self.inbox));
-        if !header.has_ended() {
-            self.kept.borrow_mut().push(header.id.get());
-            let _ = header.waker.set(Box::new(given));
-        }
     }
 
     /// Puts those that were woken from other threads at the end of the ready queue.
@@ -226,14 +175,6 @@ impl Core {
     pub(crate) fn ask_for_poll(&self) {
         self.ready.ask_for_poll();
     }
-
-    /// Makes this the current executor of the thread until the guard is dropped.
-    pub(crate) fn enter(self: &Rc<Self>) -> Entered {
-        Entered {
-            outer: replace_polling(Some(self.clone())),
-            polling: self.ready.polling.replace(true),
-        }
-    }
 }
 
 /// Ends every task that is left: their futures are dropped, whoever waits for them is told.
@@ -251,17 +192,102 @@ impl Drop for Core {
     }
 }
 
-/// While it lives, an executor is the current one.
-pub(crate) struct Entered {
+/// Polls an executor: while it lives, that is the current one, and it lends its waker to one task after the
+/// other.
+pub(crate) struct Poller {
+    pub(crate) core: Rc<Core>,
+    lent: LentWaker,
+    /// What was current before.
     outer: Option<Rc<Core>>,
-    polling: bool,
+    outer_task: Polled,
+    /// Whether the same executor was polled before, further out.
+    was_polling: bool,
 }
 
-impl Drop for Entered {
-    fn drop(&mut self) {
-        if let Some(core) = replace_polling(self.outer.take()) {
-            core.ready.polling.set(self.polling);
+impl Poller {
+    pub(crate) fn new(core: &Rc<Core>) -> Self {
+        let lent = core.lent.take();
+        Poller {
+            lent: lent.unwrap_or_else(|| LentWaker::new(&core.inbox)),
+            outer: replace_polling(Some(core.clone())),
+            outer_task: replace_polled(Polled::nothing()),
+            was_polling: core.ready.polling.replace(true),
+            core: core.clone(),
         }
+    }
+
+    /// Gives a task, or whatever else is ready, its turn.
+    #[inline]
+    pub(crate) fn give_turn(&mut self, ready: Ready) {
+        match ready {
+            Ready::Task(task) => {
+                task.header().queued.set(false);
+                match task.body().turn(&task, self) {
+                    AfterTurn::Waits => {}
+                    AfterTurn::Again => schedule(task),
+                    AfterTurn::Ended => self.core.end(&task),
+                }
+            }
+            Ready::Step(step, which) => step.step(which),
+        }
+    }
+
+    /// Does `body`, which polls, as `task`: that is current, with its locals, and with its own waker or the one
+    /// that is lent.
+    #[inline]
+    pub(crate) fn poll_as<R>(
+        &mut self,
+        task: &Rc<Task>,
+        body: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        /// Nothing is current from its end on, also when `body` panics.
+        struct Polling;
+        impl Drop for Polling {
+            #[inline]
+            fn drop(&mut self) {
+                let task = POLLED.with(|polled| polled.borrow_mut().task.take());
+                drop(task);
+            }
+        }
+
+        let header = task.header();
+        header.waits_for.set(None);
+        let waker = match header.waker.get() {
+            Some(own) => own.waker(),
+            None => self.lent.lend_to(header.id.get()),
+        };
+        POLLED.with(|polled| {
+            let mut polled = polled.borrow_mut();
+            polled.task = Some(task.clone());
+            polled.waker = waker.data();
+        });
+        let polling = Polling;
+        let result = body(&mut Context::from_waker(waker));
+        drop(polling);
+        if self.lent.is_kept() {
+            self.give_away(header);
+        }
+        result
+    }
+
+    /// Leaves the waker that was lent to the task that lets somebody keep it.
+    #[cold]
+    fn give_away(&mut self, header: &Header) {
+        let given = std::mem::replace(&mut self.lent, LentWaker::new(&self.core.inbox));
+        if !header.has_ended() {
+            self.core.kept.borrow_mut().push(header.id.get());
+            let _ = header.waker.set(Box::new(given));
+        }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.core.ready.polling.set(self.was_polling);
+        self.core.lent.set(Some(self.lent.clone()));
+        let outer_task = std::mem::replace(&mut self.outer_task, Polled::nothing());
+        drop(replace_polled(outer_task));
+        drop(replace_polling(self.outer.take()));
     }
 }
 
@@ -436,7 +462,7 @@ pub(crate) fn yield_current(what: &'static str, waker: &Waker) -> bool {
             let header = task.header();
             header.note_wait_for(Some(what));
             if !header.queued.replace(true) {
-                header.ready.push(task.clone());
+                header.ready.push(Ready::Task(task.clone()));
             }
             true
         }
@@ -486,6 +512,17 @@ pub(crate) fn note_wait_on(id: TaskId) {
     look_at_current(|header| header.waits_on.set(Some(id)));
 }
 
+/// Notes that the current task waits for the tasks of a group, by one of them.
+pub(crate) fn note_wait_on_member(group: &Rc<Group>) {
+    let Some(core) = current() else { return };
+    let table = core.table.borrow();
+    let tasks = table.places.iter().filter_map(|(_, task)| task.as_ref());
+    let mut headers = tasks.map(|task| task.header());
+    if let Some(member) = headers.find(|header| header.is_member_of(group)) {
+        note_wait_on(member.id.get());
+    }
+}
+
 /// Notes that the current task waits for what comes from `origin`, opened by the task `writer`.
 pub(crate) fn note_wait_for_writer(origin: Origin, writer: Option<TaskId>) {
     look_at_current(|header| {
@@ -517,12 +554,10 @@ pub(crate) fn unfinished(task: &Rc<Task>) -> Vec<Unfinished> {
     })
 }
 
-#[inline]
 fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<'_>) -> R) -> R {
     /// Puts back what was current before, also when `body` panics.
     struct Restore(Polled);
     impl Drop for Restore {
-        #[inline]
         fn drop(&mut self) {
             let before = std::mem::replace(&mut self.0, Polled::nothing());
             drop(replace_polled(before));
@@ -542,14 +577,8 @@ pub(crate) fn schedule(task: Rc<Task>) {
     let header = task.header();
     if !header.queued.replace(true) {
         let ready = header.ready.clone();
-        ready.push(task);
+        ready.push(Ready::Task(task));
     }
-}
-
-/// Puts a task at the end of its ready queue, even if it stands there.
-pub(crate) fn schedule_again(task: Rc<Task>) {
-    let ready = task.header().ready.clone();
-    ready.push(task);
 }
 
 /// Schedules the task of that number if its executor is on this thread; false if it is not found.

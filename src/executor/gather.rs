@@ -10,8 +10,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::core;
-use super::task::{AfterTurn, Body, Header, Task};
+use super::ready_queue::ReadyQueue;
+use super::step::Step;
 use super::waker::Waiter;
 
 /// Something whose end can be waited for together with others: a task, a promise.
@@ -125,31 +125,28 @@ pub struct Gather<A> {
 
 impl<A> Unpin for Gather<A> {}
 
-/// How many ends are still to be noticed, and who waits for the last.
+/// How many ends are still to be noticed, each in a turn, and who waits for the last.
 struct Countdown {
+    ready: Rc<ReadyQueue>,
     left: Cell<usize>,
     waiter: RefCell<Option<Waiter>>,
 }
 
-/// The turns in which the ends are noticed, one for each thing.
-struct Notice {
-    countdown: Rc<Countdown>,
-}
+impl Step for Countdown {
+    fn queue(&self) -> &Rc<ReadyQueue> {
+        &self.ready
+    }
 
-impl Body for Notice {
-    fn turn(&self, _: &Header, _: &mut Context<'_>) -> AfterTurn {
-        let left = self.countdown.left.get() - 1;
-        self.countdown.left.set(left);
+    fn step(self: Rc<Self>, _: u32) {
+        let left = self.left.get() - 1;
+        self.left.set(left);
         if left == 0 {
-            let waiter = self.countdown.waiter.take();
+            let waiter = self.waiter.take();
             if let Some(waiter) = waiter {
                 waiter.wake();
             }
         }
-        AfterTurn::Waits
     }
-
-    fn abandon(&self) {}
 }
 
 impl<A: Awaitable> Future for Gather<A> {
@@ -162,17 +159,13 @@ impl<A: Awaitable> Future for Gather<A> {
         }
         let countdown = this.countdown.get_or_insert_with(|| {
             let countdown = Rc::new(Countdown {
+                ready: ReadyQueue::current("`gather`"),
                 left: Cell::new(this.items.len()),
                 waiter: RefCell::new(None),
             });
-            let core = core::expect_current("`gather`");
-            let notice = Notice {
-                countdown: countdown.clone(),
-            };
-            let notice = Task::new(Header::new(&core, None), notice);
             for item in &this.items {
                 item.start();
-                item.notify(Notify(Waiter::Turn(notice.clone())));
+                item.notify(Notify(Waiter::Step(countdown.clone(), 0)));
             }
             countdown
         });

@@ -65,6 +65,7 @@ mod report;
 mod run;
 mod schedule;
 mod shelf;
+mod step;
 mod task;
 mod task_group;
 mod task_local;
@@ -76,6 +77,7 @@ mod yield_now;
 use std::fmt;
 use std::rc::Rc;
 
+use self::task::Spawned;
 use self::timer::Clock;
 use crate::error::Result;
 
@@ -90,15 +92,22 @@ pub use task_local::{Scope, TaskLocal};
 pub use timer::{Sleep, now, sleep, timeout};
 pub use yield_now::{YieldNow, yield_now};
 
+#[allow(unused_imports, reason = "what the layers above may be built of")]
+pub(crate) use self::core::Poller;
 pub(crate) use self::core::{
     Core, Describer, Unfinished, appoint, is_polling, set_describer, with_locals_of,
 };
 pub(crate) use lock::{Lock, Locked};
 pub(crate) use origin::{Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
+pub(crate) use ready_queue::Ready;
+#[allow(unused_imports, reason = "what the layers above may be built of")]
+pub(crate) use ready_queue::ReadyQueue;
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use shelf::Shelved;
-pub(crate) use task::{AfterTurn, Body, Header, Task, TaskRef};
+#[allow(unused_imports, reason = "what the layers above may be built of")]
+pub(crate) use step::{Step, queue_step};
+pub(crate) use task::{AfterTurn, Body, Task, TaskRef};
 pub(crate) use task_local::Inheritance;
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::{TaskId, Waiter, polls_with_own_waker};
@@ -176,7 +185,8 @@ impl Executor {
     /// Spawns a task, see [`spawn`].
     #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        task::spawn_on(&self.core, None, None, Box::pin(future))
+        let body = Spawned::new(None, Box::pin(future));
+        JoinHandle::new(task::spawn_on(&self.core, None, body))
     }
 
     /// Who waits on this executor, for what, where that was made, and for whom, as far as that is known; a

@@ -1,4 +1,4 @@
-//! The queue of tasks that can go on.
+//! The queue of what can go on: tasks, and [steps](super::step).
 //!
 //! First in, first out. One *turn* of the executor takes what was ready when it began; what becomes
 //! ready meanwhile waits for the next turn. A task stands in the queue at most once. A
@@ -10,14 +10,40 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::core::Core;
+use super::step::Step;
 use super::task::Task;
-use super::waker::Inbox;
+use super::waker::{Inbox, TaskId};
 
-/// Tasks that can go on, in the order in which they became ready.
+/// Something that has its turn when it comes to the front.
+#[derive(Clone)]
+pub(crate) enum Ready {
+    Task(Rc<Task>),
+    /// The step of that number.
+    Step(Rc<dyn Step>, u32),
+}
+
+impl Ready {
+    /// The number of the task; one that no task has, if it is none.
+    pub(crate) fn id(&self) -> TaskId {
+        match self {
+            Ready::Task(task) => task.header().id.get(),
+            Ready::Step(..) => TaskId::MAX,
+        }
+    }
+
+    pub(crate) fn task(&self) -> Option<&Rc<Task>> {
+        match self {
+            Ready::Task(task) => Some(task),
+            Ready::Step(..) => None,
+        }
+    }
+}
+
+/// What can go on, in the order in which it became ready.
 ///
 /// Every task has a handle of the queue that it stands in, and through it a way to its executor.
 pub(crate) struct ReadyQueue {
-    tasks: RefCell<VecDeque<Rc<Task>>>,
+    queue: RefCell<VecDeque<Ready>>,
     /// Whether its executor is being polled just now.
     pub(crate) polling: Cell<bool>,
     /// Whether its executor is gone: nothing is queued any more.
@@ -30,7 +56,7 @@ pub(crate) struct ReadyQueue {
 impl ReadyQueue {
     pub(crate) fn new(core: &Weak<Core>, inbox: &Arc<Inbox>) -> Rc<Self> {
         Rc::new(ReadyQueue {
-            tasks: RefCell::default(),
+            queue: RefCell::default(),
             polling: Cell::new(false),
             closed: Cell::new(false),
             inbox: inbox.clone(),
@@ -39,17 +65,17 @@ impl ReadyQueue {
     }
 
     #[inline]
-    pub(crate) fn push(&self, task: Rc<Task>) {
+    pub(crate) fn push(&self, ready: Ready) {
         if !self.polling.get() {
-            return self.push_from_outside(task);
+            return self.push_from_outside(ready);
         }
-        self.tasks.borrow_mut().push_back(task);
+        self.queue.borrow_mut().push_back(ready);
     }
 
     #[cold]
-    fn push_from_outside(&self, task: Rc<Task>) {
+    fn push_from_outside(&self, ready: Ready) {
         if !self.closed.get() {
-            self.tasks.borrow_mut().push_back(task);
+            self.queue.borrow_mut().push_back(ready);
             self.inbox.wake_hosts();
         }
     }
@@ -68,31 +94,32 @@ impl ReadyQueue {
 
     /// Lets everybody go: a task in the queue holds the queue.
     pub(crate) fn clear(&self) {
-        let tasks = self.tasks.take();
-        drop(tasks);
+        let queue = self.queue.take();
+        drop(queue);
     }
 
     #[inline]
-    pub(crate) fn pop(&self) -> Option<Rc<Task>> {
-        self.tasks.borrow_mut().pop_front()
+    pub(crate) fn pop(&self) -> Option<Ready> {
+        self.queue.borrow_mut().pop_front()
     }
 
-    /// Takes out a task that others stand in front of.
-    pub(crate) fn take(&self, index: usize) -> Option<Rc<Task>> {
-        self.tasks.borrow_mut().remove(index)
+    /// Takes out what others stand in front of.
+    pub(crate) fn take(&self, index: usize) -> Option<Ready> {
+        self.queue.borrow_mut().remove(index)
     }
 
-    pub(crate) fn front(&self) -> Option<Rc<Task>> {
-        self.tasks.borrow().front().cloned()
+    pub(crate) fn front(&self) -> Option<Ready> {
+        self.queue.borrow().front().cloned()
     }
 
     pub(crate) fn remove(&self, task: &Rc<Task>) {
-        self.tasks
-            .borrow_mut()
-            .retain(|ready| !Rc::ptr_eq(ready, task));
+        self.queue.borrow_mut().retain(|ready| {
+            let ready = ready.task();
+            ready.is_none_or(|ready| !Rc::ptr_eq(ready, task))
+        });
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.tasks.borrow().len()
+        self.queue.borrow().len()
     }
 }

@@ -11,10 +11,10 @@ use std::thread::{self, Thread};
 use std::time::Instant;
 
 use super::blocking::wake_at;
-use super::core::Core;
+use super::core::{Core, Poller};
+use super::ready_queue::Ready;
 use super::report::waiting_report;
 use super::task::{AfterTurn, Body, Header, Task};
-use super::waker::LentWaker;
 use crate::error::{Error, Result, What};
 
 /// After so many turns of tasks a run lets its host do something else.
@@ -47,10 +47,9 @@ impl Body for Main {
         true
     }
 
-    fn turn(&self, header: &Header, _: &mut Context<'_>) -> AfterTurn {
-        if !self.due.replace(true)
-            && let Some(core) = header.ready.core.upgrade()
-        {
+    fn turn(&self, _: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+        if !self.due.replace(true) {
+            let core = &poller.core;
             core.due.set(core.due.get() + 1);
         }
         let host = self.host.borrow().clone();
@@ -107,10 +106,10 @@ impl<F: Future> Run<F> {
         }
     }
 
-    fn poll_main(&mut self, lent: &mut LentWaker) -> Poll<F::Output> {
+    fn poll_main(&mut self, poller: &mut Poller) -> Poll<F::Output> {
         let main = self.main.clone() as Rc<Task>;
-        let future = self.future.as_mut();
-        self.core.inside(&main, lent, |cx| future.poll(cx))
+        main.header().queued.set(false);
+        poller.poll_as(&main, |cx| self.future.as_mut().poll(cx))
     }
 
     /// What to do when nothing is ready: none of our business any more, or go on.
@@ -193,14 +192,12 @@ impl<F: Future> Future for Run<F> {
         let core = this.core.clone();
         core.inbox.set_host(this.number, cx.waker());
         this.main.body().host.replace(Some(cx.waker().clone()));
-        let _entered = core.enter();
+        let mut poller = Poller::new(&core);
         let main = this.main.clone() as Rc<Task>;
         if !std::mem::replace(&mut this.started, true) {
             core.admit(main.clone());
         }
-        let mut lent = core.take_lent();
-        let poll = this.poll_entered(&main, &mut lent, cx);
-        core.put_back(lent);
+        let poll = this.take_turns(&main, &mut poller, cx);
         if poll.is_ready() {
             this.end();
         }
@@ -210,10 +207,10 @@ impl<F: Future> Future for Run<F> {
 
 impl<F: Future> Run<F> {
     /// Takes turns of the loop until the future is ready, nothing is, or the host should have a turn.
-    fn poll_entered(
+    fn take_turns(
         &mut self,
         main: &Rc<Task>,
-        lent: &mut LentWaker,
+        poller: &mut Poller,
         cx: &Context<'_>,
     ) -> Poll<Result<F::Output>> {
         let core = self.core.clone();
@@ -221,7 +218,7 @@ impl<F: Future> Run<F> {
         let mut turns = 0;
         loop {
             if self.take_due()
-                && let Poll::Ready(output) = self.poll_main(lent)
+                && let Poll::Ready(output) = self.poll_main(poller)
             {
                 return Poll::Ready(Ok(output));
             }
@@ -243,13 +240,14 @@ impl<F: Future> Run<F> {
                     None => core.ready.pop(),
                     Some(conductor) => conductor.next(&core, left),
                 };
-                let Some(task) = next else {
-                    break;
-                };
-                if !Rc::ptr_eq(&task, main) {
-                    core.run(task, lent);
-                } else if let Poll::Ready(output) = self.poll_main(lent) {
-                    return Poll::Ready(Ok(output));
+                match next {
+                    Some(Ready::Task(task)) if Rc::ptr_eq(&task, main) => {
+                        if let Poll::Ready(output) = self.poll_main(poller) {
+                            return Poll::Ready(Ok(output));
+                        }
+                    }
+                    Some(ready) => poller.give_turn(ready),
+                    None => break,
                 }
             }
             turns += ready;

@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::random::Random;
-use super::task::Task;
+use super::ready_queue::Ready;
 use super::waker::TaskId;
 use crate::error::{Error, Result, What};
 
@@ -169,14 +169,14 @@ pub(crate) fn name_current_task(name: &dyn Fn() -> String) {
 pub(crate) struct Turn<'a> {
     /// The time on the clock of the executor.
     pub(crate) now: Duration,
-    pub(crate) task: &'a Rc<Task>,
+    pub(crate) ready: &'a Ready,
     /// The number of the choice point; empty where only one task was left.
     pub(crate) point: Option<u64>,
     /// How many tasks were left in the turn of the loop.
     pub(crate) left: usize,
     /// How many of them were passed over, and the first of these.
     pub(crate) passed: usize,
-    pub(crate) front: Option<Rc<Task>>,
+    pub(crate) front: Option<Ready>,
 }
 
 /// Takes tasks out of a ready queue as a schedule says.
@@ -235,7 +235,7 @@ impl Conductor {
     }
 
     /// Takes the next one of the first `left` tasks out of the ready queue.
-    pub(crate) fn next(&self, core: &Core, left: usize) -> Option<Rc<Task>> {
+    pub(crate) fn next(&self, core: &Core, left: usize) -> Option<Ready> {
         let left = left.min(core.ready.len());
         let (mut point, mut passed) = (None, 0);
         if left > 1 {
@@ -251,18 +251,18 @@ impl Conductor {
             (Some(_), 1..) => core.ready.front(),
             _ => None,
         };
-        let task = core.ready.take(passed)?;
+        let ready = core.ready.take(passed)?;
         if let Some(observer) = &self.observer {
             observer.turn(&Turn {
                 now: core.clock.now(),
-                task: &task,
+                ready: &ready,
                 point,
                 left,
                 passed,
                 front,
             });
         }
-        Some(task)
+        Some(ready)
     }
 
     fn choose(&self, number: u64, left: usize) -> usize {

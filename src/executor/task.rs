@@ -23,7 +23,7 @@ use std::thread;
 
 use log::LevelFilter;
 
-use super::core::{self, Core};
+use super::core::{self, Core, Poller};
 use super::gather::{Awaitable, Notify};
 use super::origin::Origin;
 use super::ready_queue::ReadyQueue;
@@ -42,8 +42,9 @@ pub(crate) struct Task<B: Body + ?Sized = dyn Body> {
 
 /// What a task does.
 pub(crate) trait Body {
-    /// Goes on as far as it can.
-    fn turn(&self, header: &Header, cx: &mut Context<'_>) -> AfterTurn;
+    /// Goes on as far as it can. What runs user's code does it [as the task](Poller::poll_as); what does not
+    /// need not, and its turn costs next to nothing.
+    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn;
 
     /// Whether it is the future that is run, and not one that was spawned.
     fn is_main(&self) -> bool {
@@ -74,11 +75,6 @@ impl<B: Body + ?Sized> Task<B> {
 
     pub(crate) fn body(&self) -> &B {
         &self.body
-    }
-
-    /// Gives it its turn.
-    pub(crate) fn turn(&self, cx: &mut Context<'_>) -> AfterTurn {
-        self.body.turn(&self.header, cx)
     }
 
     /// Has it dropped instead of run when its turn comes; false if that cannot be done.
@@ -145,8 +141,7 @@ pub(crate) struct Header {
     /// A std waker of its own; empty until somebody keeps one.
     pub(crate) waker: OnceCell<Box<LentWaker>>,
     /// Who waits for its end; empty before anybody does.
-    #[allow(clippy::box_collection, reason = "nobody waits for most tasks")]
-    waiters: RefCell<Option<Box<WaitList>>>,
+    waiters: RefCell<Option<Box<Waiters>>>,
     ended: Cell<bool>,
     /// What it waits for, as far as that is known; empty from the beginning of a turn. Where it is, the
     /// other two tell of a wait that is over.
@@ -157,14 +152,26 @@ pub(crate) struct Header {
     pub(crate) origin: Cell<Option<Origin>>,
     /// Where it was spawned.
     pub(crate) spawned_at: &'static Location<'static>,
-    /// The group that counts it; empty for a task outside of any.
-    pub(crate) group: Option<Rc<Group>>,
+    /// The group that counts it, and its generation; empty for a task outside of any.
+    group: Option<Membership>,
+}
+
+/// That a task is counted by a group, and in which generation.
+pub(crate) type Membership = (Rc<Group>, u32);
+
+/// Who waits for the end of a task.
+#[derive(Default)]
+struct Waiters {
+    list: WaitList,
+    /// The first of them that came when somebody waited for the whole group already, which goes before it;
+    /// empty if there is none.
+    after_group: Option<Ticket>,
 }
 
 impl Header {
     /// A task of `core` that inherits the values of whoever spawns it.
     #[track_caller]
-    pub(crate) fn new(core: &Rc<Core>, group: Option<Rc<Group>>) -> Self {
+    pub(crate) fn new(core: &Rc<Core>, group: Option<Membership>) -> Self {
         Header {
             ready: core.ready.clone(),
             id: Cell::new(TaskId::MAX),
@@ -198,6 +205,7 @@ impl Header {
         self.ended.get()
     }
 
+    /// A handle of the task that does not keep it.
     pub(crate) fn to_ref(&self) -> TaskRef {
         TaskRef {
             ready: self.ready.clone(),
@@ -218,15 +226,29 @@ impl Header {
         if self.ended.replace(true) {
             return;
         }
-        if let Some(group) = &self.group {
-            group.leave();
-        }
+        let group = self.group.as_ref();
+        let last = group.and_then(|(group, generation)| group.leave(*generation));
         let locals = self.locals.take();
         let waiters = self.waiters.borrow_mut().take();
-        if let Some(waiters) = waiters {
-            waiters.wake_all();
+        let mut later = None;
+        if let Some(Waiters { list, after_group }) = waiters.map(|waiters| *waiters) {
+            match after_group.filter(|_| last.is_some()) {
+                Some(ticket) => later = Some(list.wake_until(ticket)),
+                None => list.wake_all(),
+            }
+        }
+        if let Some(last) = last {
+            last.tell();
+        }
+        if let Some(later) = later {
+            later.wake_all();
         }
         drop(locals);
+    }
+
+    pub(crate) fn is_member_of(&self, group: &Rc<Group>) -> bool {
+        let own = self.group.as_ref();
+        own.is_some_and(|(own, _)| Rc::ptr_eq(own, group))
     }
 
     /// Wakes `waiter` at the end, or now if that has passed.
@@ -234,11 +256,24 @@ impl Header {
         if self.ended.get() {
             waiter.wake();
         } else {
-            self.waiters
-                .borrow_mut()
-                .get_or_insert_default()
-                .push(waiter);
+            let replaced = self.wait(&mut None, waiter);
+            drop(replaced);
         }
+    }
+
+    /// Adds a waiter, or refreshes the one that holds `ticket`.
+    #[must_use = "what was replaced is dropped when the borrow has ended"]
+    fn wait(&self, ticket: &mut Option<Ticket>, waiter: Waiter) -> Option<Waiter> {
+        let mut waiters = self.waiters.borrow_mut();
+        let waiters = waiters.get_or_insert_default();
+        let replaced = waiters.list.wait(ticket, waiter);
+        let group = self.group.as_ref();
+        if waiters.after_group.is_none()
+            && group.is_some_and(|(group, generation)| group.is_waited_for(*generation))
+        {
+            waiters.after_group = *ticket;
+        }
+        replaced
     }
 
     fn poll_end(&self, ticket: &mut Option<Ticket>, cx: &Context<'_>) -> Poll<()> {
@@ -246,9 +281,7 @@ impl Header {
             return Poll::Ready(());
         }
         let waiter = Waiter::waiting_for("the end of a task", cx);
-        let mut waiters = self.waiters.borrow_mut();
-        let replaced = waiters.get_or_insert_default().wait(ticket, waiter);
-        drop(waiters);
+        let replaced = self.wait(ticket, waiter);
         drop(replaced);
         Poll::Pending
     }
@@ -256,7 +289,8 @@ impl Header {
     fn forget(&self, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
             let mut waiters = self.waiters.borrow_mut();
-            let removed = waiters.as_mut().and_then(|waiters| waiters.remove(ticket));
+            let waiting = waiters.as_mut();
+            let removed = waiting.and_then(|waiting| waiting.list.remove(ticket));
             drop(waiters);
             drop(removed);
         }
@@ -270,7 +304,7 @@ trait Joinable<T>: Body {
 }
 
 /// A future with a place for what it gives.
-struct Spawned<F: Future> {
+pub(crate) struct Spawned<F: Future> {
     /// Empty after the end; it cannot be borrowed while it is polled.
     future: RefCell<Option<F>>,
     /// Empty until the end, and again when the value was taken.
@@ -290,6 +324,17 @@ fn cancelled_error() -> Error {
 }
 
 impl<F: Future> Spawned<F> {
+    /// A panic of the future is reported at the level `report`, if there is one and nobody reads it.
+    pub(crate) fn new(report: Option<LevelFilter>, future: F) -> Self {
+        Spawned {
+            future: RefCell::new(Some(future)),
+            outcome: Cell::new(None),
+            report,
+            cancelled: Cell::new(false),
+            missed: Cell::new(false),
+        }
+    }
+
     fn panicked(&self, panic: &(dyn Any + Send)) -> Error {
         let error = Error::from_panic("a task", panic);
         if let Some(level) = self.report {
@@ -317,24 +362,26 @@ impl<F: Future + Unpin> Joinable<F::Output> for Spawned<F> {
 }
 
 impl<F: Future + Unpin> Body for Spawned<F> {
-    fn turn(&self, _: &Header, cx: &mut Context<'_>) -> AfterTurn {
+    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
         let slot = self.future.try_borrow_mut();
         let Some(mut slot) = slot.ok().filter(|slot| slot.is_some()) else {
             self.missed.set(true);
             return AfterTurn::Waits;
         };
-        let polled = match slot.as_mut().filter(|_| !self.cancelled.get()) {
-            Some(future) => catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))),
-            None => Ok(Poll::Pending),
-        };
-        if matches!(polled, Ok(Poll::Pending)) && !self.cancelled.get() {
-            return match self.missed.take() {
-                true => AfterTurn::Again,
-                false => AfterTurn::Waits,
+        poller.poll_as(task, |cx| {
+            let polled = match slot.as_mut().filter(|_| !self.cancelled.get()) {
+                Some(future) => catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))),
+                None => Ok(Poll::Pending),
             };
-        }
-        self.finish(slot, polled);
-        AfterTurn::Ended
+            if matches!(polled, Ok(Poll::Pending)) && !self.cancelled.get() {
+                return match self.missed.take() {
+                    true => AfterTurn::Again,
+                    false => AfterTurn::Waits,
+                };
+            }
+            self.finish(slot, polled);
+            AfterTurn::Ended
+        })
     }
 
     fn stop(&self) -> bool {
@@ -363,28 +410,19 @@ impl<F: Future + Unpin> Body for Spawned<F> {
 #[track_caller]
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     let core = core::expect_current("`spawn`");
-    spawn_on(&core, None, None, Box::pin(future))
+    JoinHandle::new(spawn_on(&core, None, Spawned::new(None, Box::pin(future))))
 }
 
-/// Spawns a task that holds the future as it is. A panic of it is reported at the level `report`, if there
-/// is one and nobody reads it.
+/// Spawns a task on `core`, and counts it as a member if it is one.
 #[track_caller]
-pub(crate) fn spawn_on<T: 'static>(
+pub(crate) fn spawn_on<B: Body + 'static>(
     core: &Rc<Core>,
-    group: Option<Rc<Group>>,
-    report: Option<LevelFilter>,
-    future: impl Future<Output = T> + Unpin + 'static,
-) -> JoinHandle<T> {
-    let body = Spawned {
-        future: RefCell::new(Some(future)),
-        outcome: Cell::new(None),
-        report,
-        cancelled: Cell::new(false),
-        missed: Cell::new(false),
-    };
+    group: Option<Membership>,
+    body: B,
+) -> Rc<Task<B>> {
     let task = Task::new(Header::new(core, group), body);
     core.admit(task.clone());
-    JoinHandle { task, ticket: None }
+    task
 }
 
 /// The handle of a spawned task: a future of what the task gives.
@@ -398,6 +436,13 @@ pub struct JoinHandle<T> {
 }
 
 impl<T: 'static> JoinHandle<T> {
+    pub(crate) fn new<F>(task: Rc<Task<Spawned<F>>>) -> Self
+    where
+        F: Future<Output = T> + Unpin + 'static,
+    {
+        JoinHandle { task, ticket: None }
+    }
+
     /// Lets the task run on by itself.
     pub fn detach(self) {}
 

@@ -1,14 +1,24 @@
 //! The tasks that somebody started and waits for before leaving.
+//!
+//! Waiting for all of them is like gathering them one by one, without looking at each: they are counted by
+//! *generations*, and whoever waits closes one. When the last task of all generations up to that one has ended,
+//! that is noticed in a turn of the queue, and a turn later the waiting goes on, with those that were spawned
+//! meanwhile.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use log::LevelFilter;
 
-use super::core;
-use super::gather::{Awaitable, Notify, gather};
-use super::task::{Body, Header, JoinHandle, Task, spawn_on};
+use super::core::{self, Core};
+use super::ready_queue::ReadyQueue;
+use super::step::{Step, queue_step};
+use super::task::{Body, JoinHandle, Spawned, Task, spawn_on};
+use super::waker::Waiter;
 
 /// Tasks that are counted together, so that somebody can wait for all of them.
 ///
@@ -27,18 +37,124 @@ use super::task::{Body, Header, JoinHandle, Task, spawn_on};
 /// ```
 #[derive(Clone, Default)]
 pub struct TaskGroup {
-    group: Rc<Group>,
+    /// One for each executor on which tasks were spawned; nearly always one.
+    parts: Rc<RefCell<Vec<Rc<Group>>>>,
 }
 
-/// How many tasks of a group have not ended.
-#[derive(Default)]
+/// The tasks of a group that one executor has.
 pub(crate) struct Group {
+    ready: Rc<ReadyQueue>,
+    /// The generation that tasks are spawned in: nobody waits for it yet.
+    newest: Cell<u32>,
+    /// How many tasks of the newest generation have not ended.
     live: Cell<usize>,
+    older: RefCell<Older>,
+}
+
+/// The generations that somebody waits for.
+#[derive(Default)]
+struct Older {
+    /// How many tasks of each have not ended; the first is that of the oldest.
+    live: VecDeque<usize>,
+    waiting: Vec<Rc<Flush>>,
+}
+
+/// Somebody who waits for all tasks up to a generation.
+struct Flush {
+    ready: Rc<ReadyQueue>,
+    upto: u32,
+    /// Whether their end was noticed.
+    noticed: Cell<bool>,
+    waiter: Cell<Option<Waiter>>,
+}
+
+impl Step for Flush {
+    fn queue(&self) -> &Rc<ReadyQueue> {
+        &self.ready
+    }
+
+    fn step(self: Rc<Self>, _: u32) {
+        self.noticed.set(true);
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+}
+
+/// Those who are to notice that a task was the last.
+pub(crate) struct LastOf(Vec<Rc<Flush>>);
+
+impl LastOf {
+    /// Puts the turns in which they do at the end of the queue.
+    pub(crate) fn tell(self) {
+        for flush in self.0 {
+            queue_step(flush, 0);
+        }
+    }
 }
 
 impl Group {
-    pub(crate) fn leave(&self) {
-        self.live.set(self.live.get() - 1);
+    fn new(ready: &Rc<ReadyQueue>) -> Rc<Self> {
+        Rc::new(Group {
+            ready: ready.clone(),
+            newest: Cell::new(0),
+            live: Cell::new(0),
+            older: RefCell::default(),
+        })
+    }
+
+    fn is_of(&self, core: &Core) -> bool {
+        Rc::ptr_eq(&self.ready, &core.ready)
+    }
+
+    fn len(&self) -> usize {
+        self.live.get() + self.older.borrow().live.iter().sum::<usize>()
+    }
+
+    /// Counts one more task, and tells its generation.
+    fn join(&self) -> u32 {
+        self.live.set(self.live.get() + 1);
+        self.newest.get()
+    }
+
+    /// Whether somebody waits for that generation.
+    pub(crate) fn is_waited_for(&self, generation: u32) -> bool {
+        generation != self.newest.get()
+    }
+
+    /// Counts one task less, and tells for whom it was the last.
+    pub(crate) fn leave(&self, generation: u32) -> Option<LastOf> {
+        if !self.is_waited_for(generation) {
+            self.live.set(self.live.get() - 1);
+            return None;
+        }
+        let mut older = self.older.borrow_mut();
+        let oldest = self.newest.get().wrapping_sub(older.live.len() as u32);
+        older.live[generation.wrapping_sub(oldest) as usize] -= 1;
+        let over = older.live.iter().take_while(|live| **live == 0).count();
+        if over == 0 {
+            return None;
+        }
+        older.live.drain(..over);
+        let is_over = |flush: &mut Rc<Flush>| flush.upto.wrapping_sub(oldest) < over as u32;
+        Some(LastOf(older.waiting.extract_if(.., is_over).collect()))
+    }
+
+    /// Closes the newest generation, to wait for it and for those before.
+    fn flush(&self) -> Rc<Flush> {
+        let upto = self.newest.get();
+        let flush = Rc::new(Flush {
+            ready: self.ready.clone(),
+            upto,
+            noticed: Cell::new(false),
+            waiter: Cell::new(None),
+        });
+        self.newest.set(upto.wrapping_add(1));
+        let mut older = self.older.borrow_mut();
+        older.live.push_back(self.live.take());
+        older.waiting.retain(|known| Rc::strong_count(known) > 1);
+        older.waiting.push(flush.clone());
+        flush
     }
 }
 
@@ -66,24 +182,33 @@ impl TaskGroup {
         report: Option<LevelFilter>,
         future: impl Future<Output = T> + Unpin + 'static,
     ) -> JoinHandle<T> {
-        let core = core::expect_current("spawning a task");
-        self.group.live.set(self.group.live.get() + 1);
-        spawn_on(&core, Some(self.group.clone()), report, future)
+        JoinHandle::new(self.admit(Spawned::new(report, future)))
     }
 
-    /// Takes in a task of this group.
+    /// Spawns a task of this group that is not just a future.
     #[track_caller]
     pub(crate) fn admit<B: Body + 'static>(&self, body: B) -> Rc<Task<B>> {
         let core = core::expect_current("spawning a task");
-        self.group.live.set(self.group.live.get() + 1);
-        let task = Task::new(Header::new(&core, Some(self.group.clone())), body);
-        core.admit(task.clone());
-        task
+        let group = self.part_on(&core);
+        let generation = group.join();
+        spawn_on(&core, Some((group, generation)), body)
+    }
+
+    /// The part of the group on `core`, which begins with this if there is none.
+    fn part_on(&self, core: &Core) -> Rc<Group> {
+        let mut parts = self.parts.borrow_mut();
+        if let Some(part) = parts.iter().find(|part| part.is_of(core)) {
+            return part.clone();
+        }
+        parts.retain(|part| part.len() > 0);
+        let part = Group::new(&core.ready);
+        parts.push(part.clone());
+        part
     }
 
     /// How many of its tasks have not ended.
     pub fn len(&self) -> usize {
-        self.group.live.get()
+        self.parts.borrow().iter().map(|part| part.len()).sum()
     }
 
     /// Whether all of its tasks have ended.
@@ -95,16 +220,13 @@ impl TaskGroup {
     pub async fn flush(&self) {
         while !self.is_empty() {
             let core = core::expect_current("waiting for tasks");
-            let members = core.tasks().into_iter().filter(|task| {
-                let group = task.header().group.as_ref();
-                group.is_some_and(|group| Rc::ptr_eq(group, &self.group))
-            });
-            let members: Vec<_> = members.map(Member).collect();
-            drop(core);
-            if members.is_empty() {
+            let group = self.part_on(&core);
+            if group.len() == 0 {
                 return; // what is left belongs to another executor, which looks after it
             }
-            gather(members).await;
+            drop(core);
+            let flush = group.flush();
+            Flushing { group, flush }.await;
         }
     }
 }
@@ -117,23 +239,23 @@ impl fmt::Debug for TaskGroup {
     }
 }
 
-/// A task of the group, to be waited for with the others.
-struct Member(Rc<Task>);
+/// Waits until the end of tasks was noticed.
+struct Flushing {
+    group: Rc<Group>,
+    flush: Rc<Flush>,
+}
 
-impl Awaitable for Member {
+impl Future for Flushing {
     type Output = ();
 
-    fn start(&self) {}
-
-    fn outcome(&self) -> Option<()> {
-        self.0.header().has_ended().then_some(())
-    }
-
-    fn notify(&self, notify: Notify) {
-        self.0.header().notify(notify.into_waiter());
-    }
-
-    fn note_wait(&self) -> bool {
-        self.0.header().note_wait()
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.flush.noticed.get() {
+            return Poll::Ready(());
+        }
+        let waiter = Waiter::waiting_for("several things at once", cx);
+        let replaced = self.flush.waiter.replace(Some(waiter));
+        drop(replaced);
+        core::note_wait_on_member(&self.group);
+        Poll::Pending
     }
 }

@@ -102,6 +102,16 @@ impl WaitList {
         )
     }
 
+    /// Wakes those before the holder of `ticket` and gives the others.
+    pub(crate) fn wake_until(mut self, ticket: Ticket) -> WaitList {
+        while self.first.as_ref().is_some_and(|(held, _)| *held < ticket) {
+            if let Some(waiter) = self.pop() {
+                waiter.wake();
+            }
+        }
+        self
+    }
+
     /// Wakes everybody in order.
     pub(crate) fn wake_all(self) {
         if let Some((_, waiter)) = self.first {

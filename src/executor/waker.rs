@@ -18,6 +18,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, ThreadId};
 
 use super::core::{self, WaitsForItself};
+use super::step::{Step, queue_step};
 use super::task::{Task, TaskRef};
 
 /// The number of a task: which place of the table, and the how-manieth task at that place.
@@ -141,6 +142,7 @@ impl Wake for TaskWaker {
 }
 
 /// A std waker that is lent to one task after the other until somebody keeps a clone.
+#[derive(Clone)]
 pub(crate) struct LentWaker {
     shared: Arc<TaskWaker>,
     waker: Waker,
@@ -183,8 +185,8 @@ pub(crate) fn polls_with_own_waker(what: &'static str, cx: &Context<'_>) -> bool
 /// Who is to be woken: a task of this thread itself, or whatever a std waker stands for.
 pub(crate) enum Waiter {
     Task(Rc<Task>),
-    /// A task that gets a turn for each waiter that stands for it.
-    Turn(Rc<Task>),
+    /// The step of that number.
+    Step(Rc<dyn Step>, u32),
     Waker(Waker),
 }
 
@@ -225,7 +227,7 @@ impl Waiter {
     pub(crate) fn wake(self) {
         match self {
             Waiter::Task(task) => core::schedule(task),
-            Waiter::Turn(task) => core::schedule_again(task),
+            Waiter::Step(step, which) => queue_step(step, which),
             Waiter::Waker(waker) => waker.wake(),
         }
     }

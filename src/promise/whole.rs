@@ -4,16 +4,16 @@
 //! them has; but it reads nothing before all are there, so that such a turn is a look at the log. The
 //! first error among the pieces is what the whole comes to.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::piece_log::{NEXT_PIECE, PieceLog, Stand};
 use super::streamed_promise::Inner;
 use super::wait::{Promised, abandoned};
 use crate::error::{Error, Result};
-use crate::executor::{AfterTurn, Body, Header, Task, TaskRef, Waiter};
+use crate::executor::{AfterTurn, Body, Poller, Task, TaskRef, Waiter};
 
 /// What makes the whole of pieces.
 pub(crate) trait Whole<P, W>: 'static {
@@ -42,7 +42,6 @@ struct Making<P: Clone + 'static, W: Clone + 'static, M> {
     cancelled: Cell<bool>,
     /// Whether its turn came while the whole is made: that blocks inside of itself.
     missed: Cell<bool>,
-    itself: OnceCell<Weak<Task>>,
 }
 
 /// Starts the task that makes the whole of a promise that is fed.
@@ -58,20 +57,17 @@ pub(super) fn start_making<P: Clone + 'static, W: Clone + 'static>(
         whole: RefCell::new(Some(whole)),
         cancelled: Cell::new(false),
         missed: Cell::new(false),
-        itself: OnceCell::new(),
     });
-    let itself = Rc::downgrade(&task);
-    let _ = task.body().itself.set(itself);
     task.header().to_ref()
 }
 
 impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Making<P, W, M> {
-    fn waiter(&self, header: &Header) -> Waiter {
+    fn waiter(&self, task: &Rc<Task>) -> Waiter {
+        let header = task.header();
         header.note_wait_for(Some(NEXT_PIECE));
         let feeding = self.promise.feeding.get();
         header.waits_on.set(feeding.map(TaskRef::id));
-        let itself = self.itself.get().and_then(Weak::upgrade);
-        Waiter::Task(itself.expect("a task that has its turn is there"))
+        Waiter::Task(task.clone())
     }
 
     fn poll_whole(&self, cx: &mut Context<'_>) -> AfterTurn {
@@ -115,22 +111,26 @@ impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Making<P, W, M> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Body for Making<P, W, M> {
-    fn turn(&self, header: &Header, cx: &mut Context<'_>) -> AfterTurn {
-        if self.cancelled.get() {
-            self.abandon();
-            return AfterTurn::Ended;
-        }
-        if let Some(mut stand) = self.stand.get() {
-            let waiter = || self.waiter(header);
-            let over = self.promise.log.poll_over(&mut stand, waiter);
-            self.stand.set(over.is_pending().then_some(stand));
-            match over {
+    /// Goes over the pieces; only what comes after them is any user's business.
+    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+        let mut over = Ok(());
+        if let Some(mut stand) = self.stand.get().filter(|_| !self.cancelled.get()) {
+            let waiter = || self.waiter(task);
+            let poll = self.promise.log.poll_over(&mut stand, waiter);
+            self.stand.set(poll.is_pending().then_some(stand));
+            match poll {
                 Poll::Pending => return AfterTurn::Waits,
-                Poll::Ready(Err(error)) => return self.resolve(Err(error)),
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(all) => over = all,
             }
         }
-        self.poll_whole(cx)
+        poller.poll_as(task, |cx| match over {
+            _ if self.cancelled.get() => {
+                self.abandon();
+                AfterTurn::Ended
+            }
+            Err(error) => self.resolve(Err(error)),
+            Ok(()) => self.poll_whole(cx),
+        })
     }
 
     fn stop(&self) -> bool {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::agent::{InteractionContext, display_agent_trace};
 use crate::error::Result;
-use crate::executor::{Task, Turn, mixed, mixed_bytes, with_locals_of};
+use crate::executor::{Ready, Turn, mixed, mixed_bytes, with_locals_of};
 use crate::message::{Message, MessagePromise, Token};
 
 /// Something that happened in a simulated run.
@@ -21,7 +21,7 @@ pub enum Event {
     /// A task had a turn.
     #[non_exhaustive]
     Turn {
-        /// The number of the task.
+        /// The number of the task; `u64::MAX` where none had it, but something was handed over between tasks.
         task: u64,
         /// The agent that it works for and those around it, as `INNER <- OUTER`; empty for the program itself and for what it started.
         agent: Option<Rc<str>>,
@@ -90,7 +90,7 @@ impl fmt::Display for Event {
 pub(crate) fn who(task: u64, agent: &Option<Rc<str>>) -> String {
     let agent = agent.as_deref().unwrap_or("the program");
     match task {
-        u64::MAX => format!("{agent} (a gathering)"),
+        u64::MAX => format!("{agent} (a hand-over)"),
         task => format!("{agent} (task {})", task as u32),
     }
 }
@@ -203,15 +203,15 @@ impl EventLog {
     pub(crate) fn turn(&self, turn: &Turn<'_>) {
         self.clock(turn.now);
         self.turns.set(self.turns.get() + 1);
-        let task = turn.task.header().id.get();
+        let task = turn.ready.id();
         let choice = (turn.left as u64) << 32 | turn.passed as u64;
         self.add(mixed(task) ^ choice, || Event::Turn {
             task,
-            agent: agent_of(turn.task),
+            agent: agent_of(turn.ready),
             point: turn.point,
             of: turn.left,
             passed: turn.passed,
-            front: turn.front.as_ref().map(|front| front.header().id.get()),
+            front: turn.front.as_ref().map(Ready::id),
             front_agent: turn.front.as_ref().and_then(agent_of),
         });
     }
@@ -258,7 +258,7 @@ impl EventLog {
 }
 
 /// The agent that a task works for, and those around it.
-fn agent_of(task: &Rc<Task>) -> Option<Rc<str>> {
-    let context = with_locals_of(task, InteractionContext::try_current).ok()?;
+fn agent_of(ready: &Ready) -> Option<Rc<str>> {
+    let context = with_locals_of(ready.task()?, InteractionContext::try_current).ok()?;
     Some(display_agent_trace(&context.agent_trace()).into())
 }

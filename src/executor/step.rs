@@ -1,0 +1,48 @@
+//! A turn of the ready queue in which no user's code runs.
+//!
+//! asyncio gives turns to callbacks as well as to tasks: the end of a future is noticed in one, and what comes
+//! of it happens there. Such a turn can be seen, by the order of what others do meanwhile; so it stays where it
+//! is, and costs only its place in the queue.
+//!
+//! - Whatever lies in an [`Rc`] can take steps: it implements [`Step`], and stands in the queue as it is, without
+//!   an allocation, any number of times. Each time it says by a number which step is meant.
+//! - A step is queued [at once](queue_step), or when something comes for which it waits ([`Waiter::Step`](super::waker::Waiter::Step) in a
+//!   [`WaitList`](super::wait_list::WaitList)).
+//! - No task is current in it: it has no waker, no task-locals, and a panic of it is the host's. What it
+//!   spawns would inherit nothing; see [`Inheritance`](super::task_local::Inheritance) for what was kept before.
+//! - Nobody waits for it at the end of a context, nobody can cancel it and no report names it. Where asyncio has
+//!   a task, a [`Body`](super::task::Body) that is [taken in by a group](super::TaskGroup::admit) has all of that, and its
+//!   turns are as cheap if it does not [poll](super::core::Poller::poll_as) anything.
+//! - It keeps itself alive while it stands in the queue; what waits for ever is kept by what it waits for.
+
+use std::rc::Rc;
+
+use super::core;
+use super::ready_queue::{Ready, ReadyQueue};
+
+/// Something that takes steps.
+pub(crate) trait Step {
+    /// The queue of the executor that it belongs to, see [`ReadyQueue::current`].
+    fn queue(&self) -> &Rc<ReadyQueue>;
+
+    /// Its turn has come: does what `which` stands for.
+    fn step(self: Rc<Self>, which: u32);
+}
+
+/// Puts a step at the end of the ready queue, even if another of the same stands there.
+pub(crate) fn queue_step(step: Rc<dyn Step>, which: u32) {
+    let queue = step.queue().clone();
+    queue.push(Ready::Step(step, which));
+}
+
+impl ReadyQueue {
+    /// The queue of the current executor.
+    ///
+    /// # Panics
+    ///
+    /// If there is none: `what` needs one.
+    #[track_caller]
+    pub(crate) fn current(what: &str) -> Rc<ReadyQueue> {
+        core::expect_current(what).ready.clone()
+    }
+}
