@@ -312,7 +312,7 @@ impl PromisingContext {
     ///
     /// That of the future; or nothing can ever go on ([`Error::is_deadlock`]).
     pub fn run<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        self.make_executor().block_on(self.inside(future))?
+        self.make_executor().block_on(self.alone(future))?
     }
 
     /// Runs `future` inside of the context and waits for everything that was started in it.
@@ -328,11 +328,22 @@ impl PromisingContext {
         if executor::is_polling() {
             self.inside(future).await
         } else {
-            self.make_executor().run(self.inside(future)).await?
+            self.make_executor().run(self.alone(future)).await?
         }
     }
 
+    /// Among what else the current task does.
     async fn inside<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        CURRENT.scope(self.clone(), self.body(future)).await
+    }
+
+    /// As all that the current task does: what is current in it stays so.
+    async fn alone<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        CURRENT.set(self.clone());
+        self.body(future).await
+    }
+
+    async fn body<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
         /// Lets go of what waits for the end of the context, also if that is never reached.
         struct Inside<'a>(&'a PromisingContext);
         impl Drop for Inside<'_> {
@@ -341,13 +352,10 @@ impl PromisingContext {
             }
         }
 
-        let body = async {
-            let _inside = Inside(self);
-            let result = future.await;
-            self.leave().await;
-            result
-        };
-        CURRENT.scope(self.clone(), body).await
+        let _inside = Inside(self);
+        let result = future.await;
+        self.leave().await;
+        result
     }
 
     fn make_executor(&self) -> Executor {

@@ -2,6 +2,7 @@
 
 mod appender;
 mod context;
+mod feeding;
 mod flat_drop;
 mod flat_sequence;
 mod generator;

@@ -318,26 +318,35 @@ impl<P: Clone + 'static> PieceLog<P> {
         stand: &mut Stand,
         waiter: impl FnOnce() -> Waiter,
     ) -> Poll<Result<()>> {
-        loop {
-            let mut state = self.state.borrow_mut();
-            let called = match state.step(stand) {
-                Step::Known => None,
-                Step::Passed(called) => called,
+        let mut state = self.state.borrow_mut();
+        let mut called = None;
+        let over = loop {
+            match state.step(stand) {
+                Step::Known => {}
+                Step::Passed(next) => called = called.or(next),
                 Step::Line | Step::Gate => {
                     let replaced = state.wait(stand, waiter());
-                    drop(state);
-                    drop(replaced);
-                    return Poll::Pending;
+                    break Err(replaced);
                 }
-            };
+            }
             let over = stand.index..state.taken;
             stand.index = state.taken;
             let error = over.clone().find_map(|index| state.pieces.error_at(index));
-            Self::let_pass(state, called);
             match error {
-                Some(error) => return Poll::Ready(Err(error)),
-                None if over.is_empty() => return Poll::Ready(Ok(())),
+                Some(error) => break Ok(Err(error)),
+                None if over.is_empty() => break Ok(Ok(())),
                 None => {}
+            }
+        };
+        drop(state);
+        if let Some(called) = called {
+            called.wake();
+        }
+        match over {
+            Ok(over) => Poll::Ready(over),
+            Err(replaced) => {
+                drop(replaced);
+                Poll::Pending
             }
         }
     }
@@ -527,14 +536,22 @@ impl<P: 'static> State<P> {
         if index >= self.taken {
             return;
         }
-        let held = place.stretch.as_ref().map(|held| held.begin);
-        if held == Some(self.pieces.last_begin) {
+        if index < place.end {
+            place.until = self.taken.min(place.end);
+        } else if place.is_in(self.pieces.last_begin) {
             place.until = self.taken;
-            return;
+        } else {
+            self.find_stretch(place);
         }
-        let (stretch, end) = self.pieces.stretch_of(index);
+    }
+
+    #[inline(never)]
+    fn find_stretch(&self, place: &mut Place<P>) {
+        let (stretch, end) = self.pieces.stretch_of(place.stand.index);
+        let is_last = stretch.begin == self.pieces.last_begin;
         place.until = self.taken.min(end);
-        if held != Some(stretch.begin) {
+        place.end = if is_last { 0 } else { end };
+        if !place.is_in(stretch.begin) {
             place.stretch = Some(stretch.clone());
         }
     }
@@ -833,7 +850,7 @@ fn ask<S, T>(
 }
 
 /// Drops a source and gives the panic of its destructor.
-fn drop_source<S>(source: &mut Option<S>) -> Option<Box<dyn Any + Send>> {
+pub(crate) fn drop_source<S>(source: &mut Option<S>) -> Option<Box<dyn Any + Send>> {
     let source = source.take();
     catch_unwind(AssertUnwindSafe(|| drop(source))).err()
 }
@@ -844,14 +861,6 @@ pub(crate) struct Items<S>(Option<S>);
 impl<S: Unpin> Items<S> {
     pub(crate) fn of(source: S) -> Self {
         Items(Some(source))
-    }
-
-    pub(crate) fn poll_batch<P>(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>
-    where
-        S: PieceSource<P>,
-    {
-        let poll = |source: &mut S| Pin::new(source).poll_pieces(cx);
-        ask(&mut self.0, poll, |error| Batch::One(Err(error)))
     }
 }
 
@@ -871,6 +880,8 @@ pub(crate) struct Place<P> {
     stand: Stand,
     /// The pieces before this one are there, if they are in the stretch.
     until: usize,
+    /// Where the stretch ends; zero while it is the last, which may grow.
+    end: usize,
     /// The pieces that it is among; empty before the first.
     stretch: Option<Stretch<P>>,
 }
@@ -913,12 +924,20 @@ impl<P> Place<P> {
         Place {
             stand: Stand::beginning(),
             until: 0,
+            end: 0,
             stretch: None,
         }
     }
 
     pub(crate) fn index(&self) -> usize {
         self.stand.index
+    }
+
+    /// Whether it holds the stretch that begins there.
+    #[inline]
+    fn is_in(&self, begin: usize) -> bool {
+        let held = self.stretch.as_ref();
+        held.is_some_and(|held| held.begin == begin)
     }
 
     /// Whether it is in the line or past the gate.

@@ -9,14 +9,15 @@ use std::task::{Context, Poll, ready};
 use futures_lite::Stream;
 
 use super::context::PromisingContext;
+use super::feeding::start_feeding;
 use super::flat_drop::drop_flat;
 use super::next::{Next, StepBack, TryNext};
 use super::outcome::Outcome;
-use super::piece_log::{Batch, Items, PieceLog, PieceSource, Place};
+use super::piece_log::{Batch, PieceLog, PieceSource, Place};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Whole, start_making};
-use crate::error::{Error, Result, What};
+use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify, TaskRef};
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -265,11 +266,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// Starts the task that runs the source ahead of its readers.
     #[track_caller]
     fn feed(&self, source: impl PieceSource<P> + Unpin + 'static) {
-        let task = self.inner.context.start_unpinned(Feeding {
-            pieces: Items::of(source),
-            unended: Unended(self.inner.clone()),
-        });
-        let noted = self.inner.feeding.set(task.to_ref());
+        let task = start_feeding(self.inner.clone(), source);
+        let noted = self.inner.feeding.set(task);
         debug_assert!(noted.is_ok(), "a promise is fed by one task");
     }
 
@@ -434,52 +432,6 @@ impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Future for Reading<
             }
         }
         this.whole.poll_whole(&this.promise.inner.log, cx)
-    }
-}
-
-/// Runs a source ahead of its readers. Written by hand, as an async block is larger.
-struct Feeding<P: Clone + 'static, W: Clone + 'static, S> {
-    pieces: Items<S>,
-    unended: Unended<P, W>,
-}
-
-impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Future
-    for Feeding<P, W, S>
-{
-    type Output = Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Feeding { pieces, unended } = &mut *self;
-        let Unended(promise) = unended;
-        loop {
-            match pieces.poll_batch(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(batch)) => {
-                    if let Batch::One(Err(error)) = &batch {
-                        error.capture(promise.context.error_level());
-                    }
-                    promise.log.push_batch(batch);
-                }
-                Poll::Ready(None) => {
-                    promise.log.end();
-                    return Poll::Ready(Ok(()));
-                }
-            }
-        }
-    }
-}
-
-/// Ends the log with an error if the task goes away before the source has ended.
-struct Unended<P: Clone + 'static, W: Clone + 'static>(Rc<Inner<P, W>>);
-
-impl<P: Clone + 'static, W: Clone + 'static> Drop for Unended<P, W> {
-    fn drop(&mut self) {
-        let log = &self.0.log;
-        if !log.has_ended() {
-            let text = "the source of these pieces was dropped before its end";
-            log.push(Err(Error::own(What::Abandoned, text)));
-            log.end();
-        }
     }
 }
 
