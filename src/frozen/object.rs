@@ -33,6 +33,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use super::canonical_json::{self, SubObjects};
@@ -65,7 +66,7 @@ pub struct Frozen(Rc<Inner>);
 struct Inner {
     class: Rc<str>,
     /// In the order given, each key once, none of them `class_`.
-    fields: Vec<(Rc<str>, Value)>,
+    fields: Fields,
     /// Whether, inside another such object, its key stands for it.
     by_reference: bool,
     /// The levels of lists and objects, this one included; at most `MAX_DEPTH`.
@@ -74,6 +75,42 @@ struct Inner {
     made: OnceCell<Box<Made>>,
     /// The field that is its text, if one was noted; otherwise there is none at that place.
     text_at: Cell<u32>,
+}
+
+/// The fields of an object: two, as a message of text has, lie in it.
+enum Fields {
+    Two([(Rc<str>, Value); 2]),
+    Any(Vec<(Rc<str>, Value)>),
+}
+
+impl Fields {
+    fn into_vec(self) -> Vec<(Rc<str>, Value)> {
+        match self {
+            Fields::Two(fields) => fields.into(),
+            Fields::Any(fields) => fields,
+        }
+    }
+}
+
+impl Deref for Fields {
+    type Target = [(Rc<str>, Value)];
+
+    #[inline]
+    fn deref(&self) -> &[(Rc<str>, Value)] {
+        match self {
+            Fields::Two(fields) => fields,
+            Fields::Any(fields) => fields,
+        }
+    }
+}
+
+impl From<Vec<(Rc<str>, Value)>> for Fields {
+    fn from(fields: Vec<(Rc<str>, Value)>) -> Self {
+        match <[_; 2]>::try_from(fields) {
+            Ok(fields) => Fields::Two(fields),
+            Err(fields) => Fields::Any(fields),
+        }
+    }
 }
 
 /// What is made of an object when it is first wanted, each by itself.
@@ -89,15 +126,10 @@ struct Made {
 }
 
 impl Inner {
-    fn new(
-        class: Rc<str>,
-        fields: Vec<(Rc<str>, Value)>,
-        by_reference: bool,
-        depth: usize,
-    ) -> Self {
+    fn new(class: Rc<str>, fields: impl Into<Fields>, by_reference: bool, depth: usize) -> Self {
         Inner {
             class,
-            fields,
+            fields: fields.into(),
             by_reference,
             depth,
             made: OnceCell::new(),
@@ -127,6 +159,14 @@ impl Frozen {
         EMPTY
             .try_with(Frozen::clone)
             .unwrap_or_else(|_| Frozen::new())
+    }
+
+    /// A message of two texts or of a text and nothing, kept by reference, the first of which is its text.
+    pub(crate) fn of_text(class: Rc<str>, fields: [(Rc<str>, Value); 2]) -> Self {
+        debug_assert!(fields.iter().all(|(_, value)| value.depth() == 0));
+        let inner = Inner::new(class, Fields::Two(fields), true, 1);
+        inner.text_at.set(0);
+        Frozen(Rc::new(inner))
     }
 
     /// An object of any class. One that is kept by reference appears in the canonical text of
@@ -201,10 +241,15 @@ impl Frozen {
         }
         // The last handle gives its fields away; what others hold is copied.
         let (class, mut fields, by_reference, depth) = match Rc::try_unwrap(self.0) {
-            Ok(own) => (own.class, own.fields, own.by_reference, own.depth),
+            Ok(own) => (
+                own.class,
+                own.fields.into_vec(),
+                own.by_reference,
+                own.depth,
+            ),
             Err(shared) => (
                 shared.class.clone(),
-                shared.fields.clone(),
+                shared.fields.to_vec(),
                 shared.by_reference,
                 shared.depth,
             ),
@@ -479,7 +524,7 @@ impl PartialEq for Frozen {
             .map(|field| &field.0)
             .eq(other.fields.iter().map(|field| &field.0))
         {
-            return one.fields == other.fields;
+            return *one.fields == *other.fields;
         }
         let sorted = |inner: &Inner| {
             let mut fields: Vec<_> = inner.fields.to_vec();

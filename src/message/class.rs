@@ -1,6 +1,7 @@
 //! What kind of message a message is.
 
 use std::cell::RefCell;
+use std::ptr;
 use std::rc::Rc;
 
 use super::builder::Fields;
@@ -101,21 +102,40 @@ impl MessageClass {
     /// share the texts.
     pub(crate) fn declared(&'static self) -> (Rc<str>, Fields) {
         DECLARED.with_borrow_mut(|known| {
-            let found = known.iter().find(|(class, ..)| std::ptr::eq(*class, self));
-            if let Some((_, name, fields)) = found {
-                return (name.clone(), fields.clone());
-            }
+            let (_, name, fields) = self.find_in(known);
+            (name.clone(), fields.clone())
+        })
+    }
+
+    fn find_in<'a>(&'static self, known: &'a mut Declared) -> &'a (&'static Self, Rc<str>, Fields) {
+        let found = known.iter().position(|(class, ..)| ptr::eq(*class, self));
+        let place = found.unwrap_or_else(|| {
             let text: &[_] = if self.text {
                 &[(CONTENT, None), (CONTENT_TEMPLATE, None)]
             } else {
                 &[]
             };
             let fields = text.iter().chain(self.fields);
-            let fields: Fields = fields
-                .map(|(key, value)| (name(key), Value::from(*value)))
-                .collect();
-            known.push((self, name(self.name), fields.clone()));
-            (name(self.name), fields)
+            let fields = fields.map(|(key, value)| (name(key), Value::from(*value)));
+            known.push((self, name(self.name), fields.collect()));
+            known.len() - 1
+        });
+        &known[place]
+    }
+
+    /// Its name and those of the two fields of a text, if it declares no more.
+    pub(crate) fn names_of_text(&'static self) -> Option<[Rc<str>; 3]> {
+        if !self.text || !self.fields.is_empty() {
+            return None;
+        }
+        DECLARED.with_borrow_mut(|known| {
+            let (_, name, fields) = self.find_in(known);
+            match &fields[..] {
+                [(content, _), (template, _)] => {
+                    Some([name.clone(), content.clone(), template.clone()])
+                }
+                _ => None,
+            }
         })
     }
 

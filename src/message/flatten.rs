@@ -18,11 +18,65 @@ use super::message_promise::MessagePromise;
 use super::sequence_promise::SequenceReader;
 use crate::error::Result;
 use crate::promise::{
-    Appended, Batch, Block, Flatten, Flattened, Items, Output, PromisingContext, Run,
+    Appended, Batch, Block, Flatten, Flattened, Input, Items, Looker, Output, PromisingContext,
+    Rest, Run, Woken,
 };
 
 /// The flat stream of what is appended.
-pub(crate) type FlatMessages = Flattened<Item, MessagePromise, Appended<Item>, FlattenMessages>;
+pub(crate) type FlatMessages = Flattened<Item, MessagePromise, Incoming, FlattenMessages>;
+
+/// What is to be flattened.
+pub(crate) enum Incoming {
+    /// What somebody appends.
+    Appended(Appended<Item>),
+    /// What is there from the beginning; empty when it was taken.
+    Given(Option<Result<Item>>),
+}
+
+impl Stream for Incoming {
+    type Item = Result<Item>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Item>>> {
+        match &mut *self {
+            Incoming::Appended(items) => Pin::new(items).poll_next(cx),
+            Incoming::Given(item) => Poll::Ready(item.take()),
+        }
+    }
+}
+
+impl Input<Item> for Incoming {
+    fn is_over(&self) -> bool {
+        match self {
+            Incoming::Appended(items) => items.is_over(),
+            Incoming::Given(item) => item.is_none(),
+        }
+    }
+
+    fn can_sleep(&self) -> bool {
+        match self {
+            Incoming::Appended(items) => items.can_sleep(),
+            Incoming::Given(_) => false,
+        }
+    }
+
+    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static) {
+        if let Incoming::Appended(items) = self {
+            items.sleep(|woken| {
+                wake(match woken {
+                    Woken::Item(items) => Woken::Item(Incoming::Appended(items)),
+                    Woken::End(items) => Woken::End(Incoming::Appended(items)),
+                });
+            });
+        }
+    }
+
+    fn looker(&self) -> Option<Looker> {
+        match self {
+            Incoming::Appended(items) => items.looker(),
+            Incoming::Given(_) => None,
+        }
+    }
+}
 
 /// Flattens messages.
 #[derive(Clone, Copy)]
@@ -40,7 +94,6 @@ impl Flatten<Item, MessagePromise> for FlattenMessages {
             Ok(open) => open.map(|open| Flattening {
                 innermost: Some(open),
                 outer: Vec::new(),
-                output: output.clone(),
             }),
         }
     }
@@ -69,7 +122,6 @@ pub(crate) struct Flattening {
     innermost: Option<Open>,
     /// What that is in, the outermost first.
     outer: Vec<Open>,
-    output: Output<MessagePromise>,
 }
 
 /// Something nested that has been gone into.
@@ -99,18 +151,15 @@ fn put_or_open(item: Item, output: &Output<MessagePromise>) -> Result<Option<Ope
     Ok(None)
 }
 
-impl Future for Flattening {
-    type Output = Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = &mut *self;
-        while let Some(innermost) = &mut this.innermost {
+impl Rest<MessagePromise> for Flattening {
+    fn poll(&mut self, output: &Output<MessagePromise>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while let Some(innermost) = &mut self.innermost {
             let next = match innermost {
                 Open::List(items) => items.next().map(Ok),
                 Open::Stream(items) => ready!(Pin::new(items).poll_next(cx)),
                 Open::Sequence(reader) => match ready!(reader.poll_batch(cx)) {
                     Some(Batch::Run(run)) => {
-                        this.output.put_run(run);
+                        output.put_run(run);
                         continue;
                     }
                     Some(Batch::One(promise)) => Some(promise.map(Item::Promise)),
@@ -118,11 +167,11 @@ impl Future for Flattening {
                 },
             };
             let Some(item) = next else {
-                this.innermost = this.outer.pop();
+                self.innermost = self.outer.pop();
                 continue;
             };
-            if let Some(open) = put_or_open(item?, &this.output)? {
-                this.outer.extend(this.innermost.replace(open));
+            if let Some(open) = put_or_open(item?, output)? {
+                self.outer.extend(self.innermost.replace(open));
             }
         }
         Poll::Ready(Ok(()))

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use futures_lite::{Stream, StreamExt};
 
-use super::builder::{MessageBuilder, TextMessage};
+use super::builder::MessageBuilder;
+use super::class::MessageClass;
 use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
@@ -133,6 +134,10 @@ impl Messages {
         said
     }
 
+    fn of_text(text: Rc<str>) -> Self {
+        Self::one(Message::of_text(MessageClass::TEXT, text))
+    }
+
     fn one(message: Result<Message>) -> Self {
         Messages {
             item: message.map_or_else(Item::Error, Item::Message),
@@ -215,14 +220,14 @@ impl IntoMessages for () {
 /// Text becomes a text message.
 impl IntoMessages for &str {
     fn into_messages(self) -> Messages {
-        Messages::one(TextMessage::new(self).build())
+        Messages::of_text(self.into())
     }
 }
 
 /// Text becomes a text message.
 impl IntoMessages for String {
     fn into_messages(self) -> Messages {
-        Messages::one(TextMessage::new(self).build())
+        Messages::of_text(self.into())
     }
 }
 
@@ -236,7 +241,7 @@ impl IntoMessages for &String {
 /// Text becomes a text message.
 impl IntoMessages for Rc<str> {
     fn into_messages(self) -> Messages {
-        Messages::one(TextMessage::new(self).build())
+        Messages::of_text(self)
     }
 }
 

@@ -81,6 +81,17 @@ impl Message {
         Self::make(name(MessageClass::PLAIN.name()), owned_fields(fields))
     }
 
+    /// A message that has nothing but its text.
+    pub(crate) fn of_text(class: &'static MessageClass, text: Rc<str>) -> Result<Self> {
+        let Some([class, content, template]) = class.names_of_text() else {
+            return Self::of(class).content(text).build();
+        };
+        let fields = [(content, text.into()), (template, Value::Null)];
+        Ok(Message {
+            fields: Frozen::of_text(class, fields),
+        })
+    }
+
     pub(crate) fn make(class: impl Into<Rc<str>>, fields: Fields) -> Result<Self> {
         Self::filled_in(Frozen::object(class, fields, true)?)
     }

@@ -357,6 +357,10 @@ impl Whole<Token, Message> for MessageOfTokens {
         let mut text = String::with_capacity(len);
         tokens.for_each(|token| text.push_str(token.as_str()));
         let meanwhile = self.fields.as_ref().map(FieldCollector::take);
+        let has_more = |fields: &Fields| !fields.is_empty();
+        if self.known.is_empty() && !meanwhile.as_ref().is_some_and(has_more) {
+            return Poll::Ready(Message::of_text(self.class, text.into()));
+        }
         let given = meanwhile.into_iter().flatten();
         let given = given.chain(owned_fields(&self.known));
         let given = given.filter(|(key, _)| !self.class.is_content(key));

@@ -1,7 +1,7 @@
 //! The writing end of a sequence of messages.
 
 use super::defaults::MessageDefaults;
-use super::flatten::FlatMessages;
+use super::flatten::{FlatMessages, Incoming};
 use super::into_messages::{IntoMessages, Item};
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
@@ -132,8 +132,8 @@ impl SequenceOptions {
         wrap: impl FnOnce(FlatMessages) -> S,
     ) -> MessageSequencePromise {
         MessageSequencePromise::flat(
-            appender.ordered.stream(),
-            appender.unordered.stream(),
+            Incoming::Appended(appender.ordered.stream()),
+            Incoming::Appended(appender.unordered.stream()),
             self.start,
             self.errors_as_messages(),
             wrap,

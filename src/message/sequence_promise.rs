@@ -10,7 +10,7 @@ use futures_lite::Stream;
 
 use super::builder::ErrorMessage;
 use super::defaults::error_text;
-use super::flatten::{FlatMessages, FlattenMessages, MessageBlock};
+use super::flatten::{FlatMessages, FlattenMessages, Incoming, MessageBlock};
 use super::into_messages::{IntoMessages, Item};
 use super::join::{Join, join_messages};
 use super::message::Message;
@@ -19,8 +19,8 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify};
 use crate::promise::{
-    Appended, Batch, Flattened, Next, OnCancel, PieceLog, PieceSource, PromisingContext, Reader,
-    Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
+    Batch, Flattened, Next, OnCancel, PieceLog, PieceSource, PromisingContext, Reader, Start,
+    StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -63,26 +63,27 @@ impl MessageSequencePromise {
     #[track_caller]
     pub fn of(messages: impl IntoMessages) -> Self {
         let messages = messages.into_messages();
-        if let Item::Sequence(sequence) = messages.item {
-            return sequence;
-        }
-        let sequence = MessageSequence::options()
-            .with_start(Start::OnDemand)
-            .make();
-        let appender = sequence.appender();
-        let sent = appender
-            .open()
-            .and_then(|appender| appender.append(messages));
-        debug_assert!(sent.is_ok(), "a new appender takes what it is given");
-        appender.close();
-        sequence.promise().clone()
+        let item = match messages.item {
+            Item::Sequence(sequence) => return sequence,
+            Item::Error(error) => Err(error),
+            item => Ok(item),
+        };
+        let given = Incoming::Given(Some(item));
+        let safe = MessageSequence::options().errors_as_messages();
+        Self::flat(
+            given,
+            Incoming::Given(None),
+            Start::OnDemand,
+            safe,
+            |flat| flat,
+        )
     }
 
     /// The sequence of what comes in, flattened; `wrap` may add to the flat stream.
     #[track_caller]
     pub(crate) fn flat<S: PieceSource<MessagePromise> + Unpin + 'static>(
-        ordered: Appended<Item>,
-        unordered: Appended<Item>,
+        ordered: Incoming,
+        unordered: Incoming,
         start: Start,
         safe: bool,
         wrap: impl FnOnce(FlatMessages) -> S,

@@ -359,6 +359,10 @@ impl<P> Appended<P> {
 }
 
 impl<P: 'static> Input<P> for Appended<P> {
+    fn is_over(&self) -> bool {
+        self.pipe.queue.is_empty() && self.pipe.queue.is_closed()
+    }
+
     fn can_sleep(&self) -> bool {
         self.pipe.queue.is_empty() && !self.pipe.queue.is_closed()
     }

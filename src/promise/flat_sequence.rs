@@ -16,36 +16,50 @@
 //! An error, of the input or of the flattening, is a piece of the result; the rest of that item is
 //! given up, the items behind it come.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
 use futures_lite::{Stream, StreamExt};
 
 use super::context::{PromisingContext, Started};
 use super::piece_log::{Batch, Items, PieceSource, Run};
-use super::queue::Queue;
 use super::start::Start;
 use super::streamed_promise::StreamedPromise;
 use super::whole::Collected;
 use crate::error::{Error, Result, What};
-use crate::executor::{Gather, Inheritance, TaskRef, Ticket, gather};
+use crate::executor::{
+    AfterTurn, Body, Gather, Inheritance, Poller, Task, TaskRef, Waiter, gather,
+};
 
 /// How items are flattened.
 pub(crate) trait Flatten<I, O>: Clone + 'static {
     /// What is left of an item where something must be waited for.
-    type Rest: Future<Output = Result<()>> + Unpin + 'static;
+    type Rest: Rest<O> + 'static;
 
     /// Puts into the output what can be put at once, and gives what is left to do.
     fn flatten(&self, item: I, output: &Output<O>) -> Option<Self::Rest>;
 }
 
+/// What is left of an item.
+pub(crate) trait Rest<O> {
+    /// Puts more of it into the output; an error is the last of its parts.
+    fn poll(&mut self, output: &Output<O>, cx: &mut Context<'_>) -> Poll<Result<()>>;
+}
+
 /// Where items come from that are to be flattened.
 pub(crate) trait Input<I>: Stream<Item = Result<I>> + Unpin + 'static {
+    /// Whether nothing comes any more.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Whether it can wait without a task, and has something to wait for.
     fn can_sleep(&self) -> bool {
         false
@@ -81,28 +95,85 @@ pub(crate) enum Woken<S> {
 
 impl<I: 'static> Input<I> for Pin<Box<dyn Stream<Item = Result<I>>>> {}
 
-/// Where the parts of flattened items go.
-pub(crate) struct Output<O>(Rc<Filled<O>>);
-
-struct Filled<O> {
-    /// Closed when both inputs have ended.
-    queue: Queue<Batch<O>>,
+/// Where the parts of flattened items go, and what those who fill it know of each other.
+pub(crate) struct Output<O> {
+    parts: RefCell<Parts<O>>,
     /// How many inputs have not ended.
     inputs: Cell<u8>,
     /// What the one does that goes over what comes in order.
     ordered: Cell<Ordered>,
-    /// The tasks that fill it, for when it is not wanted any more.
+    /// The tasks beside that one, for when it is not wanted any more.
     tasks: RefCell<Tasks>,
     /// Whether nobody reads it any more.
     abandoned: Cell<bool>,
     context: PromisingContext,
 }
 
+/// The parts that nobody has got.
+struct Parts<O> {
+    /// Those that come first: errors, what was put together, and what stands before these.
+    batches: VecDeque<Batch<O>>,
+    /// Those behind them, in places that are shared with whoever gets them; more come into the rest.
+    places: Option<Rc<[OnceCell<Result<O>>]>>,
+    /// Up to here they were given away.
+    given: usize,
+    /// Up to here there are any.
+    filled: usize,
+    /// Whether both inputs have ended.
+    is_closed: bool,
+    /// Who waits for more; there is one reader at most.
+    reader: Option<Waiter>,
+}
+
+impl<O: 'static> Parts<O> {
+    /// How many places there are at first; each time that they are full there are twice as many.
+    const FIRST: usize = 4;
+
+    fn put(&mut self, part: O) {
+        let places = match &self.places {
+            Some(places) if self.filled < places.len() => places,
+            places => {
+                let len = places.as_ref().map_or(Self::FIRST, |full| 2 * full.len());
+                self.put_aside();
+                self.filled = 0;
+                self.given = 0;
+                self.places
+                    .insert((0..len).map(|_| OnceCell::new()).collect())
+            }
+        };
+        let refused = places[self.filled].set(Ok(part));
+        debug_assert!(refused.is_ok(), "each place is filled once");
+        self.filled += 1;
+    }
+
+    fn put_batch(&mut self, batch: Batch<O>) {
+        self.put_aside();
+        self.batches.push_back(batch);
+    }
+
+    /// Puts what is in the places to that which comes first.
+    fn put_aside(&mut self) {
+        let run = self.take_places();
+        self.batches.extend(run.map(Batch::Run));
+    }
+
+    fn take_places(&mut self) -> Option<Run<O>> {
+        let given = mem::replace(&mut self.given, self.filled);
+        let places = self.places.as_ref().filter(|_| given < self.filled)?;
+        Some(Run::of_places(places.clone(), given..self.filled))
+    }
+
+    fn take_next(&mut self) -> Option<Batch<O>> {
+        match self.batches.pop_front() {
+            None => self.take_places().map(Batch::Run),
+            batch => batch,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Tasks {
-    /// The one that goes over what comes in order; empty before it is started.
-    ordered: Option<TaskRef>,
-    /// The one that goes over the rest; empty before it is started.
+    /// The one that goes over what comes out of order; empty before it is started.
     unordered: Option<TaskRef>,
     /// Those of the items that came out of order.
     items: Vec<TaskRef>,
@@ -126,71 +197,108 @@ enum Ordered {
     Ended,
 }
 
-impl<O> Output<O> {
+impl<O: 'static> Output<O> {
     fn new(context: PromisingContext, inputs: u8) -> Self {
-        Output(Rc::new(Filled {
-            queue: Queue::default(),
+        let parts = Parts {
+            batches: VecDeque::new(),
+            places: None,
+            given: 0,
+            filled: 0,
+            is_closed: false,
+            reader: None,
+        };
+        Output {
+            parts: RefCell::new(parts),
             inputs: Cell::new(inputs),
             ordered: Cell::new(Ordered::Flattens),
             tasks: RefCell::default(),
             abandoned: Cell::new(false),
             context,
-        }))
-    }
-
-    pub(crate) fn put(&self, piece: Result<O>) {
-        self.0.queue.put(Batch::One(piece));
-    }
-
-    pub(crate) fn put_run(&self, run: Run<O>) {
-        self.0.queue.put(Batch::Run(run));
-    }
-
-    /// Starts a task that fills it.
-    #[track_caller]
-    fn start(&self, work: impl Future<Output = Result<()>> + Unpin + 'static) -> Started<()> {
-        self.0.context.start_unpinned(work)
-    }
-
-    /// Notes that an input has ended; at the end of the last one it is at its end itself.
-    fn end_input(&self) {
-        let left = self.0.inputs.get() - 1;
-        self.0.inputs.set(left);
-        if left == 0 {
-            self.0.queue.close();
         }
     }
 
-    /// As [`end_input`](Self::end_input), said by a task: who reads looks at every such end.
-    fn say_end(&self) {
-        self.end_input();
-        self.0.queue.wake_getter();
+    pub(crate) fn put(&self, part: Result<O>) {
+        match part {
+            Ok(part) => self.change(|parts| parts.put(part)),
+            Err(error) => self.change(|parts| parts.put_batch(Batch::One(Err(error)))),
+        }
+    }
+
+    pub(crate) fn put_run(&self, run: Run<O>) {
+        self.change(|parts| parts.put_batch(Batch::Run(run)));
+    }
+
+    /// Changes what is there and wakes whoever waits for it.
+    fn change(&self, change: impl FnOnce(&mut Parts<O>)) {
+        let reader = {
+            let mut parts = self.parts.borrow_mut();
+            change(&mut parts);
+            parts.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// All that is there up to the next error, or nothing after the end.
+    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Batch<O>>> {
+        let mut parts = self.parts.borrow_mut();
+        let next = parts.take_next();
+        if next.is_some() || parts.is_closed {
+            let reader = parts.reader.take();
+            drop(parts);
+            drop(reader);
+            return Poll::Ready(next);
+        }
+        drop(parts);
+        let reader = Waiter::waiting_for("what somebody appends", cx);
+        let replaced = self.parts.borrow_mut().reader.replace(reader);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Notes that an input has ended; at the end of the last one it is at its end itself. A task that says
+    /// it has whoever reads look at every such end.
+    fn end_input(&self, by_task: bool) {
+        let left = self.inputs.get() - 1;
+        self.inputs.set(left);
+        if left == 0 {
+            self.change(|parts| parts.is_closed = true);
+        } else if by_task {
+            self.change(|_| {});
+        }
+    }
+
+    /// As [`end_input`](Self::end_input), where the task that should have said it goes away before.
+    fn break_off(&self) {
+        let text = "the task that flattens this sequence was dropped before its end";
+        self.put(Err(Error::own(What::Abandoned, text)));
+        self.end_input(true);
     }
 }
 
-impl<O> Clone for Output<O> {
-    fn clone(&self) -> Self {
-        Output(self.0.clone())
-    }
+/// Somebody's share of an output.
+type Flow<O> = Rc<dyn HasOutput<O>>;
+
+trait HasOutput<O> {
+    fn output(&self) -> &Output<O>;
 }
 
 /// The flat stream itself: a source for a promise.
-pub(crate) struct Flattened<I, O, S, F> {
+pub(crate) struct Flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     /// What is to be flattened, in order and out of order, and how; empty once that has begun.
     inputs: Option<(S, Option<S>, F)>,
-    output: Output<O>,
-    ticket: Option<Ticket>,
-    _items: PhantomData<fn(I)>,
+    /// Empty before it has begun.
+    merge: Option<Rc<MergeTask<I, O, S, F>>>,
+    context: PromisingContext,
 }
 
-impl<I, O: 'static, S, F> Flattened<I, O, S, F> {
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flattened<I, O, S, F> {
     pub(crate) fn new(ordered: S, unordered: Option<S>, flatten: F) -> Self {
-        let inputs = 1 + u8::from(unordered.is_some());
         Flattened {
             inputs: Some((ordered, unordered, flatten)),
-            output: Output::new(PromisingContext::current(), inputs),
-            ticket: None,
-            _items: PhantomData,
+            merge: None,
+            context: PromisingContext::current(),
         }
     }
 }
@@ -201,51 +309,88 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
     fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<O>>> {
         let this = &mut *self;
         if let Some((ordered, unordered, flatten)) = this.inputs.take() {
-            let work = Merge {
-                ordered: ordered.looker(),
-                items: Items::of(ordered),
-                unordered,
-                rest: None,
-                flatten,
-                end: End::of(&this.output),
-                _items: PhantomData,
-            };
-            let task = this.output.start(work).to_ref();
-            this.output.0.tasks.borrow_mut().ordered = Some(task);
+            let inputs = 1 + u8::from(unordered.is_some());
+            let merge = this.context.admit(Merge {
+                output: Output::new(this.context.clone(), inputs),
+                work: RefCell::new(Some(Merging {
+                    task: Weak::new(),
+                    ordered: ordered.looker(),
+                    items: Items::of(ordered),
+                    unordered,
+                    rest: None,
+                    flatten,
+                    _items: PhantomData,
+                })),
+                is_stopped: Cell::new(false),
+                missed: Cell::new(false),
+            });
+            if let Some(work) = &mut *merge.body().work.borrow_mut() {
+                work.task = Rc::downgrade(&merge);
+            }
+            this.merge = Some(merge);
         }
-        let queue = &this.output.0.queue;
-        let part = queue.poll_get(&mut this.ticket, cx);
+        let Some(merge) = &this.merge else {
+            return Poll::Ready(None);
+        };
+        let output = &merge.body().output;
+        let part = output.poll_next(cx);
         if part.is_pending() {
-            let tasks = this.output.0.tasks.borrow();
-            let waits_on = match this.output.0.ordered.get() {
-                Ordered::Ended => tasks.unordered.as_ref(),
-                _ => tasks.ordered.as_ref(),
-            };
-            if let Some(task) = waits_on {
-                task.note_wait();
+            match output.ordered.get() {
+                Ordered::Ended => {
+                    output
+                        .tasks
+                        .borrow()
+                        .unordered
+                        .iter()
+                        .for_each(TaskRef::note_wait);
+                }
+                _ => merge.header().to_ref().note_wait(),
             }
         }
         part
     }
 }
 
-impl<I, O, S, F> Unpin for Flattened<I, O, S, F> {}
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unpin for Flattened<I, O, S, F> {}
 
-impl<I, O, S, F> Drop for Flattened<I, O, S, F> {
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Drop for Flattened<I, O, S, F> {
     fn drop(&mut self) {
-        let filled = &self.output.0;
-        filled.queue.leave(self.ticket);
-        filled.abandoned.set(true);
-        if !filled.queue.is_closed() {
-            let tasks = filled.tasks.take();
-            let of_inputs = tasks.ordered.iter().chain(&tasks.unordered);
-            of_inputs.chain(&tasks.items).for_each(TaskRef::cancel);
+        let Some(merge) = &self.merge else { return };
+        let output = &merge.body().output;
+        let mut parts = output.parts.borrow_mut();
+        let (reader, is_closed) = (parts.reader.take(), parts.is_closed);
+        drop(parts);
+        drop(reader);
+        output.abandoned.set(true);
+        if !is_closed {
+            let tasks = output.tasks.take();
+            merge.header().to_ref().cancel();
+            tasks
+                .unordered
+                .iter()
+                .chain(&tasks.items)
+                .for_each(TaskRef::cancel);
         }
     }
 }
 
-/// The task that flattens the ordered items, and starts the one for those out of order.
-struct Merge<I, O: 'static, S, F: Flatten<I, O>> {
+/// The task that flattens the ordered items, and starts the one for those out of order. The output lies
+/// in it.
+struct Merge<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    output: Output<O>,
+    /// Empty after the end; it cannot be borrowed while it goes on.
+    work: RefCell<Option<Merging<I, O, S, F>>>,
+    /// Whether it is to be dropped when its turn comes.
+    is_stopped: Cell<bool>,
+    /// Whether its turn came while it goes on: a flattener blocks and others run meanwhile.
+    missed: Cell<bool>,
+}
+
+type MergeTask<I, O, S, F> = Task<Merge<I, O, S, F>>;
+
+struct Merging<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    /// The task that does this.
+    task: Weak<MergeTask<I, O, S, F>>,
     items: Items<S>,
     /// Looks at the items; empty where nobody can, and once it was passed on.
     ordered: Option<Looker>,
@@ -254,40 +399,113 @@ struct Merge<I, O: 'static, S, F: Flatten<I, O>> {
     /// What is left of the item that is flattened; empty between items.
     rest: Option<F::Rest>,
     flatten: F,
-    end: End<O>,
     _items: PhantomData<fn(I)>,
 }
 
-impl<I, O: 'static, S, F: Flatten<I, O>> Unpin for Merge<I, O, S, F> {}
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> HasOutput<O>
+    for Task<Merge<I, O, S, F>>
+{
+    fn output(&self) -> &Output<O> {
+        &self.body().output
+    }
+}
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for Merge<I, O, S, F> {
-    type Output = Result<()>;
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Merge<I, O, S, F> {
+    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task, |cx| self.go_on(cx))
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = &mut *self;
-        let output = &this.end.output;
-        if let Some(unordered) = this.unordered.take() {
-            let ordered = this.ordered.take();
-            start_unordered(unordered, ordered, this.flatten.clone(), output.clone());
+    fn stop(&self) -> bool {
+        !self.is_stopped.replace(true)
+    }
+
+    fn abandon(&self) {
+        let slot = self.work.try_borrow_mut().ok();
+        if let Some(work) = slot.and_then(|mut slot| slot.take()) {
+            self.let_go(Some(work), false);
+        }
+    }
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merge<I, O, S, F> {
+    fn go_on(&self, cx: &mut Context<'_>) -> AfterTurn {
+        let output = &self.output;
+        let mut slot = match self.work.try_borrow_mut() {
+            Ok(slot) if slot.is_some() => slot,
+            _ => {
+                self.missed.set(true);
+                return AfterTurn::Waits;
+            }
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let work = slot.as_mut().filter(|_| !self.is_stopped.get());
+            work.map_or(Poll::Pending, |work| work.poll(output, cx))
+        }));
+        let is_over = match polled {
+            Ok(Poll::Ready(())) => true,
+            Ok(Poll::Pending) if !self.is_stopped.get() => {
+                return if self.missed.take() {
+                    AfterTurn::Again
+                } else {
+                    AfterTurn::Waits
+                };
+            }
+            Ok(Poll::Pending) => false,
+            Err(panic) => {
+                let error = Error::from_panic("a task", &*panic);
+                error.capture(output.context.error_level());
+                false
+            }
+        };
+        if is_over {
+            output.ordered.set(Ordered::Ended);
+            output.end_input(true);
+        }
+        let work = slot.take();
+        drop(slot);
+        self.let_go(work, is_over);
+        AfterTurn::Ended
+    }
+
+    /// Drops what is left of the work, and says so if it has not come to its end.
+    fn let_go(&self, work: Option<Merging<I, O, S, F>>, is_over: bool) {
+        let never_began = work.as_ref().is_some_and(|work| work.unordered.is_some());
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(work)));
+        if let Err(panic) = dropped {
+            let error = Error::from_panic("a task", &*panic);
+            error.capture(self.output.context.error_level());
+        }
+        if never_began {
+            self.output.end_input(false);
+        }
+        if !is_over {
+            self.output.break_off();
+        }
+    }
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merging<I, O, S, F> {
+    fn poll(&mut self, output: &Output<O>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(unordered) = self.unordered.take()
+            && let Some(task) = self.task.upgrade()
+        {
+            let ordered = self.ordered.take();
+            start_unordered(unordered, ordered, self.flatten.clone(), task);
         }
         loop {
-            output.0.ordered.set(Ordered::Flattens);
-            ready!(poll_rest(&mut this.rest, output, cx));
-            output.0.ordered.set(Ordered::Waits);
-            match ready!(Pin::new(&mut this.items).poll_next(cx)) {
-                Some(item) => this.rest = begin_item(item, &this.flatten, output),
-                None => {
-                    output.0.ordered.set(Ordered::Ended);
-                    this.end.say();
-                    return Poll::Ready(Ok(()));
-                }
+            output.ordered.set(Ordered::Flattens);
+            ready!(poll_rest(&mut self.rest, output, cx));
+            output.ordered.set(Ordered::Waits);
+            match ready!(Pin::new(&mut self.items).poll_next(cx)) {
+                Some(item) => self.rest = begin_item(item, &self.flatten, output),
+                None => return Poll::Ready(()),
             }
         }
     }
 }
 
 /// Puts the parts of an item into the output that can be put at once; an error, or a panic, is the last.
-fn begin_item<I, O, F: Flatten<I, O>>(
+fn begin_item<I, O: 'static, F: Flatten<I, O>>(
     item: Result<I>,
     flatten: &F,
     output: &Output<O>,
@@ -304,15 +522,15 @@ fn begin_item<I, O, F: Flatten<I, O>>(
 }
 
 /// Goes on with an item; an error, or a panic, is the last of its parts.
-fn poll_rest<O>(
-    rest: &mut Option<impl Future<Output = Result<()>> + Unpin>,
+fn poll_rest<O: 'static>(
+    rest: &mut Option<impl Rest<O>>,
     output: &Output<O>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     let Some(flattening) = rest else {
         return Poll::Ready(());
     };
-    let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(flattening).poll(cx)));
+    let polled = catch_unwind(AssertUnwindSafe(|| flattening.poll(output, cx)));
     let flattened = match polled {
         Ok(poll) => ready!(poll),
         Err(panic) => Err(Error::from_panic("a flattener", &*panic)),
@@ -329,18 +547,45 @@ fn start_unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
     items: S,
     ordered: Option<Looker>,
     flatten: F,
-    output: Output<O>,
+    flow: Flow<O>,
 ) {
-    let work = Unordered {
-        phase: Phase::Beginning(Some(items)),
-        ordered,
-        flatten,
-        tasks: Vec::new(),
-        end: End::of(&output),
-        _items: PhantomData,
+    let context = flow.output().context.clone();
+    let task = if items.is_over() {
+        let over = Over {
+            end: Cell::new(Some(End::of(flow.clone()))),
+        };
+        context.admit(over).header().to_ref()
+    } else {
+        let work = Unordered {
+            phase: Phase::Beginning(Some(items)),
+            ordered,
+            flatten,
+            tasks: Vec::new(),
+            end: End::of(flow.clone()),
+            _items: PhantomData,
+        };
+        context.start_unpinned(work).to_ref()
     };
-    let task = output.start(work).to_ref();
-    output.0.tasks.borrow_mut().unordered = Some(task);
+    flow.output().tasks.borrow_mut().unordered = Some(task);
+}
+
+/// The one turn of the task for the items out of order where none can come.
+struct Over<O: 'static> {
+    /// Empty after it.
+    end: Cell<Option<End<O>>>,
+}
+
+impl<O: 'static> Body for Over<O> {
+    fn turn(&self, _: &Rc<Task>, _: &mut Poller) -> AfterTurn {
+        if let Some(mut end) = self.end.take() {
+            end.say();
+        }
+        AfterTurn::Ended
+    }
+
+    fn abandon(&self) {
+        drop(self.end.take());
+    }
 }
 
 /// The task that starts another one for each item that comes out of order. Where nothing has come it
@@ -385,18 +630,19 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for Unordered
                 }
                 Phase::Items(items) => match ready!(Pin::new(items).poll_next(cx)) {
                     Some(item) => {
-                        let output = &this.end.output;
-                        let task = output.start(FlattenOne {
+                        let flow = &this.end.flow;
+                        let output = flow.output();
+                        let task = output.context.start_unpinned(FlattenOne {
                             item: Some(item),
                             rest: None,
                             flatten: this.flatten.clone(),
-                            output: output.clone(),
+                            flow: flow.clone(),
                         });
-                        output.0.tasks.borrow_mut().add_item(task.to_ref());
+                        output.tasks.borrow_mut().add_item(task.to_ref());
                         forget_ended(&mut this.tasks);
                         this.tasks.push(task);
                     }
-                    None => this.phase = Phase::Tasks(gather(std::mem::take(&mut this.tasks))),
+                    None => this.phase = Phase::Tasks(gather(mem::take(&mut this.tasks))),
                 },
                 Phase::Tasks(tasks) => {
                     ready!(Pin::new(tasks).poll(cx));
@@ -417,19 +663,19 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F
         let mut end = self.end.hand_on();
         items.sleep(move |woken| {
             end.is_said = true;
-            let output = &end.output;
+            let output = end.flow.output();
             match woken {
-                _ if output.0.abandoned.get() => {}
+                _ if output.abandoned.get() => {}
                 // The other one is about to say the end, and nobody can tell when this does.
                 Woken::End(_)
-                    if output.0.ordered.get() == Ordered::Waits
+                    if output.ordered.get() == Ordered::Waits
                         && ordered.as_deref().is_some_and(Look::is_empty) =>
                 {
-                    output.end_input();
+                    output.end_input(false);
                 }
                 Woken::Item(items) | Woken::End(items) => {
-                    let output = output.clone();
-                    values.apply(|| start_unordered(items, ordered, flatten, output));
+                    let flow = end.flow.clone();
+                    values.apply(|| start_unordered(items, ordered, flatten, flow));
                 }
             }
         });
@@ -452,33 +698,34 @@ struct FlattenOne<I, O, F: Flatten<I, O>> {
     item: Option<Result<I>>,
     rest: Option<F::Rest>,
     flatten: F,
-    output: Output<O>,
+    flow: Flow<O>,
 }
 
 impl<I, O, F: Flatten<I, O>> Unpin for FlattenOne<I, O, F> {}
 
-impl<I, O, F: Flatten<I, O>> Future for FlattenOne<I, O, F> {
+impl<I, O: 'static, F: Flatten<I, O>> Future for FlattenOne<I, O, F> {
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = &mut *self;
+        let output = this.flow.output();
         if let Some(item) = this.item.take() {
-            this.rest = begin_item(item, &this.flatten, &this.output);
+            this.rest = begin_item(item, &this.flatten, output);
         }
-        poll_rest(&mut this.rest, &this.output, cx).map(Ok)
+        poll_rest(&mut this.rest, output, cx).map(Ok)
     }
 }
 
-/// Says that one of the inputs has ended; if its task goes away before, with an error.
-struct End<O> {
-    output: Output<O>,
+/// Says that the items out of order have ended; if their task goes away before, with an error.
+struct End<O: 'static> {
+    flow: Flow<O>,
     is_said: bool,
 }
 
-impl<O> End<O> {
-    fn of(output: &Output<O>) -> Self {
+impl<O: 'static> End<O> {
+    fn of(flow: Flow<O>) -> Self {
         End {
-            output: output.clone(),
+            flow,
             is_said: false,
         }
     }
@@ -486,25 +733,23 @@ impl<O> End<O> {
     /// Leaves it to another to say.
     fn hand_on(&mut self) -> Self {
         let said = End {
-            output: self.output.clone(),
+            flow: self.flow.clone(),
             is_said: true,
         };
-        std::mem::replace(self, said)
+        mem::replace(self, said)
     }
 
     fn say(&mut self) {
-        if !std::mem::replace(&mut self.is_said, true) {
-            self.output.say_end();
+        if !mem::replace(&mut self.is_said, true) {
+            self.flow.output().end_input(true);
         }
     }
 }
 
-impl<O> Drop for End<O> {
+impl<O: 'static> Drop for End<O> {
     fn drop(&mut self) {
         if !self.is_said {
-            let text = "the task that flattens this sequence was dropped before its end";
-            self.output.put(Err(Error::own(What::Abandoned, text)));
-            self.say();
+            self.flow.output().break_off();
         }
     }
 }
@@ -581,29 +826,18 @@ impl<I, O> Clone for FlattenBy<I, O> {
 }
 
 impl<I: 'static, O: 'static> Flatten<I, O> for FlattenBy<I, O> {
-    type Rest = Parts<O>;
+    type Rest = Items<LocalStream<O>>;
 
-    fn flatten(&self, item: I, output: &Output<O>) -> Option<Parts<O>> {
-        Some(Parts {
-            parts: Items::of((self.0)(item)),
-            output: output.clone(),
-        })
+    fn flatten(&self, item: I, _: &Output<O>) -> Option<Self::Rest> {
+        Some(Items::of((self.0)(item)))
     }
 }
 
 /// The parts of an item on their way into the output.
-struct Parts<O> {
-    parts: Items<LocalStream<O>>,
-    output: Output<O>,
-}
-
-impl<O> Future for Parts<O> {
-    type Output = Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = &mut *self;
-        while let Some(part) = ready!(Pin::new(&mut this.parts).poll_next(cx)) {
-            this.output.put(Ok(part?));
+impl<O: 'static> Rest<O> for Items<LocalStream<O>> {
+    fn poll(&mut self, output: &Output<O>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        while let Some(part) = ready!(Pin::new(&mut *self).poll_next(cx)) {
+            output.put(Ok(part?));
         }
         Poll::Ready(Ok(()))
     }

@@ -31,7 +31,7 @@ pub use streamed_promise::{Replay, StreamedPromise};
 pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
-pub(crate) use flat_sequence::{Flatten, Flattened, Output};
+pub(crate) use flat_sequence::{Flatten, Flattened, Input, Looker, Output, Rest, Woken};
 pub(crate) use generator::generate_batches;
 pub(crate) use next::{Next, StepBack, TryNext};
 pub(crate) use outcome::Outcome;

@@ -27,6 +27,7 @@ use std::any::Any;
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -77,7 +78,7 @@ pub(crate) struct Run<P> {
     len: usize,
 }
 
-impl<P: Clone + 'static> Run<P> {
+impl<P: 'static> Run<P> {
     /// All of a block.
     pub(crate) fn of(block: Rc<dyn Block<P>>) -> Self {
         Run {
@@ -87,6 +88,17 @@ impl<P: Clone + 'static> Run<P> {
         }
     }
 
+    /// Those in these places, which are filled and hold no error.
+    pub(crate) fn of_places(places: Rc<[OnceCell<Result<P>>]>, range: Range<usize>) -> Self {
+        Run {
+            pieces: Kept::Places(places),
+            from: range.start,
+            len: range.len(),
+        }
+    }
+}
+
+impl<P: Clone + 'static> Run<P> {
     /// The pieces, one after the other.
     pub(crate) fn iter(&self) -> impl Iterator<Item = P> + '_ {
         let places = self.from..self.from + self.len;
@@ -270,25 +282,25 @@ impl<P: Clone + 'static> PieceLog<P> {
         self.state.borrow().ended
     }
 
-    /// Goes on reading where `place` says; `feeding` is the task that should bring the pieces, if one does.
-    pub(crate) fn poll_read(
+    /// Goes on until something is there to read where `place` says, or the end is; `feeding` is the task that
+    /// should bring the pieces, if one does.
+    pub(crate) fn poll_next(
         &self,
         place: &mut Place<P>,
         feeding: Option<&TaskRef>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<P>>> {
+    ) -> Poll<Result<()>> {
         loop {
             let mut state = self.state.borrow_mut();
             match state.step(&mut place.stand) {
                 Step::Known => {
                     state.find(place);
-                    drop(state);
-                    return Poll::Ready(place.read_on());
+                    return Poll::Ready(Ok(()));
                 }
                 Step::Passed(called) => {
                     state.find(place);
                     Self::let_pass(state, called);
-                    return Poll::Ready(place.read_on());
+                    return Poll::Ready(Ok(()));
                 }
                 Step::Gate if state.on_demand => {
                     if let Some(source) = self.source.take() {
@@ -302,7 +314,7 @@ impl<P: Clone + 'static> PieceLog<P> {
             let Some(waiter) = Waiter::waiting_for_task(NEXT_PIECE, feeding, cx) else {
                 drop(state);
                 self.leave(place);
-                return Poll::Ready(Some(Err(awaits_itself())));
+                return Poll::Ready(Err(awaits_itself()));
             };
             let replaced = state.wait(&mut place.stand, waiter);
             drop(state);
@@ -359,15 +371,6 @@ impl<P: Clone + 'static> PieceLog<P> {
         drop(getter);
         if let Some(called) = called {
             called.wake();
-        }
-    }
-
-    /// Lets a reader that does not wait know what is there before it.
-    pub(crate) fn look_ahead(&self, place: &mut Place<P>) {
-        if !place.waits() && place.stand.index >= place.until {
-            let mut state = self.state.borrow_mut();
-            state.take_all_if_free();
-            state.find(place);
         }
     }
 
@@ -688,6 +691,18 @@ impl<P: Clone + 'static> Kept<P> {
     }
 }
 
+impl<P> Stretch<P> {
+    /// Whether what is kept there comes behind its last piece, the one before `end`, and lies there too.
+    fn goes_on_with(&self, pieces: &Kept<P>, from: usize, end: usize) -> bool {
+        match (&self.pieces, pieces) {
+            (Kept::Places(own), Kept::Places(others)) => {
+                Rc::ptr_eq(own, others) && self.from + (end - self.begin) == from
+            }
+            _ => false,
+        }
+    }
+}
+
 impl<P: Clone + 'static> Stretch<P> {
     #[inline(always)]
     fn get(&self, index: usize) -> Result<P> {
@@ -748,8 +763,13 @@ impl<P: 'static> Pieces<P> {
             Batch::One(piece) => self.push(piece),
             Batch::Run(Run { pieces, from, len }) => {
                 debug_assert!(len > 0, "whoever waits is woken for a piece");
-                self.room = 0;
-                self.add(pieces, from, len);
+                match self.stretches.last() {
+                    Some(last) if last.goes_on_with(&pieces, from, self.len) => self.len += len,
+                    _ => {
+                        self.room = 0;
+                        self.add(pieces, from, len);
+                    }
+                }
             }
         }
     }
@@ -961,6 +981,11 @@ impl<P: Clone + 'static> Place<P> {
         }
         self.stand.index = index + 1;
         self.stretch.as_ref().map(|stretch| stretch.get(index))
+    }
+
+    /// Whether the next piece is known to be there.
+    pub(crate) fn knows_next(&self) -> bool {
+        self.stand.index < self.until
     }
 
     /// Reads the pieces that are known to be there, if that is more than one.

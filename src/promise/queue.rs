@@ -58,14 +58,6 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Wakes the one who waits longest, to look again.
-    pub(crate) fn wake_getter(&self) {
-        let getter = self.state.borrow_mut().getters.pop();
-        if let Some(getter) = getter {
-            getter.wake();
-        }
-    }
-
     pub(crate) fn close(&self) {
         let (getters, watcher) = {
             let mut state = self.state.borrow_mut();

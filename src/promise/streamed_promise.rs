@@ -553,22 +553,30 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     /// Asks the log, where it does not know by itself.
     #[inline(never)]
     fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+        Poll::Ready(match ready!(self.poll_there(cx)) {
+            Ok(()) => self.place.read_on(),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    fn poll_there(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let inner = &self.promise.inner;
         inner
             .log
-            .poll_read(&mut self.place, inner.feeding.get(), cx)
+            .poll_next(&mut self.place, inner.feeding.get(), cx)
     }
 
     /// As polling it, but pieces that are there come together.
     pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
-        self.promise.inner.log.look_ahead(&mut self.place);
-        match self.place.read_run() {
-            Some(run) => Poll::Ready(Some(Batch::Run(run))),
-            None => {
-                let next = Pin::new(self).poll_next(cx);
-                next.map(|piece| piece.map(Batch::One))
-            }
+        if !self.place.knows_next()
+            && let Err(error) = ready!(self.poll_there(cx))
+        {
+            return Poll::Ready(Some(Batch::One(Err(error))));
         }
+        Poll::Ready(match self.place.read_run() {
+            Some(run) => Some(Batch::Run(run)),
+            None => self.place.read_on().map(Batch::One),
+        })
     }
 }
 
