@@ -469,6 +469,19 @@ impl Tokens {
     }
 }
 
+impl Tokens {
+    /// The next one, also where it is an error.
+    #[inline(never)]
+    fn poll_safely(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
+        Pin::new(self).poll_next(cx).map(|token| match token {
+            Some(Err(error)) if !error.stays_an_error() => {
+                Some(Ok(Token::of_error(&format!("\n{}", error_text(&error)))))
+            }
+            token => token,
+        })
+    }
+}
+
 impl StepBack for Tokens {
     #[inline]
     fn waits(&self) -> bool {
@@ -486,26 +499,25 @@ impl StepBack for Tokens {
             Tokens::Safe(tokens) => tokens.step_back(),
         }
     }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Option<Result<Token>> {
+        match self {
+            Tokens::Streamed(reader) => reader.read_known(),
+            _ => None,
+        }
+    }
 }
 
 impl Stream for Tokens {
     type Item = Result<Token>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
         match &mut *self {
             Tokens::Known(message) => Poll::Ready(message.take().map(|known| Ok(known.to_token()))),
             Tokens::Streamed(reader) => Pin::new(reader).poll_next(cx),
-            Tokens::Safe(tokens) => {
-                Pin::new(&mut **tokens)
-                    .poll_next(cx)
-                    .map(|token| match token {
-                        Some(Err(error)) if !error.stays_an_error() => {
-                            Some(Ok(Token::of_error(&format!("\n{}", error_text(&error)))))
-                        }
-                        token => token,
-                    })
-            }
+            Tokens::Safe(tokens) => tokens.poll_safely(cx),
         }
     }
 }
@@ -559,12 +571,21 @@ impl StepBack for TokenStream {
     fn step_back(&mut self) {
         self.tokens.step_back();
     }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Option<Result<Token>> {
+        let token = self.tokens.read_known();
+        if let Some(Err(error)) = &token {
+            error.mark_read();
+        }
+        token
+    }
 }
 
 impl Stream for TokenStream {
     type Item = Result<Token>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
         let token = Pin::new(&mut self.tokens).poll_next(cx);
         if let Poll::Ready(Some(Err(error))) = &token {

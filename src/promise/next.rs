@@ -18,6 +18,12 @@ pub(crate) trait StepBack: Stream + Unpin {
 
     /// Passes on what it holds; does nothing if it does not wait.
     fn step_back(&mut self);
+
+    /// The next item, if it is known to be there without asking anybody.
+    #[inline(always)]
+    fn read_known(&mut self) -> Option<Self::Item> {
+        None
+    }
 }
 
 /// The next item; dropping it gives up waiting and skips nothing.
@@ -28,7 +34,10 @@ impl<R: StepBack> Future for Next<'_, R> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        Pin::new(&mut *self.0).poll_next(cx)
+        match self.0.read_known() {
+            Some(item) => Poll::Ready(Some(item)),
+            None => Pin::new(&mut *self.0).poll_next(cx),
+        }
     }
 }
 
@@ -49,6 +58,13 @@ impl<T, R: StepBack<Item = Result<T>>> Future for TryNext<'_, R> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
-        Pin::new(&mut self.0).poll(cx).map(Option::transpose)
+        match self.0.0.read_known() {
+            Some(Ok(item)) => Poll::Ready(Ok(Some(item))),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            None => {
+                let next = Pin::new(&mut *self.0.0).poll_next(cx);
+                next.map(Option::transpose)
+            }
+        }
     }
 }

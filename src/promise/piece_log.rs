@@ -24,7 +24,7 @@
 //! nobody.
 
 use std::any::Any;
-use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -284,6 +284,7 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Goes on until something is there to read where `place` says, or the end is; `feeding` is the task that
     /// should bring the pieces, if one does.
+    #[inline(always)]
     pub(crate) fn poll_next(
         &self,
         place: &mut Place<P>,
@@ -299,7 +300,12 @@ impl<P: Clone + 'static> PieceLog<P> {
                 }
                 Step::Passed(called) => {
                     state.find(place);
-                    Self::let_pass(state, called);
+                    let stale = state.take_stale_getter();
+                    drop(state);
+                    drop(stale);
+                    if let Some(called) = called {
+                        called.wake();
+                    }
                     return Poll::Ready(Ok(()));
                 }
                 Step::Gate if state.on_demand => {
@@ -332,49 +338,32 @@ impl<P: Clone + 'static> PieceLog<P> {
     ) -> Poll<Result<()>> {
         let mut state = self.state.borrow_mut();
         let mut called = None;
-        let over = loop {
+        let (over, replaced) = loop {
             match state.step(stand) {
                 Step::Known => {}
-                Step::Passed(next) => called = called.or(next),
+                Step::Passed(next) => called = next,
                 Step::Line | Step::Gate => {
-                    let replaced = state.wait(stand, waiter());
-                    break Err(replaced);
+                    break (Poll::Pending, state.wait(stand, waiter()));
                 }
             }
-            let over = stand.index..state.taken;
-            stand.index = state.taken;
-            let error = over.clone().find_map(|index| state.pieces.error_at(index));
-            match error {
-                Some(error) => break Ok(Err(error)),
-                None if over.is_empty() => break Ok(Ok(())),
-                None => {}
+            if let Some(error) = state.pieces.error_before(state.taken) {
+                break (Poll::Ready(Err(error)), None);
             }
+            if stand.index >= state.taken {
+                break (Poll::Ready(Ok(())), None);
+            }
+            stand.index = state.taken;
         };
         drop(state);
+        drop(replaced);
         if let Some(called) = called {
             called.wake();
         }
-        match over {
-            Ok(over) => Poll::Ready(over),
-            Err(replaced) => {
-                drop(replaced);
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Ends the passing of a reader, and wakes the next one, if one was called.
-    #[inline]
-    fn let_pass(mut state: RefMut<'_, State<P>>, called: Option<Waiter>) {
-        let getter = state.getter.take();
-        drop(state);
-        drop(getter);
-        if let Some(called) = called {
-            called.wake();
-        }
+        over
     }
 
     /// Asks a source on demand for more.
+    #[inline(never)]
     fn poll_source(&self, source: Source<P>, cx: &mut Context<'_>) -> Poll<()> {
         let mut source = Some(source);
         let poll = |source: &mut Source<P>| source.as_mut().poll_pieces(cx);
@@ -422,7 +411,6 @@ impl<P: Clone + 'static> PieceLog<P> {
             At::Line(ticket) if state.gate == Gate::Called(ticket) => (None, state.call_next()),
             At::Line(ticket) => (state.line.remove(ticket), None),
         };
-        state.take_all_if_free();
         drop(state);
         drop(left);
         if let Some(next) = next {
@@ -481,54 +469,63 @@ impl<P: Clone + 'static> PieceLog<P> {
 
 impl<P: 'static> State<P> {
     /// Goes on as far as it can at once.
-    #[inline]
+    #[inline(always)]
     fn step(&mut self, stand: &mut Stand) -> Step {
         match stand.at {
-            At::Pieces => match self.gate {
-                Gate::Free => {
-                    self.taken = self.pieces.len;
-                    if stand.index < self.taken || self.end_taken {
-                        return Step::Known;
-                    }
-                    self.gate = Gate::Occupied;
-                    stand.at = At::Gate;
+            At::Line(ticket) if self.gate != Gate::Called(ticket) => return Step::Line,
+            At::Line(_) | At::Gate => {}
+            At::Pieces => {
+                self.take_all_if_free();
+                if stand.index < self.taken || self.end_taken {
+                    return Step::Known;
                 }
-                _ if stand.index < self.taken || self.end_taken => return Step::Known,
-                _ => return Step::Line,
-            },
-            At::Line(ticket) if self.gate == Gate::Called(ticket) => {
-                self.gate = Gate::Occupied;
-                stand.at = At::Gate;
+                if self.gate != Gate::Free {
+                    return Step::Line;
+                }
             }
-            At::Line(_) => return Step::Line,
-            At::Gate => {}
         }
-        // It is past the gate: what comes next is there for it, also if nobody has read it yet.
+        // It may pass the gate: what comes next is there for it, also if nobody has read it yet.
         if stand.index < self.pieces.len {
             self.taken = self.taken.max(stand.index + 1);
         } else {
             self.taken = self.pieces.len;
             if !self.ended {
+                self.gate = Gate::Occupied;
+                stand.at = At::Gate;
                 return Step::Gate;
             }
             self.end_taken = true;
         }
         stand.at = At::Pieces;
-        let next = self.call_next();
-        self.take_all_if_free();
-        Step::Passed(next)
+        Step::Passed(self.call_next())
     }
 
     /// Has whoever stands there wait, in the line or past the gate; gives who waited there before.
     #[inline]
     fn wait(&mut self, stand: &mut Stand, waiter: Waiter) -> Option<Waiter> {
+        if stand.waits() {
+            return self.wait_on(*stand, waiter);
+        }
+        stand.at = At::Line(self.line.push(waiter));
+        None
+    }
+
+    #[inline(never)]
+    fn wait_on(&mut self, stand: Stand, waiter: Waiter) -> Option<Waiter> {
         match stand.at {
-            At::Pieces => {
-                stand.at = At::Line(self.line.push(waiter));
-                None
-            }
             At::Line(ticket) => self.line.replace(ticket, waiter),
-            At::Gate => self.getter.replace(waiter),
+            At::Gate | At::Pieces => self.getter.replace(waiter),
+        }
+    }
+
+    /// Who waited past the gate and found by itself what it waited for: only a source on demand is asked
+    /// without being woken for.
+    #[inline]
+    fn take_stale_getter(&mut self) -> Option<Waiter> {
+        if self.on_demand {
+            self.getter.take()
+        } else {
+            None
         }
     }
 
@@ -571,16 +568,15 @@ impl<P: 'static> State<P> {
     /// Lets the one who waits longest pass the gate, to be woken when the borrow has ended.
     #[inline]
     fn call_next(&mut self) -> Option<Waiter> {
-        match self.line.pop() {
-            Some((ticket, waiter)) => {
-                self.gate = Gate::Called(ticket);
-                Some(waiter)
-            }
+        let next = self.line.pop();
+        match &next {
+            Some(_) => self.gate = Gate::Called(self.line.last_called()),
             None => {
                 self.gate = Gate::Free;
-                None
+                self.taken = self.pieces.len;
             }
         }
+        next
     }
 }
 
@@ -601,15 +597,27 @@ impl Line {
     }
 
     #[inline]
-    fn pop(&mut self) -> Option<(Ticket, Waiter)> {
-        while let Some(first) = self.waiting.pop_front() {
-            let ticket = self.first;
+    fn pop(&mut self) -> Option<Waiter> {
+        let waiter = self.waiting.pop_front()?;
+        self.first += 1;
+        waiter.or_else(|| self.pop_over_gaps())
+    }
+
+    #[cold]
+    fn pop_over_gaps(&mut self) -> Option<Waiter> {
+        while let Some(waiter) = self.waiting.pop_front() {
             self.first += 1;
-            if let Some(waiter) = first {
-                return Some((ticket, waiter));
+            if waiter.is_some() {
+                return waiter;
             }
         }
         None
+    }
+
+    /// The ticket of the one that was taken out last.
+    #[inline]
+    fn last_called(&self) -> Ticket {
+        self.first - 1
     }
 
     /// Whoever has the ticket is polled again; gives what is to be dropped when the borrow has ended.
@@ -635,6 +643,8 @@ struct Pieces<P> {
     last_begin: usize,
     /// Up to here there are places of its own to be filled.
     room: usize,
+    /// The index of the first error; behind all pieces where there is none.
+    first_error: usize,
 }
 
 /// Neighbouring pieces. It can be held while more is added, so that a piece is cloned, which is the
@@ -734,6 +744,9 @@ impl<P: 'static> Pieces<P> {
     const FIRST: usize = 4;
 
     fn push(&mut self, piece: Result<P>) {
+        if piece.is_err() {
+            self.first_error = self.first_error.min(self.len);
+        }
         let last = self.stretches.last();
         let places = match last.map(|last| (last.begin, &last.pieces)) {
             Some((begin, Kept::Places(places))) if self.len < self.room => {
@@ -789,12 +802,16 @@ impl<P: 'static> Pieces<P> {
         self.len += len;
     }
 
-    /// The error that is the piece at `index`, if it is one.
-    fn error_at(&self, index: usize) -> Option<Error> {
-        let (stretch, _) = self.stretch_of(index);
+    /// The first error, if it comes before that piece.
+    #[inline]
+    fn error_before(&self, index: usize) -> Option<Error> {
+        if self.first_error >= index {
+            return None;
+        }
+        let (stretch, _) = self.stretch_of(self.first_error);
         match &stretch.pieces {
             Kept::Places(places) => {
-                let place = index - stretch.begin + stretch.from;
+                let place = self.first_error - stretch.begin + stretch.from;
                 places[place].get()?.as_ref().err().cloned()
             }
             Kept::Block(_) => None,
@@ -827,6 +844,7 @@ impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
             len: 0,
             last_begin: 0,
             room: 0,
+            first_error: usize::MAX,
         };
         pieces.into_iter().for_each(|piece| all.push(piece));
         all

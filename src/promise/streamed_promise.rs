@@ -559,6 +559,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         })
     }
 
+    #[inline(always)]
     fn poll_there(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let inner = &self.promise.inner;
         inner
@@ -600,6 +601,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
 
     fn step_back(&mut self) {
         self.promise.inner.log.leave(&mut self.place);
+    }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Option<Result<P>> {
+        self.place.read_on()
     }
 }
 
@@ -693,6 +699,15 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
 
     fn step_back(&mut self) {
         self.reader.step_back();
+    }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Option<Result<P>> {
+        let piece = self.reader.read_known();
+        if let Some(Err(error)) = &piece {
+            error.mark_read();
+        }
+        piece
     }
 }
 
