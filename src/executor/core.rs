@@ -7,19 +7,21 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::origin::Origin;
+use super::origin::{Awaited, Origin};
 use super::ready_queue::{Ready, ReadyQueue};
 use super::schedule::Conductor;
 use super::shelf::Shelf;
 use super::task::{AfterTurn, Header, Task, TaskRef};
 use super::task_group::Group;
-use super::task_local::Locals;
+use super::task_local::{Locals, LocalsCell};
 use super::timer::{Clock, Timers};
 use super::waker::{Inbox, LentWaker, TaskId};
 
 /// The parts of one executor.
 pub(crate) struct Core {
     pub(crate) ready: Rc<ReadyQueue>,
+    /// The group of the tasks that are of no group.
+    pub(crate) alone: Rc<Group>,
     /// Every task that has not ended.
     table: RefCell<Table>,
     pub(crate) timers: RefCell<Timers>,
@@ -74,18 +76,22 @@ impl Table {
 impl Core {
     pub(crate) fn new(clock: Clock) -> Rc<Self> {
         let inbox = Arc::new(Inbox::new());
-        let core = Rc::new_cyclic(|core| Core {
-            ready: ReadyQueue::new(core, &inbox),
-            table: RefCell::default(),
-            timers: RefCell::default(),
-            shelf: Shelf::default(),
-            clock,
-            inbox,
-            lent: Cell::new(None),
-            kept: RefCell::default(),
-            due: Cell::new(0),
-            runs: Cell::new(0),
-            conductor: OnceCell::new(),
+        let core = Rc::new_cyclic(|core| {
+            let ready = ReadyQueue::new(core, &inbox);
+            Core {
+                alone: Group::new(&ready),
+                ready,
+                table: RefCell::default(),
+                timers: RefCell::default(),
+                shelf: Shelf::default(),
+                clock,
+                inbox,
+                lent: Cell::new(None),
+                kept: RefCell::default(),
+                due: Cell::new(0),
+                runs: Cell::new(0),
+                conductor: OnceCell::new(),
+            }
         });
         CORES.with_borrow_mut(|cores| {
             cores.retain(|known| known.strong_count() > 0);
@@ -166,7 +172,7 @@ impl Core {
         self.kept.borrow().iter().any(|id| {
             table
                 .get(*id)
-                .and_then(|task| task.header().waker.get())
+                .and_then(|task| task.header().waker())
                 .is_some_and(|own| own.is_kept())
         })
     }
@@ -251,8 +257,8 @@ impl Poller {
         }
 
         let header = task.header();
-        header.waits_for.set(None);
-        let waker = match header.waker.get() {
+        header.begin_turn();
+        let waker = match header.waker() {
             Some(own) => own.waker(),
             None => self.lent.lend_to(header.id.get()),
         };
@@ -276,7 +282,7 @@ impl Poller {
         let given = std::mem::replace(&mut self.lent, LentWaker::new(&self.core.inbox));
         if !header.has_ended() {
             self.core.kept.borrow_mut().push(header.id.get());
-            let _ = header.waker.set(Box::new(given));
+            header.set_waker(given);
         }
     }
 }
@@ -313,7 +319,7 @@ struct Outside {
     /// The executor of what is done outside of any executor of ours; empty if none was appointed.
     appointed: RefCell<Option<Rc<Core>>>,
     /// The values of the thread outside of tasks.
-    locals: RefCell<Locals>,
+    locals: LocalsCell,
 }
 
 /// The task that is polled.
@@ -346,7 +352,7 @@ thread_local! {
     static OUTSIDE: Outside = const {
         Outside {
             appointed: RefCell::new(None),
-            locals: RefCell::new(Locals::empty()),
+            locals: LocalsCell::new(Locals::empty()),
         }
     };
     static CORES: RefCell<Vec<Weak<Core>>> = const { RefCell::new(Vec::new()) };
@@ -415,17 +421,17 @@ pub(crate) fn expect_current(what: &str) -> Rc<Core> {
 
 /// Changes the values of the current task, or of the thread outside of tasks.
 pub(crate) fn with_locals<R>(change: impl FnOnce(&mut Locals) -> R) -> R {
-    at_locals(|locals| change(&mut locals.borrow_mut()))
+    at_locals(|locals| locals.change(change))
 }
 
 /// Looks at the values of the current task, or of the thread outside of tasks.
 #[inline]
 pub(crate) fn look_at_locals<R>(look: impl FnOnce(&Locals) -> R) -> R {
-    at_locals(|locals| look(&locals.borrow()))
+    at_locals(|locals| locals.look(look))
 }
 
 #[inline]
-fn at_locals<R>(body: impl FnOnce(&RefCell<Locals>) -> R) -> R {
+fn at_locals<R>(body: impl FnOnce(&LocalsCell) -> R) -> R {
     look_at_polled(|polled| match &polled.task {
         Some(task) => body(&task.header().locals),
         None => OUTSIDE.with(|outside| body(&outside.locals)),
@@ -444,10 +450,10 @@ pub(crate) fn with_locals_of<R>(task: &Rc<Task>, body: impl FnOnce() -> R) -> R 
 
 /// Notes what the current task waits for, if `what` says it, and gives the task, if `waker` is its own.
 #[inline]
-pub(crate) fn waiting_for(what: Option<&'static str>, waker: &Waker) -> Option<Rc<Task>> {
+pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<Task>> {
     look_at_polled(|polled| {
         let task = polled.task.as_ref()?;
-        if what.is_some() {
+        if let Some(what) = what {
             task.header().note_wait_for(what);
         }
         (polled.waker == waker.data()).then(|| task.clone())
@@ -456,13 +462,13 @@ pub(crate) fn waiting_for(what: Option<&'static str>, waker: &Waker) -> Option<R
 
 /// Puts the current task at the end of the ready queue, if `waker` is its own.
 #[inline]
-pub(crate) fn yield_current(what: &'static str, waker: &Waker) -> bool {
+pub(crate) fn yield_current(what: Awaited, waker: &Waker) -> bool {
     look_at_polled(|polled| match &polled.task {
         Some(task) if polled.waker == waker.data() => {
             let header = task.header();
-            header.note_wait_for(Some(what));
+            header.note_wait_for(what);
             if !header.queued.replace(true) {
-                header.ready.push(Ready::Task(task.clone()));
+                header.ready().push(Ready::Task(task.clone()));
             }
             true
         }
@@ -477,7 +483,7 @@ pub(crate) struct WaitsForItself;
 /// task, if `waker` is its own.
 #[inline]
 pub(crate) fn waiting_for_task(
-    what: &'static str,
+    what: Awaited,
     by: Option<&TaskRef>,
     waker: &Waker,
 ) -> Result<Option<Rc<Task>>, WaitsForItself> {
@@ -489,19 +495,19 @@ pub(crate) fn waiting_for_task(
         if by.is_some_and(|by| by.is(header)) {
             return Err(WaitsForItself);
         }
-        header.note_wait_for(Some(what));
+        header.note_wait_for(what);
         if let Some(by) = by {
-            header.waits_on.set(Some(by.id()));
+            header.note_wait_on(by.id());
         }
         Ok((polled.waker == waker.data()).then(|| task.clone()))
     })
 }
 
 /// Notes what the current task waits for, and tells whether `waker` is its own.
-pub(crate) fn is_own_waker(what: &'static str, waker: &Waker) -> bool {
+pub(crate) fn is_own_waker(what: Awaited, waker: &Waker) -> bool {
     look_at_polled(|polled| {
         polled.task.as_ref().is_some_and(|task| {
-            task.header().note_wait_for(Some(what));
+            task.header().note_wait_for(what);
             polled.waker == waker.data()
         })
     })
@@ -509,7 +515,7 @@ pub(crate) fn is_own_waker(what: &'static str, waker: &Waker) -> bool {
 
 /// Notes which task should bring what the current task waits for.
 pub(crate) fn note_wait_on(id: TaskId) {
-    look_at_current(|header| header.waits_on.set(Some(id)));
+    look_at_current(|header| header.note_wait_on(id));
 }
 
 /// Notes that the current task waits for the tasks of a group, by one of them.
@@ -525,10 +531,7 @@ pub(crate) fn note_wait_on_member(group: &Rc<Group>) {
 
 /// Notes that the current task waits for what comes from `origin`, opened by the task `writer`.
 pub(crate) fn note_wait_for_writer(origin: Origin, writer: Option<TaskId>) {
-    look_at_current(|header| {
-        header.origin.set(Some(origin));
-        header.waits_on.set(writer);
-    });
+    look_at_current(|header| header.note_wait_for_writer(origin, writer));
 }
 
 /// The number of the task that is being polled.
@@ -576,7 +579,7 @@ fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<
 pub(crate) fn schedule(task: Rc<Task>) {
     let header = task.header();
     if !header.queued.replace(true) {
-        let ready = header.ready.clone();
+        let ready = header.ready().clone();
         ready.push(Ready::Task(task));
     }
 }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::origin::Awaited;
 use super::ready_queue::ReadyQueue;
 use super::step::Step;
 use super::waker::Waiter;
@@ -172,7 +173,7 @@ impl<A: Awaitable> Future for Gather<A> {
         if countdown.left.get() > 0 {
             countdown
                 .waiter
-                .replace(Some(Waiter::waiting_for("several things at once", cx)));
+                .replace(Some(Waiter::waiting_for(Awaited::SeveralThings, cx)));
             this.items.iter().any(Awaitable::note_wait);
             return Poll::Pending;
         }

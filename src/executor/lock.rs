@@ -5,6 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::origin::Awaited;
 use super::wait_list::{Ticket, WaitList};
 use super::waker::Waiter;
 
@@ -76,10 +77,10 @@ impl<L: AsRef<Lock>> Future for Locking<L> {
             let mut state = holder.as_ref().state.borrow_mut();
             match this.ticket {
                 None if state.locked || state.called.is_some() || !state.line.is_empty() => {
-                    this.ticket = Some(state.line.push(Waiter::waiting_for("a lock", cx)));
+                    this.ticket = Some(state.line.push(Waiter::waiting_for(Awaited::Lock, cx)));
                 }
                 Some(ticket) if state.called != Some(ticket) => {
-                    let waiter = Waiter::waiting_for("a lock", cx);
+                    let waiter = Waiter::waiting_for(Awaited::Lock, cx);
                     let replaced = state.line.wait(&mut this.ticket, waiter);
                     drop(state);
                     drop(replaced);

@@ -77,7 +77,7 @@ mod yield_now;
 use std::fmt;
 use std::rc::Rc;
 
-use self::task::Spawned;
+use self::task::{Spawned, Unreported};
 use self::timer::Clock;
 use crate::error::Result;
 
@@ -98,7 +98,7 @@ pub(crate) use self::core::{
     Core, Describer, Unfinished, appoint, is_polling, set_describer, with_locals_of,
 };
 pub(crate) use lock::{Lock, Locked};
-pub(crate) use origin::{Opener, Origin, WrittenBy};
+pub(crate) use origin::{Awaited, Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
 pub(crate) use ready_queue::Ready;
 #[allow(unused_imports, reason = "what the layers above may be built of")]
@@ -107,7 +107,7 @@ pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use shelf::Shelved;
 #[allow(unused_imports, reason = "what the layers above may be built of")]
 pub(crate) use step::{Step, queue_step};
-pub(crate) use task::{AfterTurn, Body, Task, TaskRef};
+pub(crate) use task::{AfterTurn, Body, Report, Task, TaskRef};
 pub(crate) use task_local::Inheritance;
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::{TaskId, Waiter, polls_with_own_waker};
@@ -185,8 +185,9 @@ impl Executor {
     /// Spawns a task, see [`spawn`].
     #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        let body = Spawned::new(None, Box::pin(future));
-        JoinHandle::new(task::spawn_on(&self.core, None, body))
+        let body = Spawned::new(Box::pin(future), Unreported);
+        let group = self.core.alone.clone();
+        JoinHandle::new(task::spawn_on(&self.core, group, body))
     }
 
     /// Who waits on this executor, for what, where that was made, and for whom, as far as that is known; a

@@ -1,4 +1,4 @@
-//! Where that comes from which a task waits for.
+//! What a task waits for, and where that comes from.
 //!
 //! Whoever writes by hand, through an appender or a call, can forget to say that it is over. So the
 //! writing end knows where it was made and which task opened it, and a reader that has to wait notes
@@ -10,6 +10,36 @@ use std::panic::Location;
 
 use super::core;
 use super::waker::TaskId;
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Awaited {
+    Turn,
+    EndOfTask,
+    SeveralThings,
+    Timer,
+    Lock,
+    Promise,
+    NextPiece,
+    Appended,
+    Demand,
+}
+
+impl Awaited {
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Awaited::Turn => "its turn",
+            Awaited::EndOfTask => "the end of a task",
+            Awaited::SeveralThings => "several things at once",
+            Awaited::Timer => "a timer",
+            Awaited::Lock => "a lock",
+            Awaited::Promise => "a promise",
+            Awaited::NextPiece => "the next piece of a stream",
+            Awaited::Appended => "what somebody appends",
+            Awaited::Demand => "somebody to ask for more",
+        }
+    }
+}
 
 /// A writing end, as it is told to whoever asks.
 #[derive(Clone, Copy, Debug)]

@@ -24,8 +24,7 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
         .collect();
     let waits_on = tasks.iter().filter_map(|task| {
         let header = task.header();
-        header.waits_for.get()?;
-        Some((header.id.get(), header.waits_on.get()?))
+        Some((header.id.get(), header.waits_on()?))
     });
     let waits_on: HashMap<TaskId, TaskId> = waits_on.collect();
 
@@ -52,12 +51,12 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
 
 /// What a task waits for, and who should bring it.
 fn awaited(core: &Rc<Core>, header: &Header) -> String {
-    let Some(what) = header.waits_for.get() else {
+    let Some(what) = header.waits_for() else {
         return "something outside of miniagents".to_owned();
     };
-    let by = header.waits_on.get();
+    let by = header.waits_on();
     let writer = by.map(|by| core.task(by).map(|task| name(&task)));
-    match (header.origin.get(), writer) {
+    match (header.origin(), writer) {
         (Some(origin), Some(Some(writer))) => {
             format!("{origin}, which {writer} has not {}", origin.undone())
         }

@@ -73,7 +73,7 @@ impl<F: Future> Run<F> {
         Run {
             core: core.clone(),
             number,
-            main: Task::new(Header::new(core, None), main),
+            main: Task::new(Header::new(core.alone.clone()), main),
             future: Box::pin(future),
             started: false,
             host_keeps_time: false,
@@ -146,8 +146,7 @@ impl<F: Future> Run<F> {
             && self
                 .main
                 .header()
-                .waker
-                .get()
+                .waker()
                 .is_none_or(|own| !own.is_kept())
             && !self.core.may_be_woken()
             // Last: a thread wakes first and lets go of the waker then.

@@ -21,14 +21,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::thread;
 
-use log::LevelFilter;
-
 use super::core::{self, Core, Poller};
 use super::gather::{Awaitable, Notify};
-use super::origin::Origin;
+use super::origin::{Awaited, Origin, WrittenBy};
 use super::ready_queue::ReadyQueue;
 use super::task_group::Group;
-use super::task_local::Locals;
+use super::task_local::{Locals, LocalsCell};
 use super::wait_list::{Ticket, WaitList};
 use super::waker::{LentWaker, TaskId, Waiter};
 use crate::error::{Error, Result, What};
@@ -130,75 +128,134 @@ impl TaskRef {
 
 /// What the executor knows of a task.
 pub(crate) struct Header {
-    /// Where it stands when it can go on.
-    pub(crate) ready: Rc<ReadyQueue>,
+    /// The group that counts it, and through that the queue in which it stands when it can go on.
+    group: Rc<Group>,
     /// Its number; one that no task has, where it is not in the table.
     pub(crate) id: Cell<TaskId>,
-    /// Whether it stands in the ready queue.
-    pub(crate) queued: Cell<bool>,
     /// Its values.
-    pub(crate) locals: RefCell<Locals>,
-    /// A std waker of its own; empty until somebody keeps one.
-    pub(crate) waker: OnceCell<Box<LentWaker>>,
-    /// Who waits for its end; empty before anybody does.
-    waiters: RefCell<Option<Box<Waiters>>>,
-    ended: Cell<bool>,
-    /// What it waits for, as far as that is known; empty from the beginning of a turn. Where it is, the
-    /// other two tell of a wait that is over.
-    pub(crate) waits_for: Cell<Option<&'static str>>,
-    /// The task that should bring that; empty if nobody knows.
-    pub(crate) waits_on: Cell<Option<TaskId>>,
+    pub(crate) locals: LocalsCell,
+    /// What most tasks never have; empty for those.
+    rare: OnceCell<Box<Rare>>,
+    /// The task that should bring what it waits for; one that no task has, if nobody knows.
+    waits_on: Cell<TaskId>,
     /// Where that is written which it waits for; empty if it waits for nothing that is written by hand.
-    pub(crate) origin: Cell<Option<Origin>>,
+    written_at: Cell<Option<&'static Location<'static>>>,
     /// Where it was spawned.
     pub(crate) spawned_at: &'static Location<'static>,
-    /// The group that counts it, and its generation; empty for a task outside of any.
-    group: Option<Membership>,
+    /// Its generation in the group.
+    generation: u32,
+    /// What it waits for, as far as that is known; empty from the beginning of a turn. Where it is, the other
+    /// notes tell of a wait that is over.
+    waits_for: Cell<Option<Awaited>>,
+    /// By whom that is written which is written by hand.
+    written_by: Cell<WrittenBy>,
+    /// Whether it stands in the ready queue.
+    pub(crate) queued: Cell<bool>,
+    ended: Cell<bool>,
 }
 
-/// That a task is counted by a group, and in which generation.
-pub(crate) type Membership = (Rc<Group>, u32);
-
-/// Who waits for the end of a task.
+/// What few tasks have.
 #[derive(Default)]
-struct Waiters {
-    list: WaitList,
+struct Rare {
+    /// A std waker of its own; empty until somebody keeps one.
+    waker: OnceCell<LentWaker>,
+    /// Who waits for its end.
+    waiters: RefCell<WaitList>,
     /// The first of them that came when somebody waited for the whole group already, which goes before it;
     /// empty if there is none.
-    after_group: Option<Ticket>,
+    after_group: Cell<Option<Ticket>>,
 }
 
 impl Header {
-    /// A task of `core` that inherits the values of whoever spawns it.
+    /// A task of that group that inherits the values of whoever spawns it.
     #[track_caller]
-    pub(crate) fn new(core: &Rc<Core>, group: Option<Membership>) -> Self {
+    pub(crate) fn new(group: Rc<Group>) -> Self {
         Header {
-            ready: core.ready.clone(),
-            id: Cell::new(TaskId::MAX),
-            queued: Cell::new(false),
-            locals: RefCell::new(core::look_at_locals(Locals::clone)),
-            waker: OnceCell::new(),
-            waiters: RefCell::default(),
-            ended: Cell::new(false),
-            waits_for: Cell::new(None),
-            waits_on: Cell::new(None),
-            origin: Cell::new(None),
-            spawned_at: Location::caller(),
+            generation: group.join(),
             group,
+            id: Cell::new(TaskId::MAX),
+            locals: LocalsCell::new(core::look_at_locals(Locals::clone)),
+            rare: OnceCell::new(),
+            waits_for: Cell::new(None),
+            waits_on: Cell::new(TaskId::MAX),
+            written_at: Cell::new(None),
+            spawned_at: Location::caller(),
+            written_by: Cell::default(),
+            queued: Cell::new(false),
+            ended: Cell::new(false),
         }
+    }
+
+    /// Where it stands when it can go on.
+    #[inline]
+    pub(crate) fn ready(&self) -> &Rc<ReadyQueue> {
+        &self.group.ready
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    /// A std waker of its own, if somebody keeps one.
+    #[inline]
+    pub(crate) fn waker(&self) -> Option<&LentWaker> {
+        self.rare.get().and_then(|rare| rare.waker.get())
+    }
+
+    /// Leaves it the waker that somebody keeps.
+    pub(crate) fn set_waker(&self, waker: LentWaker) {
+        let _ = self.rare().waker.set(waker);
+    }
+
+    /// Notes that its turn begins: it waits for nothing that is known.
+    #[inline]
+    pub(crate) fn begin_turn(&self) {
+        self.waits_for.set(None);
     }
 
     /// Notes what it waits for; nothing is known yet of who should bring it.
     #[inline]
-    pub(crate) fn note_wait_for(&self, what: Option<&'static str>) {
-        self.waits_for.set(what);
-        self.waits_on.set(None);
-        self.origin.set(None);
+    pub(crate) fn note_wait_for(&self, what: Awaited) {
+        self.waits_for.set(Some(what));
+        self.waits_on.set(TaskId::MAX);
+        self.written_at.set(None);
+    }
+
+    /// Notes which task should bring what it waits for.
+    #[inline]
+    pub(crate) fn note_wait_on(&self, id: TaskId) {
+        self.waits_on.set(id);
+    }
+
+    /// Notes that it waits for what comes from `origin`, opened by the task `writer`.
+    pub(crate) fn note_wait_for_writer(&self, origin: Origin, writer: Option<TaskId>) {
+        self.written_at.set(Some(origin.made_at));
+        self.written_by.set(origin.by);
+        self.waits_on.set(writer.unwrap_or(TaskId::MAX));
+    }
+
+    /// What it waits for, as far as that is known.
+    pub(crate) fn waits_for(&self) -> Option<&'static str> {
+        self.waits_for.get().map(Awaited::in_words)
+    }
+
+    /// The task that should bring what it waits for, if it is known.
+    pub(crate) fn waits_on(&self) -> Option<TaskId> {
+        self.waits_for.get()?;
+        Some(self.waits_on.get()).filter(|id| *id != TaskId::MAX)
+    }
+
+    /// Where that is written which it waits for, if it is written by hand.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.waits_for.get()?;
+        let by = self.written_by.get();
+        let made_at = self.written_at.get()?;
+        Some(Origin { by, made_at })
     }
 
     /// Whether it is the task of that number in that queue.
     pub(crate) fn is_at(&self, ready: &Rc<ReadyQueue>, id: TaskId) -> bool {
-        self.id.get() == id && Rc::ptr_eq(&self.ready, ready)
+        self.id.get() == id && Rc::ptr_eq(self.ready(), ready)
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -208,7 +265,7 @@ impl Header {
     /// A handle of the task that does not keep it.
     pub(crate) fn to_ref(&self) -> TaskRef {
         TaskRef {
-            ready: self.ready.clone(),
+            ready: self.ready().clone(),
             id: self.id.get(),
         }
     }
@@ -226,15 +283,14 @@ impl Header {
         if self.ended.replace(true) {
             return;
         }
-        let group = self.group.as_ref();
-        let last = group.and_then(|(group, generation)| group.leave(*generation));
-        let locals = self.locals.take();
-        let waiters = self.waiters.borrow_mut().take();
+        let last = self.group.leave(self.generation);
+        let locals = self.locals.replace(Locals::empty());
         let mut later = None;
-        if let Some(Waiters { list, after_group }) = waiters.map(|waiters| *waiters) {
-            match after_group.filter(|_| last.is_some()) {
-                Some(ticket) => later = Some(list.wake_until(ticket)),
-                None => list.wake_all(),
+        if let Some(rare) = self.rare.get() {
+            let waiters = rare.waiters.take();
+            match rare.after_group.take().filter(|_| last.is_some()) {
+                Some(ticket) => later = Some(waiters.wake_until(ticket)),
+                None => waiters.wake_all(),
             }
         }
         if let Some(last) = last {
@@ -247,8 +303,7 @@ impl Header {
     }
 
     pub(crate) fn is_member_of(&self, group: &Rc<Group>) -> bool {
-        let own = self.group.as_ref();
-        own.is_some_and(|(own, _)| Rc::ptr_eq(own, group))
+        Rc::ptr_eq(&self.group, group)
     }
 
     /// Wakes `waiter` at the end, or now if that has passed.
@@ -264,14 +319,12 @@ impl Header {
     /// Adds a waiter, or refreshes the one that holds `ticket`.
     #[must_use = "what was replaced is dropped when the borrow has ended"]
     fn wait(&self, ticket: &mut Option<Ticket>, waiter: Waiter) -> Option<Waiter> {
-        let mut waiters = self.waiters.borrow_mut();
-        let waiters = waiters.get_or_insert_default();
-        let replaced = waiters.list.wait(ticket, waiter);
-        let group = self.group.as_ref();
-        if waiters.after_group.is_none()
-            && group.is_some_and(|(group, generation)| group.is_waited_for(*generation))
-        {
-            waiters.after_group = *ticket;
+        let rare = self.rare();
+        let before = *ticket;
+        let replaced = rare.waiters.borrow_mut().wait(ticket, waiter);
+        let is_new = *ticket != before;
+        if is_new && rare.after_group.get().is_none() && self.group.is_waited_for(self.generation) {
+            rare.after_group.set(*ticket);
         }
         replaced
     }
@@ -280,18 +333,15 @@ impl Header {
         if self.ended.get() {
             return Poll::Ready(());
         }
-        let waiter = Waiter::waiting_for("the end of a task", cx);
+        let waiter = Waiter::waiting_for(Awaited::EndOfTask, cx);
         let replaced = self.wait(ticket, waiter);
         drop(replaced);
         Poll::Pending
     }
 
     fn forget(&self, ticket: Option<Ticket>) {
-        if let Some(ticket) = ticket {
-            let mut waiters = self.waiters.borrow_mut();
-            let waiting = waiters.as_mut();
-            let removed = waiting.and_then(|waiting| waiting.list.remove(ticket));
-            drop(waiters);
+        if let Some((ticket, rare)) = ticket.zip(self.rare.get()) {
+            let removed = rare.waiters.borrow_mut().remove(ticket);
             drop(removed);
         }
     }
@@ -303,17 +353,38 @@ trait Joinable<T>: Body {
     fn take_outcome(&self) -> Option<Result<T>>;
 }
 
-/// A future with a place for what it gives.
-pub(crate) struct Spawned<F: Future> {
-    /// Empty after the end; it cannot be borrowed while it is polled.
-    future: RefCell<Option<F>>,
-    /// Empty until the end, and again when the value was taken.
-    outcome: Cell<Option<Result<F::Output>>>,
-    /// At which level a panic is reported that nobody reads; empty if it is not.
-    report: Option<LevelFilter>,
+/// A future and then what it gives, in one place.
+pub(crate) struct Spawned<F: Future, R> {
+    /// It cannot be borrowed while the future is polled.
+    state: RefCell<State<F>>,
+    report: R,
     cancelled: Cell<bool>,
     /// Whether its turn came while it is polled: it blocks inside of itself and others run meanwhile.
     missed: Cell<bool>,
+}
+
+enum State<F: Future> {
+    Running(F),
+    /// What it has come to; empty when that was taken.
+    Ended(Option<Result<F::Output>>),
+}
+
+/// Who is told of the errors of a task that nobody reads.
+pub(crate) trait Report<T> {
+    /// It has come to that.
+    fn value(&self, value: &T);
+
+    /// It has panicked.
+    fn panic(&self, error: &Error);
+}
+
+/// Nobody is told.
+pub(crate) struct Unreported;
+
+impl<T> Report<T> for Unreported {
+    fn value(&self, _: &T) {}
+
+    fn panic(&self, _: &Error) {}
 }
 
 /// What polling a future comes to, if it does not panic.
@@ -323,12 +394,10 @@ fn cancelled_error() -> Error {
     Error::own(What::Cancelled, "this task was cancelled")
 }
 
-impl<F: Future> Spawned<F> {
-    /// A panic of the future is reported at the level `report`, if there is one and nobody reads it.
-    pub(crate) fn new(report: Option<LevelFilter>, future: F) -> Self {
+impl<F: Future, R: Report<F::Output>> Spawned<F, R> {
+    pub(crate) fn new(future: F, report: R) -> Self {
         Spawned {
-            future: RefCell::new(Some(future)),
-            outcome: Cell::new(None),
+            state: RefCell::new(State::Running(future)),
             report,
             cancelled: Cell::new(false),
             missed: Cell::new(false),
@@ -337,41 +406,50 @@ impl<F: Future> Spawned<F> {
 
     fn panicked(&self, panic: &(dyn Any + Send)) -> Error {
         let error = Error::from_panic("a task", panic);
-        if let Some(level) = self.report {
-            error.capture(level);
-        }
+        self.report.panic(&error);
         error
     }
 
     /// Drops the future, and keeps what it has come to.
-    fn finish(&self, mut slot: RefMut<'_, Option<F>>, polled: Polled<F::Output>) {
-        let dropped = catch_unwind(AssertUnwindSafe(|| *slot = None));
+    #[inline(never)]
+    fn finish(&self, mut state: RefMut<'_, State<F>>, polled: Polled<F::Output>) {
+        if let Ok(Poll::Ready(value)) = &polled {
+            self.report.value(value);
+        }
+        let dropped = catch_unwind(AssertUnwindSafe(|| *state = State::Ended(None)));
         let outcome = match (polled, dropped) {
             (Err(panic), _) | (_, Err(panic)) => Err(self.panicked(&*panic)),
             (Ok(Poll::Ready(value)), Ok(())) => Ok(value),
             (Ok(Poll::Pending), Ok(())) => Err(cancelled_error()),
         };
-        self.outcome.set(Some(outcome));
+        *state = State::Ended(Some(outcome));
     }
 }
 
-impl<F: Future + Unpin> Joinable<F::Output> for Spawned<F> {
+impl<F: Future + Unpin, R: Report<F::Output>> Joinable<F::Output> for Spawned<F, R> {
     fn take_outcome(&self) -> Option<Result<F::Output>> {
-        self.outcome.take()
+        match &mut *self.state.borrow_mut() {
+            State::Running(_) => None,
+            State::Ended(outcome) => outcome.take(),
+        }
     }
 }
 
-impl<F: Future + Unpin> Body for Spawned<F> {
+impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
     fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
-        let slot = self.future.try_borrow_mut();
-        let Some(mut slot) = slot.ok().filter(|slot| slot.is_some()) else {
+        let Ok(mut state) = self.state.try_borrow_mut() else {
             self.missed.set(true);
             return AfterTurn::Waits;
         };
+        if let State::Ended(_) = &*state {
+            return AfterTurn::Waits;
+        }
         poller.poll_as(task, |cx| {
-            let polled = match slot.as_mut().filter(|_| !self.cancelled.get()) {
-                Some(future) => catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))),
-                None => Ok(Poll::Pending),
+            let polled = match &mut *state {
+                State::Running(future) if !self.cancelled.get() => {
+                    catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)))
+                }
+                _ => Ok(Poll::Pending),
             };
             if matches!(polled, Ok(Poll::Pending)) && !self.cancelled.get() {
                 return match self.missed.take() {
@@ -379,7 +457,7 @@ impl<F: Future + Unpin> Body for Spawned<F> {
                     false => AfterTurn::Waits,
                 };
             }
-            self.finish(slot, polled);
+            self.finish(state, polled);
             AfterTurn::Ended
         })
     }
@@ -389,15 +467,17 @@ impl<F: Future + Unpin> Body for Spawned<F> {
     }
 
     fn abandon(&self) {
-        let future = self.future.try_borrow_mut().ok();
-        let Some(future) = future.and_then(|mut slot| slot.take()) else {
+        let Ok(mut state) = self.state.try_borrow_mut() else {
             return;
         };
-        let error = match catch_unwind(AssertUnwindSafe(|| drop(future))) {
-            Ok(()) => cancelled_error(),
-            Err(panic) => self.panicked(&*panic),
-        };
-        self.outcome.set(Some(Err(error)));
+        if let State::Running(_) = &*state {
+            let running = std::mem::replace(&mut *state, State::Ended(None));
+            let error = match catch_unwind(AssertUnwindSafe(|| drop(running))) {
+                Ok(()) => cancelled_error(),
+                Err(panic) => self.panicked(&*panic),
+            };
+            *state = State::Ended(Some(Err(error)));
+        }
     }
 }
 
@@ -410,17 +490,18 @@ impl<F: Future + Unpin> Body for Spawned<F> {
 #[track_caller]
 pub fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     let core = core::expect_current("`spawn`");
-    JoinHandle::new(spawn_on(&core, None, Spawned::new(None, Box::pin(future))))
+    let body = Spawned::new(Box::pin(future), Unreported);
+    JoinHandle::new(spawn_on(&core, core.alone.clone(), body))
 }
 
-/// Spawns a task on `core`, and counts it as a member if it is one.
+/// Spawns a task on `core` as one of a group.
 #[track_caller]
 pub(crate) fn spawn_on<B: Body + 'static>(
     core: &Rc<Core>,
-    group: Option<Membership>,
+    group: Rc<Group>,
     body: B,
 ) -> Rc<Task<B>> {
-    let task = Task::new(Header::new(core, group), body);
+    let task = Task::new(Header::new(group), body);
     core.admit(task.clone());
     task
 }
@@ -436,9 +517,10 @@ pub struct JoinHandle<T> {
 }
 
 impl<T: 'static> JoinHandle<T> {
-    pub(crate) fn new<F>(task: Rc<Task<Spawned<F>>>) -> Self
+    pub(crate) fn new<F, R>(task: Rc<Task<Spawned<F, R>>>) -> Self
     where
         F: Future<Output = T> + Unpin + 'static,
+        R: Report<T> + 'static,
     {
         JoinHandle { task, ticket: None }
     }
@@ -551,5 +633,19 @@ impl<T: 'static> Awaitable for JoinHandle<T> {
 
     fn note_wait(&self) -> bool {
         self.task.header().note_wait()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With its two counts it is no larger than what common allocators keep at hand for the next.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_task_is_small() {
+        type Future = Pin<Box<std::future::Ready<Result<()>>>>;
+        let size = size_of::<Task<Spawned<Future, Unreported>>>();
+        assert!(size <= 120 - 16, "{size} bytes");
     }
 }

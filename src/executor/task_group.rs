@@ -12,12 +12,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use log::LevelFilter;
-
 use super::core::{self, Core};
+use super::origin::Awaited;
 use super::ready_queue::ReadyQueue;
 use super::step::{Step, queue_step};
-use super::task::{Body, JoinHandle, Spawned, Task, spawn_on};
+use super::task::{Body, JoinHandle, Report, Spawned, Task, Unreported, spawn_on};
 use super::waker::Waiter;
 
 /// Tasks that are counted together, so that somebody can wait for all of them.
@@ -43,7 +42,8 @@ pub struct TaskGroup {
 
 /// The tasks of a group that one executor has.
 pub(crate) struct Group {
-    ready: Rc<ReadyQueue>,
+    /// The queue of that executor.
+    pub(crate) ready: Rc<ReadyQueue>,
     /// The generation that tasks are spawned in: nobody waits for it yet.
     newest: Cell<u32>,
     /// How many tasks of the newest generation have not ended.
@@ -94,7 +94,7 @@ impl LastOf {
 }
 
 impl Group {
-    fn new(ready: &Rc<ReadyQueue>) -> Rc<Self> {
+    pub(crate) fn new(ready: &Rc<ReadyQueue>) -> Rc<Self> {
         Rc::new(Group {
             ready: ready.clone(),
             newest: Cell::new(0),
@@ -112,7 +112,7 @@ impl Group {
     }
 
     /// Counts one more task, and tells its generation.
-    fn join(&self) -> u32 {
+    pub(crate) fn join(&self) -> u32 {
         self.live.set(self.live.get() + 1);
         self.newest.get()
     }
@@ -171,18 +171,17 @@ impl TaskGroup {
     /// If no executor of this crate is current on this thread.
     #[track_caller]
     pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
-        self.spawn_unpinned(None, Box::pin(future))
+        self.spawn_unpinned(Box::pin(future), Unreported)
     }
 
-    /// As [`spawn`](Self::spawn), for a future that is held as it is. A panic of it is reported at that
-    /// level, if there is one and nobody reads it.
+    /// As [`spawn`](Self::spawn), for a future that is held as it is, and with a report of its errors.
     #[track_caller]
     pub(crate) fn spawn_unpinned<T: 'static>(
         &self,
-        report: Option<LevelFilter>,
         future: impl Future<Output = T> + Unpin + 'static,
+        report: impl Report<T> + 'static,
     ) -> JoinHandle<T> {
-        JoinHandle::new(self.admit(Spawned::new(report, future)))
+        JoinHandle::new(self.admit(Spawned::new(future, report)))
     }
 
     /// Spawns a task of this group that is not just a future.
@@ -190,8 +189,7 @@ impl TaskGroup {
     pub(crate) fn admit<B: Body + 'static>(&self, body: B) -> Rc<Task<B>> {
         let core = core::expect_current("spawning a task");
         let group = self.part_on(&core);
-        let generation = group.join();
-        spawn_on(&core, Some((group, generation)), body)
+        spawn_on(&core, group, body)
     }
 
     /// The part of the group on `core`, which begins with this if there is none.
@@ -252,7 +250,7 @@ impl Future for Flushing {
         if self.flush.noticed.get() {
             return Poll::Ready(());
         }
-        let waiter = Waiter::waiting_for("several things at once", cx);
+        let waiter = Waiter::waiting_for(Awaited::SeveralThings, cx);
         let replaced = self.flush.waiter.replace(Some(waiter));
         drop(replaced);
         core::note_wait_on_member(&self.group);

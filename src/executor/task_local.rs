@@ -22,6 +22,7 @@
 //! ```
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -60,6 +61,35 @@ impl Locals {
             self.0 = Some(entries.collect());
         }
         None
+    }
+}
+
+/// A place for values, which can be looked at while they are looked at.
+pub(crate) struct LocalsCell(Cell<Locals>);
+
+impl LocalsCell {
+    pub(crate) const fn new(locals: Locals) -> Self {
+        LocalsCell(Cell::new(locals))
+    }
+
+    pub(crate) fn replace(&self, locals: Locals) -> Locals {
+        self.0.replace(locals)
+    }
+
+    #[inline]
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Locals) -> R) -> R {
+        let held = self.replace(Locals::empty());
+        let locals = held.clone();
+        self.0.set(held);
+        look(&locals)
+    }
+
+    /// Changes the values; `change` must not look at them in any other way.
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Locals) -> R) -> R {
+        let mut locals = self.replace(Locals::empty());
+        let result = change(&mut locals);
+        self.0.set(locals);
+        result
     }
 }
 

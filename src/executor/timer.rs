@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future::poll_fn;
 
 use super::core::{self, Core};
+use super::origin::Awaited;
 use super::waker::Waiter;
 use super::yield_now::{YieldNow, yield_now};
 use crate::error::{Error, Result, What};
@@ -173,13 +174,13 @@ impl Future for Sleep {
             State::New(duration) => {
                 let core = core::expect_current("`sleep`");
                 let time = core.clock.now().saturating_add(*duration);
-                let waiter = Waiter::waiting_for("a timer", cx);
+                let waiter = Waiter::waiting_for(Awaited::Timer, cx);
                 let due = core.timers.borrow_mut().arm(time, waiter);
                 core.ask_for_poll(); // whoever sleeps until the next timer has to look again
                 self.0 = State::Armed(due, Rc::downgrade(&core));
             }
             State::Armed(due, core) => {
-                let waiter = Waiter::waiting_for("a timer", cx);
+                let waiter = Waiter::waiting_for(Awaited::Timer, cx);
                 let replaced = core.upgrade().and_then(|core| {
                     let mut timers = core.timers.borrow_mut();
                     let armed = timers.armed.get_mut(due)?;

@@ -18,6 +18,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, ThreadId};
 
 use super::core::{self, WaitsForItself};
+use super::origin::Awaited;
 use super::step::{Step, queue_step};
 use super::task::{Task, TaskRef};
 
@@ -178,7 +179,7 @@ impl LentWaker {
 
 /// Whether `cx` carries the own waker of the current task and not a combinator's. What the task waits for
 /// is noted.
-pub(crate) fn polls_with_own_waker(what: &'static str, cx: &Context<'_>) -> bool {
+pub(crate) fn polls_with_own_waker(what: Awaited, cx: &Context<'_>) -> bool {
     core::is_own_waker(what, cx.waker())
 }
 
@@ -193,7 +194,7 @@ pub(crate) enum Waiter {
 impl Waiter {
     /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.
     /// What it waits for is noted, for whoever asks why nothing goes on.
-    pub(crate) fn waiting_for(what: &'static str, cx: &Context<'_>) -> Self {
+    pub(crate) fn waiting_for(what: Awaited, cx: &Context<'_>) -> Self {
         Self::polling(Some(what), cx)
     }
 
@@ -206,7 +207,7 @@ impl Waiter {
     /// that is the one who polls.
     #[inline]
     pub(crate) fn waiting_for_task(
-        what: &'static str,
+        what: Awaited,
         by: Option<&TaskRef>,
         cx: &Context<'_>,
     ) -> Option<Self> {
@@ -217,7 +218,7 @@ impl Waiter {
         }
     }
 
-    fn polling(what: Option<&'static str>, cx: &Context<'_>) -> Self {
+    fn polling(what: Option<Awaited>, cx: &Context<'_>) -> Self {
         match core::waiting_for(what, cx.waker()) {
             Some(task) => Waiter::Task(task),
             None => Waiter::Waker(cx.waker().clone()),

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::core;
+use super::origin::Awaited;
 use super::waker::Waiter;
 
 /// Goes to the end of the ready queue once.
@@ -36,8 +37,8 @@ impl Future for YieldNow {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
-        if !core::yield_current("its turn", cx.waker()) {
-            Waiter::waiting_for("its turn", cx).wake();
+        if !core::yield_current(Awaited::Turn, cx.waker()) {
+            Waiter::waiting_for(Awaited::Turn, cx).wake();
         }
         Poll::Pending
     }

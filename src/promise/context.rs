@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -13,7 +12,9 @@ use log::LevelFilter;
 use super::outcome::Outcome;
 use super::start::Start;
 use crate::error::{Error, Result, What};
-use crate::executor::{self, Body, Executor, JoinHandle, Task, TaskGroup, TaskLocal, TaskRef};
+use crate::executor::{
+    self, Body, Executor, JoinHandle, Report, Task, TaskGroup, TaskLocal, TaskRef,
+};
 
 static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
 
@@ -66,6 +67,29 @@ pub(crate) struct WeakContext(Weak<Inner>);
 impl WeakContext {
     pub(crate) fn upgrade(&self) -> Option<PromisingContext> {
         self.0.upgrade().map(|inner| PromisingContext { inner })
+    }
+}
+
+/// Errors of a task are logged if nobody reads them, at the level of that number: tasks are many, and a level
+/// is as large as a pointer.
+struct Logged(u8);
+
+impl Logged {
+    fn level(&self) -> LevelFilter {
+        let mut levels = LevelFilter::iter();
+        levels.nth(self.0.into()).unwrap_or(LevelFilter::Error)
+    }
+}
+
+impl<T> Report<Result<T>> for Logged {
+    fn value(&self, value: &Result<T>) {
+        if let Err(error) = value {
+            error.capture(self.level());
+        }
+    }
+
+    fn panic(&self, error: &Error) {
+        error.capture(self.level());
     }
 }
 
@@ -281,16 +305,10 @@ impl PromisingContext {
     #[track_caller]
     pub(crate) fn start_unpinned<T: 'static>(
         &self,
-        mut future: impl Future<Output = Result<T>> + Unpin + 'static,
+        future: impl Future<Output = Result<T>> + Unpin + 'static,
     ) -> Started<T> {
-        let level = self.error_level();
-        let handle = self.inner.tasks.spawn_unpinned(
-            Some(level),
-            poll_fn(move |cx| {
-                let poll = Pin::new(&mut future).poll(cx);
-                poll.map(|result| result.inspect_err(|error| error.capture(level)))
-            }),
-        );
+        let report = Logged(self.error_level() as u8);
+        let handle = self.inner.tasks.spawn_unpinned(future, report);
         Started { handle }
     }
 

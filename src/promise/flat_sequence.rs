@@ -35,7 +35,7 @@ use super::streamed_promise::StreamedPromise;
 use super::whole::Collected;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    AfterTurn, Body, Gather, Inheritance, Poller, Task, TaskRef, Waiter, gather,
+    AfterTurn, Awaited, Body, Gather, Inheritance, Poller, Task, TaskRef, Waiter, gather,
 };
 
 /// How items are flattened.
@@ -251,7 +251,7 @@ impl<O: 'static> Output<O> {
             return Poll::Ready(next);
         }
         drop(parts);
-        let reader = Waiter::waiting_for("what somebody appends", cx);
+        let reader = Waiter::waiting_for(Awaited::Appended, cx);
         let replaced = self.parts.borrow_mut().reader.replace(reader);
         drop(replaced);
         Poll::Pending

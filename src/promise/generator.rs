@@ -33,7 +33,7 @@ use futures_lite::Stream;
 
 use super::piece_log::{Batch, PieceSource};
 use crate::error::{Error, Result};
-use crate::executor::polls_with_own_waker;
+use crate::executor::{Awaited, polls_with_own_waker};
 
 /// A stream of what `body` emits; the error that it ends with, if it does, is the last item.
 ///
@@ -83,7 +83,7 @@ impl<T> Slot<T> {
     /// Notes somebody who is not polled by whoever asks.
     #[cold]
     fn add_waiting(&self, cx: &Context<'_>) {
-        polls_with_own_waker("somebody to ask for more", cx);
+        polls_with_own_waker(Awaited::Demand, cx);
         let waker = cx.waker().clone();
         self.waiting.borrow_mut().push(waker);
     }

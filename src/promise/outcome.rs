@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::wait::awaits_itself;
 use crate::error::Result;
-use crate::executor::{TaskRef, Ticket, WaitList, Waiter};
+use crate::executor::{Awaited, TaskRef, Ticket, WaitList, Waiter};
 
 /// A value or an error that is set once and given to everybody who waits, early or late.
 pub(crate) struct Outcome<T> {
@@ -49,7 +49,7 @@ impl<T> Outcome<T> {
         if let Some(value) = self.value.get() {
             return Poll::Ready(value.clone());
         }
-        let Some(waiter) = Waiter::waiting_for_task("a promise", worker, cx) else {
+        let Some(waiter) = Waiter::waiting_for_task(Awaited::Promise, worker, cx) else {
             return Poll::Ready(Err(awaits_itself()));
         };
         let replaced = self.waiters.borrow_mut().wait(ticket, waiter);

@@ -39,7 +39,7 @@ use super::flat_drop::drop_flat;
 use super::tap;
 use super::wait::awaits_itself;
 use crate::error::{Error, Result};
-use crate::executor::{TaskRef, Ticket, Waiter};
+use crate::executor::{Awaited, TaskRef, Ticket, Waiter};
 
 /// Where pieces come from.
 pub(crate) type Source<P> = Pin<Box<dyn PieceSource<P>>>;
@@ -172,9 +172,6 @@ enum Step {
     /// It is past the gate and has to wait for the next piece.
     Gate,
 }
-
-/// What a reader waits for.
-pub(crate) const NEXT_PIECE: &str = "the next piece of a stream";
 
 impl<P: Clone + 'static> PieceLog<P> {
     /// A log that is filled with [`push`](Self::push) and [`end`](Self::end).
@@ -317,7 +314,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                 }
                 Step::Gate | Step::Line => {}
             }
-            let Some(waiter) = Waiter::waiting_for_task(NEXT_PIECE, feeding, cx) else {
+            let Some(waiter) = Waiter::waiting_for_task(Awaited::NextPiece, feeding, cx) else {
                 drop(state);
                 self.leave(place);
                 return Poll::Ready(Err(awaits_itself()));

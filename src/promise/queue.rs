@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
-use crate::executor::{Ticket, WaitList, Waiter};
+use crate::executor::{Awaited, Ticket, WaitList, Waiter};
 
 /// Items on their way from those who put to those who get.
 pub(crate) struct Queue<T> {
@@ -111,7 +111,7 @@ impl<T> Queue<T> {
         }
         let replaced = state
             .getters
-            .wait(ticket, Waiter::waiting_for("what somebody appends", cx));
+            .wait(ticket, Waiter::waiting_for(Awaited::Appended, cx));
         drop(state);
         drop(replaced);
         Poll::Pending

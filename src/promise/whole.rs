@@ -9,11 +9,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::piece_log::{NEXT_PIECE, PieceLog, Stand};
+use super::piece_log::{PieceLog, Stand};
 use super::streamed_promise::Inner;
 use super::wait::{Promised, abandoned};
 use crate::error::{Error, Result};
-use crate::executor::{AfterTurn, Body, Poller, Task, TaskRef, Waiter};
+use crate::executor::{AfterTurn, Awaited, Body, Poller, Task, TaskRef, Waiter};
 
 /// What makes the whole of pieces.
 pub(crate) trait Whole<P, W>: 'static {
@@ -64,9 +64,11 @@ pub(super) fn start_making<P: Clone + 'static, W: Clone + 'static>(
 impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Making<P, W, M> {
     fn waiter(&self, task: &Rc<Task>) -> Waiter {
         let header = task.header();
-        header.note_wait_for(Some(NEXT_PIECE));
+        header.note_wait_for(Awaited::NextPiece);
         let feeding = self.promise.feeding.get();
-        header.waits_on.set(feeding.map(TaskRef::id));
+        if let Some(feeding) = feeding {
+            header.note_wait_on(feeding.id());
+        }
         Waiter::Task(task.clone())
     }
 
