@@ -10,7 +10,6 @@ use std::task::{Context, Waker};
 use super::origin::{Awaited, Origin};
 use super::ready_queue::{Ready, ReadyQueue};
 use super::schedule::Conductor;
-use super::shelf::Shelf;
 use super::task::{AfterTurn, Header, Task, TaskRef};
 use super::task_group::Group;
 use super::task_local::{Locals, LocalsCell};
@@ -25,8 +24,6 @@ pub(crate) struct Core {
     /// Every task that has not ended.
     table: RefCell<Table>,
     pub(crate) timers: RefCell<Timers>,
-    /// What waits without a task.
-    pub(crate) shelf: Shelf,
     pub(crate) clock: Clock,
     pub(crate) inbox: Arc<Inbox>,
     /// The waker that a run lends to one task after the other; empty while a run has it.
@@ -83,7 +80,6 @@ impl Core {
                 ready,
                 table: RefCell::default(),
                 timers: RefCell::default(),
-                shelf: Shelf::default(),
                 clock,
                 inbox,
                 lent: Cell::new(None),
@@ -193,7 +189,6 @@ impl Drop for Core {
             task.body().abandon();
             self.end(&task);
         }
-        self.shelf.clear();
         self.ready.clear();
     }
 }

@@ -64,7 +64,6 @@ mod ready_queue;
 mod report;
 mod run;
 mod schedule;
-mod shelf;
 mod step;
 mod task;
 mod task_group;
@@ -104,7 +103,6 @@ pub(crate) use ready_queue::Ready;
 #[allow(unused_imports, reason = "what the layers above may be built of")]
 pub(crate) use ready_queue::ReadyQueue;
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
-pub(crate) use shelf::Shelved;
 #[allow(unused_imports, reason = "what the layers above may be built of")]
 pub(crate) use step::{Step, queue_step};
 pub(crate) use task::{AfterTurn, Body, Report, Task, TaskRef};

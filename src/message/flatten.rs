@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::vec;
 
@@ -18,8 +18,8 @@ use super::message_promise::MessagePromise;
 use super::sequence_promise::SequenceReader;
 use crate::error::Result;
 use crate::promise::{
-    Appended, Batch, Block, Flatten, Flattened, Input, Items, Looker, Output, PromisingContext,
-    Rest, Run, Woken,
+    Appended, Batch, Block, Flatten, Flattened, Input, Items, Output, PromisingContext, Rest, Run,
+    Sleeper,
 };
 
 /// The flat stream of what is appended.
@@ -59,21 +59,16 @@ impl Input<Item> for Incoming {
         }
     }
 
-    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static) {
+    fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
         if let Incoming::Appended(items) = self {
-            items.sleep(|woken| {
-                wake(match woken {
-                    Woken::Item(items) => Woken::Item(Incoming::Appended(items)),
-                    Woken::End(items) => Woken::End(Incoming::Appended(items)),
-                });
-            });
+            items.sleep(sleeper);
         }
     }
 
-    fn looker(&self) -> Option<Looker> {
+    fn nothing_in_order(&self) -> bool {
         match self {
-            Incoming::Appended(items) => items.looker(),
-            Incoming::Given(_) => None,
+            Incoming::Appended(items) => items.nothing_in_order(),
+            Incoming::Given(_) => false,
         }
     }
 }

@@ -80,6 +80,14 @@ impl Messages {
         }
     }
 
+    /// It as an item, or the error that is all of it.
+    pub(crate) fn into_item(self) -> Result<Item> {
+        match self.item {
+            Item::Error(error) => Err(error),
+            item => Ok(item),
+        }
+    }
+
     /// These messages when they are there; what is not a sequence is handed on as it is.
     pub(crate) async fn resolved(self) -> Result<Self> {
         match self.item {

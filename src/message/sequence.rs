@@ -132,8 +132,8 @@ impl SequenceOptions {
         wrap: impl FnOnce(FlatMessages) -> S,
     ) -> MessageSequencePromise {
         MessageSequencePromise::flat(
-            Incoming::Appended(appender.ordered.stream()),
-            Incoming::Appended(appender.unordered.stream()),
+            Incoming::Appended(appender.items.stream()),
+            Incoming::Appended(appender.items.stream_beside()),
             self.start,
             self.errors_as_messages(),
             wrap,
@@ -146,20 +146,16 @@ impl SequenceOptions {
 /// Its life is that of a [`StreamAppender`]: open, append, close. Clones are handles of one.
 #[derive(Clone, Debug)]
 pub struct MessageSequenceAppender {
-    ordered: StreamAppender<Item>,
-    unordered: StreamAppender<Item>,
+    items: StreamAppender<Item>,
 }
 
 impl MessageSequenceAppender {
     fn new(origin: Origin, capture_errors: Option<bool>) -> Self {
-        let appender = || match capture_errors {
+        let items = match capture_errors {
             None => StreamAppender::of(origin),
             Some(capture) => StreamAppender::capturing(origin, capture),
         };
-        MessageSequenceAppender {
-            ordered: appender(),
-            unordered: appender().quiet_when_dropped(),
-        }
+        MessageSequenceAppender { items }
     }
 
     /// Opens it.
@@ -168,8 +164,7 @@ impl MessageSequenceAppender {
     ///
     /// It was closed ([`Error::is_closed`]).
     pub fn open(&self) -> Result<&Self> {
-        self.ordered.open()?;
-        self.unordered.open()?;
+        self.items.open()?;
         Ok(self)
     }
 
@@ -179,7 +174,8 @@ impl MessageSequenceAppender {
     ///
     /// It has not been opened, has been closed, or was cancelled.
     pub fn append(&self, messages: impl IntoMessages) -> Result<&Self> {
-        Self::put(&self.ordered, messages)?;
+        self.items
+            .append_result(messages.into_messages().into_item())?;
         Ok(self)
     }
 
@@ -189,22 +185,14 @@ impl MessageSequenceAppender {
     ///
     /// It has not been opened, has been closed, or was cancelled.
     pub fn append_out_of_order(&self, messages: impl IntoMessages) -> Result<&Self> {
-        Self::put(&self.unordered, messages)?;
+        self.items
+            .append_beside(messages.into_messages().into_item())?;
         Ok(self)
-    }
-
-    fn put(appender: &StreamAppender<Item>, messages: impl IntoMessages) -> Result<()> {
-        match messages.into_messages().item {
-            Item::Error(error) => appender.append_error(error)?,
-            item => appender.append(item)?,
-        };
-        Ok(())
     }
 
     /// Says that no more messages will come. Closing it again does nothing.
     pub fn close(&self) {
-        self.ordered.close();
-        self.unordered.close();
+        self.items.close();
     }
 
     /// Closes it because of `error`.
@@ -213,9 +201,7 @@ impl MessageSequenceAppender {
     ///
     /// Gives the error back if it is not captured, see [`StreamAppender::close_with`].
     pub fn close_with(&self, error: Error) -> Result<()> {
-        let result = self.ordered.close_with(error);
-        self.unordered.close();
-        result
+        self.items.close_with(error)
     }
 
     /// Opens it, lets `body` append, and closes it, see [`StreamAppender::fill`].
@@ -224,23 +210,16 @@ impl MessageSequenceAppender {
     ///
     /// What `body` fails with, unless it is captured; or the appender was closed already.
     pub async fn fill(&self, body: impl Future<Output = Result<()>>) -> Result<()> {
-        self.open()?;
-        match body.await {
-            Ok(()) => {
-                self.close();
-                Ok(())
-            }
-            Err(error) => self.close_with(error),
-        }
+        self.items.fill(body).await
     }
 
     /// Whether it was ever opened.
     pub fn was_open(&self) -> bool {
-        self.ordered.was_open()
+        self.items.was_open()
     }
 
     /// Whether messages can be appended now.
     pub fn is_open(&self) -> bool {
-        self.ordered.is_open()
+        self.items.is_open()
     }
 }

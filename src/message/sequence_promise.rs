@@ -63,12 +63,10 @@ impl MessageSequencePromise {
     #[track_caller]
     pub fn of(messages: impl IntoMessages) -> Self {
         let messages = messages.into_messages();
-        let item = match messages.item {
-            Item::Sequence(sequence) => return sequence,
-            Item::Error(error) => Err(error),
-            item => Ok(item),
-        };
-        let given = Incoming::Given(Some(item));
+        if let Item::Sequence(sequence) = messages.item {
+            return sequence;
+        }
+        let given = Incoming::Given(Some(messages.into_item()));
         let safe = MessageSequence::options().errors_as_messages();
         Self::flat(
             given,

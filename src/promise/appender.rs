@@ -1,20 +1,19 @@
 //! The writing end of a stream of pieces.
 
-use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
 use super::context::PromisingContext;
-use super::flat_sequence::{Input, Look, Looker, Woken};
-use super::queue::Queue;
+use super::flat_sequence::{Input, Sleeper};
+use super::pipe::{Pipe, Way};
 use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
-use crate::error::{Error, Result, What};
-use crate::executor::{Opener, Origin, Shelved, Ticket, WrittenBy};
+use crate::error::{Error, Result};
+use crate::executor::{Origin, Ticket, WrittenBy};
 
 /// A handle through which pieces enter a streamed promise.
 ///
@@ -56,49 +55,6 @@ pub struct StreamAppender<P> {
 /// A handle of the end that is appended to; when the last one goes, the pipe is closed.
 struct WritingEnd<P>(Rc<Pipe<P>>);
 
-/// What both ends share.
-struct Pipe<P> {
-    queue: Queue<Result<P>>,
-    /// How many handles of the writing end there are.
-    writers: Cell<usize>,
-    /// Whether it is no error if they all go without having closed it.
-    may_go: Cell<bool>,
-    was_open: Cell<bool>,
-    /// Where it was made.
-    origin: Origin,
-    opener: Opener,
-    /// Who reads on when something is appended, or hears of the end; empty unless nobody reads.
-    sleeper: Cell<Option<Shelved<Sleeper<P>>>>,
-    /// Why it was cancelled; empty if it was not.
-    cancelled: RefCell<Option<Error>>,
-}
-
-/// Called when something was appended, or at the end.
-type Sleeper<P> = Box<dyn FnOnce(Woken<Appended<P>>)>;
-
-impl<P> Pipe<P> {
-    fn put(self: &Rc<Self>, piece: Result<P>) {
-        self.queue.put(piece);
-        if let Some(sleeper) = self.sleeper.take().and_then(Shelved::take) {
-            sleeper(Woken::Item(Appended::of(self)));
-        }
-    }
-
-    fn close(self: &Rc<Self>) {
-        self.queue.close();
-        if let Some(sleeper) = self.sleeper.take().and_then(Shelved::take) {
-            sleeper(Woken::End(Appended::of(self)));
-        }
-    }
-
-    fn end_with(self: &Rc<Self>, error: Error) -> bool {
-        self.cancelled.replace(Some(error.clone()));
-        self.put(Err(error));
-        self.close();
-        true
-    }
-}
-
 impl<P> StreamAppender<P> {
     /// An appender that captures errors if the context says so; where there is none, it does not.
     #[allow(
@@ -119,18 +75,8 @@ impl<P> StreamAppender<P> {
 
     /// As [`of`](Self::of), and it captures errors or does not.
     pub(crate) fn capturing(origin: Origin, capture: bool) -> Self {
-        let pipe = Pipe {
-            queue: Queue::default(),
-            writers: Cell::new(1),
-            may_go: Cell::new(false),
-            was_open: Cell::new(false),
-            origin,
-            opener: Opener::default(),
-            sleeper: Cell::new(None),
-            cancelled: RefCell::new(None),
-        };
         StreamAppender {
-            end: WritingEnd(Rc::new(pipe)),
+            end: WritingEnd(Pipe::new(origin)),
             capture,
         }
     }
@@ -142,27 +88,13 @@ impl<P> StreamAppender<P> {
         self
     }
 
-    /// Closes without an error when the last handle is dropped: another appender has one.
-    pub(crate) fn quiet_when_dropped(self) -> Self {
-        self.pipe().may_go.set(true);
-        self
-    }
-
     /// Opens it; opening it again while it is open does nothing.
     ///
     /// # Errors
     ///
     /// It was closed ([`Error::is_closed`]): an appender is not opened twice.
     pub fn open(&self) -> Result<&Self> {
-        if self.pipe().queue.is_closed() {
-            return Err(Error::own(
-                What::AppenderClosed,
-                "this appender was closed; a closed appender cannot be opened again, make another",
-            ));
-        }
-        if !self.pipe().was_open.replace(true) {
-            self.pipe().opener.note();
-        }
+        self.pipe().open()?;
         Ok(self)
     }
 
@@ -186,47 +118,28 @@ impl<P> StreamAppender<P> {
     }
 
     pub(crate) fn append_result(&self, piece: Result<P>) -> Result<&Self> {
-        self.check()?;
-        self.pipe().put(piece);
+        self.pipe().append(Way::InOrder, piece)?;
         Ok(self)
     }
 
-    /// Whether a piece could be appended now.
-    fn check(&self) -> Result<()> {
-        let pipe = self.pipe();
-        if !pipe.was_open.get() {
-            return Err(Error::own(
-                What::AppenderNotOpen,
-                "this appender is not open: call `open` before you append, or append inside of \
-                 `fill`",
-            ));
-        }
-        if pipe.queue.is_closed() {
-            return Err(pipe.cancelled.borrow().clone().unwrap_or_else(|| {
-                Error::own(
-                    What::AppenderClosed,
-                    "this appender was closed: nothing can be appended after the end",
-                )
-            }));
-        }
-        Ok(())
+    /// As [`append_result`](Self::append_result), beside the others: for a reader
+    /// [of its own](Self::stream_beside).
+    pub(crate) fn append_beside(&self, piece: Result<P>) -> Result<&Self> {
+        self.pipe().append(Way::Beside, piece)?;
+        Ok(self)
     }
 
     /// Ready, with why nothing can be appended, when it is closed or cancelled. Whoever asked last is
     /// woken then.
     #[allow(dead_code, reason = "used by the features that talk to the outside")]
     pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<Error> {
-        self.pipe()
-            .queue
-            .poll_closed(cx)
-            .map(|()| self.check().err().unwrap_or_else(cancelled))
+        let closed = self.pipe().poll_closed(cx);
+        closed.map(|()| self.pipe().check().err().unwrap_or_else(cancelled))
     }
 
     /// Says that no more pieces will come. Closing it again does nothing.
     pub fn close(&self) {
-        if !self.pipe().queue.is_closed() {
-            self.pipe().close();
-        }
+        self.pipe().close();
     }
 
     /// Closes it because of `error`.
@@ -237,8 +150,8 @@ impl<P> StreamAppender<P> {
     /// closed.
     pub fn close_with(&self, error: Error) -> Result<()> {
         let captured = self.capture && !error.is_closed();
-        if captured && self.pipe().was_open.get() && !self.pipe().queue.is_closed() {
-            self.pipe().put(Err(error.clone()));
+        if captured && self.is_open() {
+            self.pipe().put(Way::InOrder, Err(error.clone()));
         }
         self.close();
         if captured { Ok(()) } else { Err(error) }
@@ -266,11 +179,7 @@ impl<P> StreamAppender<P> {
     /// Ends it: the readers get a cancelled error as the last piece, those who append get it too.
     /// False if it was closed already.
     pub fn cancel(&self) -> bool {
-        if self.pipe().queue.is_closed() {
-            return false;
-        }
-        self.pipe().end_with(cancelled());
-        true
+        self.pipe().clone().cancel(cancelled())
     }
 
     /// What cancels it without keeping it open.
@@ -283,17 +192,30 @@ impl<P> StreamAppender<P> {
 
     /// Whether it was ever opened.
     pub fn was_open(&self) -> bool {
-        self.pipe().was_open.get()
+        self.pipe().was_open()
     }
 
     /// Whether pieces can be appended now.
     pub fn is_open(&self) -> bool {
-        self.was_open() && !self.pipe().queue.is_closed()
+        self.was_open() && !self.pipe().is_closed()
     }
 
     /// The pieces that are appended, for one reader: the source of a promise.
     pub fn stream(&self) -> Appended<P> {
-        Appended::of(self.pipe())
+        self.stream_on(Way::InOrder)
+    }
+
+    /// The pieces that are appended beside the others, for one reader.
+    pub(crate) fn stream_beside(&self) -> Appended<P> {
+        self.stream_on(Way::Beside)
+    }
+
+    fn stream_on(&self, way: Way) -> Appended<P> {
+        Appended {
+            pipe: self.pipe().clone(),
+            way,
+            ticket: None,
+        }
     }
 
     fn pipe(&self) -> &Rc<Pipe<P>> {
@@ -303,23 +225,14 @@ impl<P> StreamAppender<P> {
 
 impl<P> Clone for WritingEnd<P> {
     fn clone(&self) -> Self {
-        self.0.writers.set(self.0.writers.get() + 1);
+        self.0.add_writer();
         WritingEnd(self.0.clone())
     }
 }
 
 impl<P> Drop for WritingEnd<P> {
     fn drop(&mut self) {
-        let pipe = &self.0;
-        pipe.writers.set(pipe.writers.get() - 1);
-        if pipe.writers.get() > 0 || pipe.queue.is_closed() {
-            return;
-        }
-        if !pipe.may_go.get() {
-            let text = "the appender was dropped before it was closed";
-            pipe.put(Err(Error::own(What::Abandoned, text)));
-        }
-        pipe.close();
+        self.0.remove_writer();
     }
 }
 
@@ -346,46 +259,26 @@ impl<P> fmt::Debug for StreamAppender<P> {
 #[must_use = "streams do nothing until they are read"]
 pub struct Appended<P> {
     pipe: Rc<Pipe<P>>,
+    way: Way,
     ticket: Option<Ticket>,
 }
 
-impl<P> Appended<P> {
-    fn of(pipe: &Rc<Pipe<P>>) -> Self {
-        Appended {
-            pipe: pipe.clone(),
-            ticket: None,
-        }
-    }
-}
-
+/// Only what is appended beside the others is waited for without a task.
 impl<P: 'static> Input<P> for Appended<P> {
     fn is_over(&self) -> bool {
-        self.pipe.queue.is_empty() && self.pipe.queue.is_closed()
+        self.pipe.is_closed() && self.pipe.is_empty(self.way)
     }
 
     fn can_sleep(&self) -> bool {
-        self.pipe.queue.is_empty() && !self.pipe.queue.is_closed()
+        self.way == Way::Beside && self.pipe.is_empty(self.way) && !self.pipe.is_closed()
     }
 
-    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static) {
-        let wake: Sleeper<P> = Box::new(wake);
-        self.pipe.sleeper.set(Some(Shelved::new(wake)));
+    fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
+        self.pipe.sleep(sleeper);
     }
 
-    fn looker(&self) -> Option<Looker> {
-        Some(self.pipe.clone())
-    }
-}
-
-impl<P> OnCancel for Pipe<P> {
-    fn cancel(self: Rc<Self>, error: Error) -> bool {
-        !self.queue.is_closed() && self.end_with(error)
-    }
-}
-
-impl<P> Look for Pipe<P> {
-    fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+    fn nothing_in_order(&self) -> bool {
+        self.pipe.is_empty(Way::InOrder)
     }
 }
 
@@ -394,17 +287,13 @@ impl<P> Stream for Appended<P> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
         let this = &mut *self;
-        let got = this.pipe.queue.poll_get(&mut this.ticket, cx);
-        if got.is_pending() {
-            this.pipe.opener.note_wait(this.pipe.origin);
-        }
-        got
+        this.pipe.poll_get(this.way, &mut this.ticket, cx)
     }
 }
 
 impl<P> Drop for Appended<P> {
     fn drop(&mut self) {
-        self.pipe.queue.leave(self.ticket);
+        self.pipe.leave(self.way, self.ticket);
     }
 }
 

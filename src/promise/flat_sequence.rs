@@ -60,37 +60,32 @@ pub(crate) trait Input<I>: Stream<Item = Result<I>> + Unpin + 'static {
         false
     }
 
-    /// Whether it can wait without a task, and has something to wait for.
+    /// Whether it can wait without a task, and has something to wait for. It ends no later than what comes
+    /// in order.
     fn can_sleep(&self) -> bool {
         false
     }
 
-    /// Waits without a task: `wake` is called with it when something comes, or at the end. It is dropped if
-    /// the executor goes before.
-    fn sleep(self, wake: impl FnOnce(Woken<Self>) + 'static)
-    where
-        Self: Sized,
-    {
-        drop(wake);
+    /// Has `sleeper` woken when something comes, or at the end.
+    fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
+        drop(sleeper);
     }
 
-    /// Tells whether something is there that nobody has got, as far as that can be told.
-    fn looker(&self) -> Option<Looker> {
-        None
+    /// Whether of what comes in order there is nothing that nobody has got, as far as that can be told.
+    fn nothing_in_order(&self) -> bool {
+        false
     }
 }
 
-/// Tells whether something is there.
-pub(crate) type Looker = Rc<dyn Look>;
-
-pub(crate) trait Look {
-    fn is_empty(&self) -> bool;
+/// Who waits for items without a task.
+pub(crate) trait Sleeper {
+    fn wake(self: Rc<Self>, why: Woken);
 }
 
 /// Why it was woken.
-pub(crate) enum Woken<S> {
-    Item(S),
-    End(S),
+pub(crate) enum Woken {
+    Item,
+    End,
 }
 
 impl<I: 'static> Input<I> for Pin<Box<dyn Stream<Item = Result<I>>>> {}
@@ -312,21 +307,18 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
             let inputs = 1 + u8::from(unordered.is_some());
             let merge = this.context.admit(Merge {
                 output: Output::new(this.context.clone(), inputs),
-                work: RefCell::new(Some(Merging {
+                work: Work::new(Merging {
                     task: Weak::new(),
-                    ordered: ordered.looker(),
                     items: Items::of(ordered),
                     unordered,
                     rest: None,
                     flatten,
                     _items: PhantomData,
-                })),
-                is_stopped: Cell::new(false),
-                missed: Cell::new(false),
+                }),
+                asleep: Cell::new(None),
             });
-            if let Some(work) = &mut *merge.body().work.borrow_mut() {
-                work.task = Rc::downgrade(&merge);
-            }
+            let task = Rc::downgrade(&merge);
+            merge.body().work.change(|work| work.task = task);
             this.merge = Some(merge);
         }
         let Some(merge) = &this.merge else {
@@ -374,16 +366,86 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Drop for Flattened<I
     }
 }
 
-/// The task that flattens the ordered items, and starts the one for those out of order. The output lies
-/// in it.
-struct Merge<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
-    output: Output<O>,
+/// What a task does bit by bit.
+struct Work<W> {
     /// Empty after the end; it cannot be borrowed while it goes on.
-    work: RefCell<Option<Merging<I, O, S, F>>>,
+    rest: RefCell<Option<W>>,
     /// Whether it is to be dropped when its turn comes.
     is_stopped: Cell<bool>,
     /// Whether its turn came while it goes on: a flattener blocks and others run meanwhile.
     missed: Cell<bool>,
+}
+
+/// What comes after a bit of work.
+enum After {
+    Goes(AfterTurn),
+    Ended,
+    /// It was stopped, or has panicked.
+    BrokenOff,
+}
+
+impl<W> Work<W> {
+    fn new(work: W) -> Self {
+        Work {
+            rest: RefCell::new(Some(work)),
+            is_stopped: Cell::new(false),
+            missed: Cell::new(false),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut W)) {
+        if let Some(work) = &mut *self.rest.borrow_mut() {
+            change(work);
+        }
+    }
+
+    fn go_on(&self, context: &PromisingContext, poll: impl FnOnce(&mut W) -> Poll<()>) -> After {
+        let mut slot = match self.rest.try_borrow_mut() {
+            Ok(slot) if slot.is_some() => slot,
+            _ => {
+                self.missed.set(true);
+                return After::Goes(AfterTurn::Waits);
+            }
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let work = slot.as_mut().filter(|_| !self.is_stopped.get());
+            work.map_or(Poll::Pending, poll)
+        }));
+        match polled {
+            Ok(Poll::Ready(())) => After::Ended,
+            Ok(Poll::Pending) if self.is_stopped.get() => After::BrokenOff,
+            Ok(Poll::Pending) if self.missed.take() => After::Goes(AfterTurn::Again),
+            Ok(Poll::Pending) => After::Goes(AfterTurn::Waits),
+            Err(panic) => {
+                Error::from_panic("a task", &*panic).capture(context.error_level());
+                After::BrokenOff
+            }
+        }
+    }
+
+    fn stop(&self) -> bool {
+        !self.is_stopped.replace(true)
+    }
+
+    /// Drops what is left of it, and tells whether there was anything.
+    fn let_go(&self, context: &PromisingContext) -> bool {
+        let slot = self.rest.try_borrow_mut().ok();
+        let rest = slot.and_then(|mut slot| slot.take());
+        let was_there = rest.is_some();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(rest))) {
+            Error::from_panic("a task", &*panic).capture(context.error_level());
+        }
+        was_there
+    }
+}
+
+/// The task that flattens the ordered items, and starts the one for those out of order. The output lies
+/// in it.
+struct Merge<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    output: Output<O>,
+    work: Work<Merging<I, O, S, F>>,
+    /// What is out of order, where it waits without a task.
+    asleep: Cell<Option<Asleep<S, F>>>,
 }
 
 type MergeTask<I, O, S, F> = Task<Merge<I, O, S, F>>;
@@ -392,8 +454,6 @@ struct Merging<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     /// The task that does this.
     task: Weak<MergeTask<I, O, S, F>>,
     items: Items<S>,
-    /// Looks at the items; empty where nobody can, and once it was passed on.
-    ordered: Option<Looker>,
     /// Empty once its task has begun, or if there is none.
     unordered: Option<S>,
     /// What is left of the item that is flattened; empty between items.
@@ -402,9 +462,14 @@ struct Merging<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     _items: PhantomData<fn(I)>,
 }
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> HasOutput<O>
-    for Task<Merge<I, O, S, F>>
-{
+struct Asleep<S, F> {
+    items: S,
+    flatten: F,
+    /// What its task inherited, for the next one.
+    values: Inheritance,
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> HasOutput<O> for MergeTask<I, O, S, F> {
     fn output(&self) -> &Output<O> {
         &self.body().output
     }
@@ -412,74 +477,36 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> HasOutput<O>
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Merge<I, O, S, F> {
     fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, |cx| self.go_on(cx))
+        let output = &self.output;
+        poller.poll_as(task, |cx| {
+            let work = &self.work;
+            match work.go_on(&output.context, |work| work.poll(output, cx)) {
+                After::Goes(after) => return after,
+                After::Ended => {
+                    output.ordered.set(Ordered::Ended);
+                    output.end_input(true);
+                    work.let_go(&output.context);
+                }
+                After::BrokenOff => self.abandon(),
+            }
+            AfterTurn::Ended
+        })
     }
 
     fn stop(&self) -> bool {
-        !self.is_stopped.replace(true)
+        self.work.stop()
     }
 
     fn abandon(&self) {
-        let slot = self.work.try_borrow_mut().ok();
-        if let Some(work) = slot.and_then(|mut slot| slot.take()) {
-            self.let_go(Some(work), false);
+        let mut never_began = self.asleep.take().is_some();
+        if let Ok(rest) = self.work.rest.try_borrow() {
+            never_began |= rest.as_ref().is_some_and(|rest| rest.unordered.is_some());
         }
-    }
-}
-
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merge<I, O, S, F> {
-    fn go_on(&self, cx: &mut Context<'_>) -> AfterTurn {
-        let output = &self.output;
-        let mut slot = match self.work.try_borrow_mut() {
-            Ok(slot) if slot.is_some() => slot,
-            _ => {
-                self.missed.set(true);
-                return AfterTurn::Waits;
-            }
-        };
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let work = slot.as_mut().filter(|_| !self.is_stopped.get());
-            work.map_or(Poll::Pending, |work| work.poll(output, cx))
-        }));
-        let is_over = match polled {
-            Ok(Poll::Ready(())) => true,
-            Ok(Poll::Pending) if !self.is_stopped.get() => {
-                return if self.missed.take() {
-                    AfterTurn::Again
-                } else {
-                    AfterTurn::Waits
-                };
-            }
-            Ok(Poll::Pending) => false,
-            Err(panic) => {
-                let error = Error::from_panic("a task", &*panic);
-                error.capture(output.context.error_level());
-                false
-            }
-        };
-        if is_over {
-            output.ordered.set(Ordered::Ended);
-            output.end_input(true);
-        }
-        let work = slot.take();
-        drop(slot);
-        self.let_go(work, is_over);
-        AfterTurn::Ended
-    }
-
-    /// Drops what is left of the work, and says so if it has not come to its end.
-    fn let_go(&self, work: Option<Merging<I, O, S, F>>, is_over: bool) {
-        let never_began = work.as_ref().is_some_and(|work| work.unordered.is_some());
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(work)));
-        if let Err(panic) = dropped {
-            let error = Error::from_panic("a task", &*panic);
-            error.capture(self.output.context.error_level());
+        if self.work.let_go(&self.output.context) {
+            self.output.break_off();
         }
         if never_began {
-            self.output.end_input(false);
-        }
-        if !is_over {
-            self.output.break_off();
+            self.output.end_input(true);
         }
     }
 }
@@ -489,8 +516,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merging<I, O, S, F> 
         if let Some(unordered) = self.unordered.take()
             && let Some(task) = self.task.upgrade()
         {
-            let ordered = self.ordered.take();
-            start_unordered(unordered, ordered, self.flatten.clone(), task);
+            start_unordered(task, unordered, self.flatten.clone());
         }
         loop {
             output.ordered.set(Ordered::Flattens);
@@ -499,6 +525,31 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merging<I, O, S, F> 
             match ready!(Pin::new(&mut self.items).poll_next(cx)) {
                 Some(item) => self.rest = begin_item(item, &self.flatten, output),
                 None => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+/// Wakes what comes out of order, where it waits without a task.
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Sleeper for MergeTask<I, O, S, F> {
+    fn wake(self: Rc<Self>, why: Woken) {
+        let Merge { output, asleep, .. } = self.body();
+        let Some(asleep) = asleep.take() else { return };
+        match why {
+            _ if output.abandoned.get() => {}
+            // The other one is about to say the end, and nobody can tell when this does.
+            Woken::End
+                if output.ordered.get() == Ordered::Waits && asleep.items.nothing_in_order() =>
+            {
+                output.end_input(false);
+            }
+            Woken::Item | Woken::End => {
+                let Asleep {
+                    items,
+                    flatten,
+                    values,
+                } = asleep;
+                values.apply(|| start_unordered(self.clone(), items, flatten));
             }
         }
     }
@@ -544,141 +595,125 @@ fn poll_rest<O: 'static>(
 
 /// Starts the task for the items out of order.
 fn start_unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
+    merge: Rc<MergeTask<I, O, S, F>>,
     items: S,
-    ordered: Option<Looker>,
     flatten: F,
-    flow: Flow<O>,
 ) {
-    let context = flow.output().context.clone();
-    let task = if items.is_over() {
-        let over = Over {
-            end: Cell::new(Some(End::of(flow.clone()))),
-        };
-        context.admit(over).header().to_ref()
-    } else {
-        let work = Unordered {
-            phase: Phase::Beginning(Some(items)),
-            ordered,
-            flatten,
+    let output = &merge.body().output;
+    let task = output.context.admit(Unordered {
+        merge: merge.clone(),
+        flatten,
+        beginning: Cell::new(Some((items, Inheritance::of_current()))),
+        work: Work::new(Unfinished {
+            items: None,
             tasks: Vec::new(),
-            end: End::of(flow.clone()),
-            _items: PhantomData,
-        };
-        context.start_unpinned(work).to_ref()
-    };
-    flow.output().tasks.borrow_mut().unordered = Some(task);
-}
-
-/// The one turn of the task for the items out of order where none can come.
-struct Over<O: 'static> {
-    /// Empty after it.
-    end: Cell<Option<End<O>>>,
-}
-
-impl<O: 'static> Body for Over<O> {
-    fn turn(&self, _: &Rc<Task>, _: &mut Poller) -> AfterTurn {
-        if let Some(mut end) = self.end.take() {
-            end.say();
-        }
-        AfterTurn::Ended
-    }
-
-    fn abandon(&self) {
-        drop(self.end.take());
-    }
+            end: None,
+        }),
+        is_said: Cell::new(false),
+    });
+    output.tasks.borrow_mut().unordered = Some(task.header().to_ref());
 }
 
 /// The task that starts another one for each item that comes out of order. Where nothing has come it
 /// goes away, and is started anew when something does, at the place where it would have been woken.
-struct Unordered<I, O: 'static, S, F> {
-    phase: Phase<S>,
-    /// Looks at what comes in order.
-    ordered: Option<Looker>,
+struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    merge: Rc<MergeTask<I, O, S, F>>,
     flatten: F,
-    /// Those that were started and had not ended when that was looked at, or else the last of them.
+    /// Empty after its first turn.
+    beginning: Cell<Option<(S, Inheritance)>>,
+    work: Work<Unfinished<S>>,
+    /// Whether somebody has said its end, or is going to.
+    is_said: Cell<bool>,
+}
+
+/// What is out of order and not at its end.
+struct Unfinished<S> {
+    /// Empty where no more come.
+    items: Option<Items<S>>,
+    /// Those tasks that were started and had not ended when that was looked at, or else the last of them.
     tasks: Vec<Started<()>>,
-    end: End<O>,
-    _items: PhantomData<fn(I)>,
+    /// Waits for the tasks; empty while items come.
+    end: Option<Gather<Started<()>>>,
 }
 
-enum Phase<S> {
-    /// Empty for a moment.
-    Beginning(Option<S>),
-    Items(Items<S>),
-    /// No more items come.
-    Tasks(Gather<Started<()>>),
-}
-
-impl<I, O: 'static, S, F> Unpin for Unordered<I, O, S, F> {}
-
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for Unordered<I, O, S, F> {
-    type Output = Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = &mut *self;
-        loop {
-            match &mut this.phase {
-                Phase::Beginning(items) => {
-                    let Some(items) = items.take() else {
-                        return Poll::Ready(Ok(()));
-                    };
-                    if items.can_sleep() {
-                        this.sleep(items);
-                        return Poll::Ready(Ok(()));
-                    }
-                    this.phase = Phase::Items(Items::of(items));
-                }
-                Phase::Items(items) => match ready!(Pin::new(items).poll_next(cx)) {
-                    Some(item) => {
-                        let flow = &this.end.flow;
-                        let output = flow.output();
-                        let task = output.context.start_unpinned(FlattenOne {
-                            item: Some(item),
-                            rest: None,
-                            flatten: this.flatten.clone(),
-                            flow: flow.clone(),
-                        });
-                        output.tasks.borrow_mut().add_item(task.to_ref());
-                        forget_ended(&mut this.tasks);
-                        this.tasks.push(task);
-                    }
-                    None => this.phase = Phase::Tasks(gather(mem::take(&mut this.tasks))),
-                },
-                Phase::Tasks(tasks) => {
-                    ready!(Pin::new(tasks).poll(cx));
-                    this.end.say();
-                    return Poll::Ready(Ok(()));
-                }
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I, O, S, F> {
+    /// Looks whether there is anything to do, which is nobody's business.
+    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+        let merge = self.merge.body();
+        if let Some((items, values)) = self.beginning.take() {
+            if items.is_over() {
+                self.say_end();
+                return AfterTurn::Ended;
             }
+            if items.can_sleep() && !self.work.is_stopped.get() {
+                self.is_said.set(true);
+                items.sleep(Rc::downgrade(&self.merge) as Weak<dyn Sleeper>);
+                merge.asleep.set(Some(Asleep {
+                    items,
+                    flatten: self.flatten.clone(),
+                    values,
+                }));
+                return AfterTurn::Ended;
+            }
+            self.work.change(|work| work.items = Some(Items::of(items)));
+        }
+        poller.poll_as(task, |cx| {
+            let work = &self.work;
+            let context = &merge.output.context;
+            match work.go_on(context, |work| self.poll(work, cx)) {
+                After::Goes(after) => return after,
+                After::Ended => {
+                    self.say_end();
+                    work.let_go(context);
+                }
+                After::BrokenOff => self.abandon(),
+            }
+            AfterTurn::Ended
+        })
+    }
+
+    fn stop(&self) -> bool {
+        self.work.stop()
+    }
+
+    fn abandon(&self) {
+        let output = &self.merge.body().output;
+        drop(self.beginning.take());
+        self.work.let_go(&output.context);
+        if !self.is_said.replace(true) {
+            output.break_off();
         }
     }
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F> {
-    /// Ends this task until something comes.
-    fn sleep(&mut self, items: S) {
-        let (ordered, flatten) = (self.ordered.take(), self.flatten.clone());
-        let values = Inheritance::of_current();
-        // If nobody ever wakes it, its end is told all the same.
-        let mut end = self.end.hand_on();
-        items.sleep(move |woken| {
-            end.is_said = true;
-            let output = end.flow.output();
-            match woken {
-                _ if output.abandoned.get() => {}
-                // The other one is about to say the end, and nobody can tell when this does.
-                Woken::End(_)
-                    if output.ordered.get() == Ordered::Waits
-                        && ordered.as_deref().is_some_and(Look::is_empty) =>
-                {
-                    output.end_input(false);
+    fn poll(&self, work: &mut Unfinished<S>, cx: &mut Context<'_>) -> Poll<()> {
+        let output = &self.merge.body().output;
+        while let Some(items) = &mut work.items {
+            match ready!(Pin::new(items).poll_next(cx)) {
+                Some(item) => {
+                    let task = output.context.start_unpinned(FlattenOne {
+                        item: Some(item),
+                        rest: None,
+                        flatten: self.flatten.clone(),
+                        flow: self.merge.clone(),
+                    });
+                    output.tasks.borrow_mut().add_item(task.to_ref());
+                    forget_ended(&mut work.tasks);
+                    work.tasks.push(task);
                 }
-                Woken::Item(items) | Woken::End(items) => {
-                    let flow = end.flow.clone();
-                    values.apply(|| start_unordered(items, ordered, flatten, flow));
-                }
+                None => work.items = None,
             }
-        });
+        }
+        let tasks = &mut work.tasks;
+        let end = work.end.get_or_insert_with(|| gather(mem::take(tasks)));
+        Pin::new(end).poll(cx).map(drop)
+    }
+
+    fn say_end(&self) {
+        if !self.is_said.replace(true) {
+            self.merge.body().output.end_input(true);
+        }
     }
 }
 
@@ -713,44 +748,6 @@ impl<I, O: 'static, F: Flatten<I, O>> Future for FlattenOne<I, O, F> {
             this.rest = begin_item(item, &this.flatten, output);
         }
         poll_rest(&mut this.rest, output, cx).map(Ok)
-    }
-}
-
-/// Says that the items out of order have ended; if their task goes away before, with an error.
-struct End<O: 'static> {
-    flow: Flow<O>,
-    is_said: bool,
-}
-
-impl<O: 'static> End<O> {
-    fn of(flow: Flow<O>) -> Self {
-        End {
-            flow,
-            is_said: false,
-        }
-    }
-
-    /// Leaves it to another to say.
-    fn hand_on(&mut self) -> Self {
-        let said = End {
-            flow: self.flow.clone(),
-            is_said: true,
-        };
-        mem::replace(self, said)
-    }
-
-    fn say(&mut self) {
-        if !mem::replace(&mut self.is_said, true) {
-            self.flow.output().end_input(true);
-        }
-    }
-}
-
-impl<O: 'static> Drop for End<O> {
-    fn drop(&mut self) {
-        if !self.is_said {
-            self.flow.output().break_off();
-        }
     }
 }
 

@@ -9,12 +9,12 @@ mod generator;
 mod next;
 mod outcome;
 mod piece_log;
+mod pipe;
 #[allow(
     clippy::module_inception,
     reason = "the noun of the layer is also a type"
 )]
 mod promise;
-mod queue;
 mod start;
 mod streamed_promise;
 pub(crate) mod tap;
@@ -31,7 +31,7 @@ pub use streamed_promise::{Replay, StreamedPromise};
 pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
-pub(crate) use flat_sequence::{Flatten, Flattened, Input, Looker, Output, Rest, Woken};
+pub(crate) use flat_sequence::{Flatten, Flattened, Input, Output, Rest, Sleeper};
 pub(crate) use generator::generate_batches;
 pub(crate) use next::{Next, StepBack, TryNext};
 pub(crate) use outcome::Outcome;

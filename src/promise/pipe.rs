@@ -1,0 +1,306 @@
+//! What both ends of an appender share: a queue that never fills, with readers that wait their turn.
+//!
+//! - What is put is got in the same order; putting wakes the one who waits longest.
+//! - Getting what is there already does not switch tasks.
+//! - Closing wakes everybody; what is in the queue can still be got, then comes the end.
+//! - A reader that was woken and went away passes its turn on.
+//! - What is put *beside* the others goes through a queue of its own, which most pipes never have. Whoever
+//!   reads that need not wait as a task, but can be told when something comes, or the end.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use super::flat_sequence::{Sleeper, Woken};
+use super::streamed_promise::OnCancel;
+use crate::error::{Error, Result, What};
+use crate::executor::{Awaited, Opener, Origin, Ticket, WaitList, Waiter};
+
+pub(super) struct Pipe<P> {
+    state: RefCell<State<P>>,
+    /// Where it was made.
+    origin: Origin,
+    opener: Opener,
+}
+
+struct State<P> {
+    lane: Lane<P>,
+    /// What was put beside; empty before something was, or somebody waited for it.
+    beside: Option<Box<Lane<P>>>,
+    /// Who is told of what is put beside, and of the end; empty unless nobody waits for that.
+    sleeper: Option<Weak<dyn Sleeper>>,
+    /// Who wants to know when it is closed; empty if nobody does.
+    watcher: Option<Waker>,
+    /// Why it was cancelled; empty if it was not.
+    cancelled: Option<Error>,
+    /// How many handles of the writing end there are.
+    writers: u32,
+    was_open: bool,
+    is_closed: bool,
+}
+
+/// One of the two queues.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Way {
+    InOrder,
+    Beside,
+}
+
+/// Pieces on their way from those who put to those who get.
+struct Lane<P> {
+    /// The one that comes next; kept inline, as most are got before another is put.
+    first: Option<Result<P>>,
+    /// Those behind the first; empty when there is no first.
+    others: VecDeque<Result<P>>,
+    getters: WaitList,
+}
+
+impl<P> Default for Lane<P> {
+    fn default() -> Self {
+        Lane {
+            first: None,
+            others: VecDeque::new(),
+            getters: WaitList::default(),
+        }
+    }
+}
+
+impl<P> State<P> {
+    fn lane(&mut self, way: Way) -> &mut Lane<P> {
+        match way {
+            Way::InOrder => &mut self.lane,
+            Way::Beside => self.beside.get_or_insert_default(),
+        }
+    }
+}
+
+impl<P> Pipe<P> {
+    pub(super) fn new(origin: Origin) -> Rc<Self> {
+        let state = State {
+            lane: Lane::default(),
+            beside: None,
+            sleeper: None,
+            watcher: None,
+            cancelled: None,
+            writers: 1,
+            was_open: false,
+            is_closed: false,
+        };
+        Rc::new(Pipe {
+            state: RefCell::new(state),
+            origin,
+            opener: Opener::default(),
+        })
+    }
+
+    /// Opens it, if it is not closed.
+    pub(super) fn open(&self) -> Result<()> {
+        let mut state = self.state.borrow_mut();
+        if state.is_closed {
+            return Err(Error::own(
+                What::AppenderClosed,
+                "this appender was closed; a closed appender cannot be opened again, make another",
+            ));
+        }
+        if !std::mem::replace(&mut state.was_open, true) {
+            self.opener.note();
+        }
+        Ok(())
+    }
+
+    /// Puts a piece, if it is open.
+    pub(super) fn append(&self, way: Way, piece: Result<P>) -> Result<()> {
+        self.check()?;
+        self.put(way, piece);
+        Ok(())
+    }
+
+    /// Whether a piece could be appended now.
+    pub(super) fn check(&self) -> Result<()> {
+        let state = self.state.borrow();
+        if !state.was_open {
+            return Err(Error::own(
+                What::AppenderNotOpen,
+                "this appender is not open: call `open` before you append, or append inside of \
+                 `fill`",
+            ));
+        }
+        if state.is_closed {
+            return Err(state.cancelled.clone().unwrap_or_else(|| {
+                Error::own(
+                    What::AppenderClosed,
+                    "this appender was closed: nothing can be appended after the end",
+                )
+            }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn put(&self, way: Way, piece: Result<P>) {
+        let (getter, sleeper) = {
+            let mut state = self.state.borrow_mut();
+            let lane = state.lane(way);
+            if lane.first.is_none() {
+                lane.first = Some(piece);
+            } else {
+                lane.others.push_back(piece);
+            }
+            let getter = lane.getters.pop();
+            let is_beside = way == Way::Beside;
+            (getter, is_beside.then(|| state.sleeper.take()).flatten())
+        };
+        if let Some(getter) = getter {
+            getter.wake();
+        }
+        if let Some(sleeper) = sleeper.and_then(|sleeper| sleeper.upgrade()) {
+            sleeper.wake(Woken::Item);
+        }
+    }
+
+    /// Closes it, if it is not closed.
+    pub(super) fn close(&self) {
+        let (getters, watcher, beside, sleeper) = {
+            let mut state = self.state.borrow_mut();
+            if std::mem::replace(&mut state.is_closed, true) {
+                return;
+            }
+            let beside = state.beside.as_mut().map(|beside| beside.getters.take());
+            let getters = state.lane.getters.take();
+            (getters, state.watcher.take(), beside, state.sleeper.take())
+        };
+        getters.wake_all();
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
+        if let Some(getters) = beside {
+            getters.wake_all();
+        }
+        if let Some(sleeper) = sleeper.and_then(|sleeper| sleeper.upgrade()) {
+            sleeper.wake(Woken::End);
+        }
+    }
+
+    pub(super) fn end_with(&self, error: Error) {
+        self.state.borrow_mut().cancelled = Some(error.clone());
+        self.put(Way::InOrder, Err(error));
+        self.close();
+    }
+
+    /// Counts a handle of the writing end.
+    pub(super) fn add_writer(&self) {
+        self.state.borrow_mut().writers += 1;
+    }
+
+    /// Counts one handle less; without any it is closed, with an error.
+    pub(super) fn remove_writer(&self) {
+        let mut state = self.state.borrow_mut();
+        state.writers -= 1;
+        let is_over = state.writers > 0 || state.is_closed;
+        drop(state);
+        if !is_over {
+            let text = "the appender was dropped before it was closed";
+            self.put(Way::InOrder, Err(Error::own(What::Abandoned, text)));
+            self.close();
+        }
+    }
+
+    /// Ready when it is closed. Whoever asked last is woken then.
+    #[allow(dead_code, reason = "used by the features that talk to the outside")]
+    pub(super) fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut state = self.state.borrow_mut();
+        if state.is_closed {
+            return Poll::Ready(());
+        }
+        let replaced = state.watcher.replace(waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    pub(super) fn is_empty(&self, way: Way) -> bool {
+        let state = self.state.borrow();
+        match way {
+            Way::InOrder => state.lane.first.is_none(),
+            Way::Beside => state
+                .beside
+                .as_ref()
+                .is_none_or(|lane| lane.first.is_none()),
+        }
+    }
+
+    pub(super) fn was_open(&self) -> bool {
+        self.state.borrow().was_open
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.borrow().is_closed
+    }
+
+    /// Gets the next piece, or nothing after the end; a reader keeps its `ticket` until then and gives it back
+    /// to [`leave`](Self::leave) if it goes away.
+    pub(super) fn poll_get(
+        &self,
+        way: Way,
+        ticket: &mut Option<Ticket>,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<P>>> {
+        let mut state = self.state.borrow_mut();
+        let is_closed = state.is_closed;
+        let lane = state.lane(way);
+        let piece = lane.first.take();
+        if piece.is_some() || is_closed {
+            lane.first = lane.others.pop_front();
+            let ticket = ticket.take();
+            let removed = ticket.and_then(|ticket| lane.getters.remove(ticket));
+            drop(state);
+            drop(removed);
+            return Poll::Ready(piece);
+        }
+        drop(state);
+        let waiter = Waiter::waiting_for(Awaited::Appended, cx);
+        let mut state = self.state.borrow_mut();
+        let replaced = state.lane(way).getters.wait(ticket, waiter);
+        drop(state);
+        drop(replaced);
+        self.opener.note_wait(self.origin);
+        Poll::Pending
+    }
+
+    pub(super) fn leave(&self, way: Way, ticket: Option<Ticket>) {
+        let Some(ticket) = ticket else { return };
+        let (removed, next) = {
+            let mut state = self.state.borrow_mut();
+            let lane = state.lane(way);
+            let removed = lane.getters.remove(ticket);
+            let was_woken = removed.is_none();
+            let next = if was_woken && lane.first.is_some() {
+                lane.getters.pop()
+            } else {
+                None
+            };
+            (removed, next)
+        };
+        drop(removed);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+
+    /// Has `sleeper` told when something is put beside, or at the end.
+    pub(super) fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
+        let replaced = self.state.borrow_mut().sleeper.replace(sleeper);
+        drop(replaced);
+    }
+}
+
+impl<P> OnCancel for Pipe<P> {
+    fn cancel(self: Rc<Self>, error: Error) -> bool {
+        let is_open = !self.is_closed();
+        if is_open {
+            self.end_with(error);
+        }
+        is_open
+    }
+}
