@@ -41,32 +41,61 @@ pub(crate) struct Core {
 /// Tasks by number. A place is used again under another number.
 #[derive(Default)]
 struct Table {
-    places: Vec<(u32, Option<Rc<Task>>)>,
-    free: Vec<u32>,
+    places: Vec<Place>,
+    /// The free place that is used next; one that is not there, if none is free.
+    free: u32,
+}
+
+struct Place {
+    /// How many tasks were here before.
+    count: u32,
+    /// The place that is free after this one; of no account while there is a task.
+    next_free: u32,
+    /// Empty while it is free.
+    task: Option<Rc<Task>>,
 }
 
 impl Table {
     fn insert(&mut self, task: Rc<Task>) -> TaskId {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.places.push((0, None));
-            u32::try_from(self.places.len() - 1).expect("four billion tasks at once")
-        });
-        let (count, entry) = &mut self.places[place as usize];
-        *entry = Some(task);
-        u64::from(*count) << 32 | u64::from(place)
+        let index = self.free;
+        let count = match self.places.get_mut(index as usize) {
+            Some(place) => {
+                self.free = place.next_free;
+                place.task = Some(task);
+                place.count
+            }
+            None => {
+                self.free = index.checked_add(1).expect("four billion tasks at once");
+                self.places.push(Place {
+                    count: 0,
+                    next_free: 0,
+                    task: Some(task),
+                });
+                0
+            }
+        };
+        u64::from(count) << 32 | u64::from(index)
     }
 
     fn get(&self, id: TaskId) -> Option<&Rc<Task>> {
-        let (count, entry) = self.places.get(id as u32 as usize)?;
-        entry.as_ref().filter(|_| *count == (id >> 32) as u32)
+        let place = self.places.get(id as u32 as usize)?;
+        let task = place.task.as_ref();
+        task.filter(|_| place.count == (id >> 32) as u32)
     }
 
     fn remove(&mut self, id: TaskId) -> Option<Rc<Task>> {
-        self.get(id)?;
-        let (count, entry) = &mut self.places[id as u32 as usize];
-        *count = count.wrapping_add(1);
-        self.free.push(id as u32);
-        entry.take()
+        let place = self.places.get_mut(id as u32 as usize)?;
+        if place.count != (id >> 32) as u32 {
+            return None;
+        }
+        let task = place.task.take()?;
+        place.count = place.count.wrapping_add(1);
+        place.next_free = std::mem::replace(&mut self.free, id as u32);
+        Some(task)
+    }
+
+    fn tasks(&self) -> impl Iterator<Item = &Rc<Task>> {
+        self.places.iter().filter_map(|place| place.task.as_ref())
     }
 }
 
@@ -99,18 +128,15 @@ impl Core {
     /// Takes a task in and puts it at the end of the ready queue.
     pub(crate) fn admit(&self, task: Rc<Task>) {
         let id = self.table.borrow_mut().insert(task.clone());
-        task.header().id.set(id);
-        schedule(task);
+        let header = task.header();
+        header.id.set(id);
+        header.queued.set(true);
+        self.ready.push(Ready::Task(task));
     }
 
     /// The tasks that have not ended, in no particular order.
     pub(crate) fn tasks(&self) -> Vec<Rc<Task>> {
-        self.table
-            .borrow()
-            .places
-            .iter()
-            .filter_map(|(_, task)| task.clone())
-            .collect()
+        self.table.borrow().tasks().cloned().collect()
     }
 
     /// Tells everybody who waits for `task` that it has ended.
@@ -129,11 +155,17 @@ impl Core {
     }
 
     /// Puts those that were woken from other threads at the end of the ready queue.
+    #[inline]
     pub(crate) fn collect_mail(&self) {
         if !self.inbox.seems_empty() {
-            for id in self.inbox.take_woken() {
-                self.schedule_by_id(id);
-            }
+            self.take_mail();
+        }
+    }
+
+    #[cold]
+    fn take_mail(&self) {
+        for id in self.inbox.take_woken() {
+            self.schedule_by_id(id);
         }
     }
 
@@ -258,9 +290,10 @@ impl Poller {
             None => self.lent.lend_to(header.id.get()),
         };
         POLLED.with(|polled| {
-            let mut polled = polled.borrow_mut();
-            polled.task = Some(task.clone());
-            polled.waker = waker.data();
+            *polled.borrow_mut() = ManuallyDrop::new(Polled {
+                task: Some(task.clone()),
+                waker: waker.data(),
+            });
         });
         let polling = Polling;
         let result = body(&mut Context::from_waker(waker));
@@ -517,8 +550,7 @@ pub(crate) fn note_wait_on(id: TaskId) {
 pub(crate) fn note_wait_on_member(group: &Rc<Group>) {
     let Some(core) = current() else { return };
     let table = core.table.borrow();
-    let tasks = table.places.iter().filter_map(|(_, task)| task.as_ref());
-    let mut headers = tasks.map(|task| task.header());
+    let mut headers = table.tasks().map(|task| task.header());
     if let Some(member) = headers.find(|header| header.is_member_of(group)) {
         note_wait_on(member.id.get());
     }
@@ -571,6 +603,7 @@ fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<
 }
 
 /// Puts a task at the end of its ready queue, once.
+#[inline]
 pub(crate) fn schedule(task: Rc<Task>) {
     let header = task.header();
     if !header.queued.replace(true) {

@@ -123,11 +123,17 @@ impl Group {
     }
 
     /// Counts one task less, and tells for whom it was the last.
+    #[inline]
     pub(crate) fn leave(&self, generation: u32) -> Option<LastOf> {
         if !self.is_waited_for(generation) {
             self.live.set(self.live.get() - 1);
             return None;
         }
+        self.leave_older(generation)
+    }
+
+    #[cold]
+    fn leave_older(&self, generation: u32) -> Option<LastOf> {
         let mut older = self.older.borrow_mut();
         let oldest = self.newest.get().wrapping_sub(older.live.len() as u32);
         older.live[generation.wrapping_sub(oldest) as usize] -= 1;
@@ -193,7 +199,17 @@ impl TaskGroup {
     }
 
     /// The part of the group on `core`, which begins with this if there is none.
+    #[inline]
     fn part_on(&self, core: &Core) -> Rc<Group> {
+        match self.parts.borrow().first() {
+            Some(part) if part.is_of(core) => return part.clone(),
+            _ => {}
+        }
+        self.other_part_on(core)
+    }
+
+    #[cold]
+    fn other_part_on(&self, core: &Core) -> Rc<Group> {
         let mut parts = self.parts.borrow_mut();
         if let Some(part) = parts.iter().find(|part| part.is_of(core)) {
             return part.clone();

@@ -64,7 +64,9 @@ impl Locals {
     }
 }
 
-/// A place for values, which can be looked at while they are looked at.
+/// A place for values.
+///
+/// Neither who looks at them nor who changes them looks at the same place meanwhile.
 pub(crate) struct LocalsCell(Cell<Locals>);
 
 impl LocalsCell {
@@ -72,19 +74,19 @@ impl LocalsCell {
         LocalsCell(Cell::new(locals))
     }
 
+    #[inline]
     pub(crate) fn replace(&self, locals: Locals) -> Locals {
         self.0.replace(locals)
     }
 
     #[inline]
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Locals) -> R) -> R {
-        let held = self.replace(Locals::empty());
-        let locals = held.clone();
-        self.0.set(held);
-        look(&locals)
+        let locals = self.replace(Locals::empty());
+        let result = look(&locals);
+        self.0.set(locals);
+        result
     }
 
-    /// Changes the values; `change` must not look at them in any other way.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Locals) -> R) -> R {
         let mut locals = self.replace(Locals::empty());
         let result = change(&mut locals);
@@ -146,7 +148,7 @@ impl<T: 'static> TaskLocal<T> {
         value.downcast().ok()
     }
 
-    /// Looks at its value without taking a handle of it; `look` must not set task-locals.
+    /// Looks at its value without taking a handle of it; `look` must not look at task-locals or set any.
     pub(crate) fn inspect<R>(&'static self, look: impl FnOnce(Option<&T>) -> R) -> R {
         core::look_at_locals(|locals| {
             let value = locals.get(self.key());
@@ -154,7 +156,7 @@ impl<T: 'static> TaskLocal<T> {
         })
     }
 
-    /// As [`get`](Self::get), for a value whose clone sets no task-locals.
+    /// As [`get`](Self::get), for a value whose clone has nothing to do with task-locals.
     pub(crate) fn cloned(&'static self) -> Option<T>
     where
         T: Clone,

@@ -102,10 +102,14 @@ impl Timers {
 
 impl Core {
     /// Wakes whoever waits for a time that has come.
+    #[inline]
     pub(crate) fn fire_timers(&self) {
-        if self.timers.borrow().armed.is_empty() {
-            return;
+        if !self.timers.borrow().armed.is_empty() {
+            self.fire_due_timers();
         }
+    }
+
+    fn fire_due_timers(&self) {
         let now = self.clock.now();
         loop {
             let due = self.timers.borrow_mut().pop_due(now);

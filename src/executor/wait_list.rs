@@ -44,7 +44,7 @@ impl WaitList {
     /// Adds a waiter, or refreshes the one that holds `ticket` and has not been woken yet.
     #[must_use = "what was replaced is dropped when the borrow has ended"]
     pub(crate) fn wait(&mut self, ticket: &mut Option<Ticket>, waiter: Waiter) -> Option<Waiter> {
-        match ticket.and_then(|ticket| self.slot(ticket)) {
+        match (*ticket).and_then(|ticket| self.slot(ticket)) {
             Some(slot) if slot.is_same(&waiter) => Some(waiter),
             Some(slot) => Some(std::mem::replace(slot, waiter)),
             None => {
@@ -55,11 +55,14 @@ impl WaitList {
     }
 
     fn slot(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
-        self.first
-            .iter_mut()
-            .chain(self.others.iter_mut().flat_map(|others| others.iter_mut()))
-            .find(|(held, _)| *held == ticket)
-            .map(|(_, waiter)| waiter)
+        match &mut self.first {
+            Some((held, waiter)) if *held == ticket => Some(waiter),
+            _ => {
+                let mut others = self.others.as_mut()?.iter_mut();
+                let (_, waiter) = others.find(|(held, _)| *held == ticket)?;
+                Some(waiter)
+            }
+        }
     }
 
     /// Takes out the one who waits longest.
@@ -117,8 +120,10 @@ impl WaitList {
         if let Some((_, waiter)) = self.first {
             waiter.wake();
         }
-        for (_, waiter) in self.others.into_iter().flat_map(|others| *others) {
-            waiter.wake();
+        if let Some(others) = self.others {
+            for (_, waiter) in *others {
+                waiter.wake();
+            }
         }
     }
 }

@@ -225,6 +225,7 @@ impl Waiter {
         }
     }
 
+    #[inline]
     pub(crate) fn wake(self) {
         match self {
             Waiter::Task(task) => core::schedule(task),

@@ -33,13 +33,20 @@ pub struct YieldNow {
 impl Future for YieldNow {
     type Output = ();
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
         if !core::yield_current(Awaited::Turn, cx.waker()) {
-            Waiter::waiting_for(Awaited::Turn, cx).wake();
+            wake_from_within(cx);
         }
         Poll::Pending
     }
+}
+
+/// Wakes whoever polls, a combinator or another executor.
+#[cold]
+fn wake_from_within(cx: &Context<'_>) {
+    Waiter::waiting_for(Awaited::Turn, cx).wake();
 }
