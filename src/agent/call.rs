@@ -341,7 +341,7 @@ impl Caller {
             cancel_in_time(limit, &replies);
         }
         if let Caller::Agent(caller) = self {
-            caller.causes().add(&replies);
+            caller.add_call(&replies);
         }
         (messages, replies)
     }

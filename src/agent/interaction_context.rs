@@ -10,7 +10,7 @@ use super::budget::{Expense, Spending};
 use super::call::ChildCalls;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
-use super::reply_sequence::{Call, Causes};
+use super::reply_sequence::Call;
 use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Gather, Notify, TaskLocal, gather, name_current_task};
 use crate::frozen::Frozen;
@@ -297,8 +297,9 @@ impl InteractionContext {
         trace
     }
 
-    pub(crate) fn causes(&self) -> &Causes {
-        self.call.causes()
+    /// Notes a call that the agent made.
+    pub(crate) fn add_call(&self, replies: &MessageSequencePromise) {
+        self.call.act().add_call(replies);
     }
 
     pub(crate) fn child_calls(&self) -> &ChildCalls {

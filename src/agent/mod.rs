@@ -1,5 +1,6 @@
 //! Agents: what they are, how they are called, and the context that they live in.
 
+mod act;
 #[allow(
     clippy::module_inception,
     reason = "the noun of the layer is also a trait"

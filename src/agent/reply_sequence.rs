@@ -4,28 +4,30 @@
 //! task of its own. Whatever it replies is flattened into the sequence. When the agent has ended,
 //! the call is recorded as a node; when its replies have ended, they are recorded too.
 
-use std::cell::{OnceCell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::OnceCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use log::LevelFilter;
+
+use super::act::{Act, joined};
 use super::budget::Spending;
 use super::call::CallOptions;
-use super::interaction_context::{Interaction, InteractionContext, WaitForAll};
+use super::interaction_context::Interaction;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
-use super::nodes::{call_node, check_call_fields, check_reply_fields, no_node, reply_node};
+use super::nodes::{call_node, check_reply_fields, no_node, reply_node};
 use crate::error::{Error, Result};
-use crate::executor::{TaskRef, WrittenBy};
+use crate::executor::{
+    Awaitable, Guest, Inheritance, ReadyQueue, Step, Task, Waiter, WrittenBy, queue_step,
+};
 use crate::frozen::Frozen;
 use crate::message::{
     FlatMessages, Message, MessagePromise, MessageSequence, MessageSequenceAppender,
     MessageSequencePromise, WeakSequencePromise,
 };
-use crate::promise::{
-    Batch, OnCancel, Outcome, PieceSource, Promised, PromisingContext, Wait, start_resolving,
-};
+use crate::promise::{Batch, PieceSource, PromisingContext};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -50,7 +52,7 @@ pub(crate) fn begin(
         spending: Spending::begin(options.budget, agent.alias()),
         appender: sequence.make_appender(),
         replies: OnceCell::new(),
-        causes: Rc::new(Causes::new()),
+        act: OnceCell::new(),
         interaction: OnceCell::new(),
     });
     let replies = sequence.make_promise(&call.appender, |flat| Replies {
@@ -63,7 +65,6 @@ pub(crate) fn begin(
     if let Some(spending) = call.spending.as_ref().filter(|_| own_budget) {
         spending.is_of(&replies);
     }
-    replies.on_cancel(call.causes.clone());
     replies
 }
 
@@ -74,12 +75,13 @@ pub(crate) struct Call {
     input: MessageSequencePromise,
     /// Those of the call alone.
     arguments: Result<Frozen>,
-    spending: Option<Rc<Spending>>,
+    pub(crate) spending: Option<Rc<Spending>>,
     /// What the agent replies through.
     appender: MessageSequenceAppender,
     /// The replies; set at once.
     replies: OnceCell<WeakSequencePromise>,
-    causes: Rc<Causes>,
+    /// What it set in motion; empty until the agent starts.
+    act: OnceCell<Rc<Task<Act>>>,
     /// Empty until the agent acts.
     interaction: OnceCell<Interaction>,
 }
@@ -94,8 +96,9 @@ impl Call {
     }
 
     /// What is stopped when it is cancelled.
-    pub(crate) fn causes(&self) -> &Causes {
-        &self.causes
+    pub(crate) fn act(&self) -> &Act {
+        let act = self.act.get();
+        act.expect("nobody asks before the agent starts").body()
     }
 
     /// What the agent replies through.
@@ -116,7 +119,7 @@ impl Call {
     }
 
     /// What is recorded of its arguments: what the agent says of itself, and those of the call.
-    fn recorded_arguments(&self) -> Result<Frozen> {
+    pub(crate) fn recorded_arguments(&self) -> Result<Frozen> {
         let own = self.agent.own_arguments();
         self.arguments
             .clone()
@@ -145,11 +148,12 @@ enum Phase {
 impl Replies {
     /// Starts the agent.
     fn start(&mut self) {
-        self.call.causes.begin(Act {
-            call: self.call.clone(),
-            recorded: Frozen::empty(),
-            phase: Acting::Beginning,
-        });
+        let act = Act::start(&self.call);
+        if let Some(replies) = self.replies() {
+            replies.on_cancel(act.clone());
+        }
+        let begun = self.call.act.set(act);
+        debug_assert!(begun.is_ok(), "the agent of a call starts once");
         let agent = &self.call.agent;
         let persists = agent
             .await_reply_persistence()
@@ -157,21 +161,16 @@ impl Replies {
         self.to_persist = persists.then(Vec::new);
     }
 
+    fn replies(&self) -> Option<MessageSequencePromise> {
+        let replies = self.call.replies.get();
+        replies.and_then(WeakSequencePromise::upgrade)
+    }
+
     /// Records the replies when all of them are there.
     fn record(&self) {
-        let replies = self
-            .call
-            .replies
-            .get()
-            .and_then(WeakSequencePromise::upgrade);
-        let Some(replies) = replies else { return };
-        let record = Record {
-            call: self.call.clone(),
-            replies: replies.wait(),
-            acting: Wait::new(self.call.causes.clone()),
-            all: None,
-        };
-        PromisingContext::current().start_unpinned(record).detach();
+        if let Some(replies) = self.replies() {
+            Recording::begin(self.call.clone(), replies);
+        }
     }
 }
 
@@ -230,241 +229,83 @@ async fn persist(promises: Vec<MessagePromise>) -> Result<()> {
     Ok(())
 }
 
-/// Waits for all replies and for the record of the call, and records the replies.
-struct Record {
+/// Waits for all replies and for the record of the call, and records the replies. It takes the turns of a
+/// task, and the context waits for it as for one.
+struct Recording {
     call: Rc<Call>,
-    replies: Wait<Rc<[Message]>>,
-    acting: Wait<Message>,
-    /// The replies; empty until they are there.
-    all: Option<Rc<[Message]>>,
+    replies: MessageSequencePromise,
+    /// What is inherited by the task that makes all of the replies, and by the handlers that hear of the record.
+    inheritance: Inheritance,
+    /// At which level an error is logged that nobody reads.
+    level: LevelFilter,
+    guest: Guest,
 }
 
-impl Future for Record {
-    type Output = Result<()>;
+impl Recording {
+    fn begin(call: Rc<Call>, replies: MessageSequencePromise) {
+        let context = PromisingContext::current();
+        let recording = Rc::new(Recording {
+            call,
+            replies,
+            inheritance: Inheritance::of_current(),
+            level: context.error_level(),
+            guest: context.invite(),
+        });
+        queue_step(recording, 0);
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = &mut *self;
-        let all = match &this.all {
-            Some(all) => all,
-            None => {
-                let all = ready!(this.replies.poll_quietly(cx))?;
-                this.all.insert(all)
-            }
-        };
-        let call_node = ready!(this.acting.poll_quietly(cx))?;
-        let agent = &this.call.agent;
-        check_reply_fields(agent)?;
-        if PromisingContext::has_handlers() {
-            let call_node = if call_node.fields().ptr_eq(no_node().fields()) {
-                // Nobody looked when the agent ended; now somebody does.
-                let messages = this.call.input.get().transpose()?.unwrap_or_default();
-                let arguments = this.call.recorded_arguments().unwrap_or_default();
-                self::call_node(agent, &messages, &arguments)?
-            } else {
-                call_node
-            };
-            PromisingContext::tell_resolved(&reply_node(agent, call_node, all)?);
+    /// Records the replies if all is there that is recorded.
+    fn poll(self: &Rc<Self>) -> Poll<Result<()>> {
+        let replies = self.replies.whole();
+        if replies.get().is_none() {
+            self.inheritance.apply(|| self.replies.start());
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// What a call set in motion: the agent, with the record that it comes to, and the calls that it made. It
-/// is kept as long as anybody could cancel them.
-pub(crate) struct Causes {
-    /// The record of the call; empty until the agent has ended.
-    record: Outcome<Message>,
-    /// The task in which the agent acts; empty until it starts.
-    act: OnceCell<TaskRef>,
-    /// The context that the agent acts in; empty until it starts.
-    context: OnceCell<PromisingContext>,
-    calls: RefCell<Vec<WeakSequencePromise>>,
-}
-
-impl Causes {
-    fn new() -> Self {
-        Causes {
-            record: Outcome::open(),
-            act: OnceCell::new(),
-            context: OnceCell::new(),
-            calls: RefCell::default(),
+        let all = ready!(replies.get_or_notify(|| Waiter::Step(self.clone(), 0)));
+        let all = all.as_ref().map_err(Error::clone)?;
+        let call_node = self.call.act().record();
+        let call_node = ready!(call_node.get_or_notify(|| Waiter::Step(self.clone(), 0)));
+        let call_node = call_node.as_ref().map_err(Error::clone)?;
+        check_reply_fields(&self.call.agent)?;
+        let mut told = Ok(());
+        if PromisingContext::any_handlers() {
+            self.inheritance.apply(|| told = self.tell(call_node, all));
         }
+        Poll::Ready(told)
     }
 
-    /// Starts the agent.
-    fn begin(self: &Rc<Self>, act: Act) {
-        let _ = self.context.set(PromisingContext::current());
-        let task = start_resolving(self.clone(), act);
-        let _ = self.act.set(task);
-    }
-
-    /// Stops the agent if it has started and not ended; whether there was anything to stop.
-    fn stop(&self, error: Error) -> bool {
-        let is_acting = self.record.get().is_none();
-        let Some(context) = self.context.get().filter(|_| is_acting) else {
-            return false;
-        };
-        if let Some(task) = self.act.get() {
-            task.cancel();
+    /// Tells the handlers of the record.
+    fn tell(&self, call_node: &Message, replies: &[Message]) -> Result<()> {
+        if !PromisingContext::has_handlers() {
+            return Ok(());
         }
-        context.settle(&self.record, Err(error));
-        true
-    }
-
-    /// Notes a call that the agent made.
-    pub(crate) fn add(&self, replies: &MessageSequencePromise) {
-        let mut calls = self.calls.borrow_mut();
-        if calls.len().is_power_of_two() {
-            calls.retain(WeakSequencePromise::is_alive); // those that are over need no stopping
-        }
-        calls.push(replies.downgrade());
-    }
-}
-
-impl OnCancel for Causes {
-    /// Stops the agent, and then the calls that it made, in order.
-    fn cancel(self: Rc<Self>, error: Error) -> bool {
-        let mut stopped = self.stop(error.clone());
-        let calls = self.calls.take();
-        for replies in calls.iter().filter_map(WeakSequencePromise::upgrade) {
-            stopped |= replies.cancel_because(error.clone());
-        }
-        stopped
-    }
-}
-
-impl Promised<Message> for Causes {
-    fn outcome(&self) -> &Outcome<Message> {
-        &self.record
-    }
-
-    fn context(&self) -> &PromisingContext {
-        let context = self.context.get();
-        context.expect("nobody waits for the record before the agent starts")
-    }
-
-    fn worker(&self) -> Option<&TaskRef> {
-        self.act.get()
-    }
-
-    fn start(self: Rc<Self>) {}
-}
-
-/// Lets the agent act, and records the call. Written by hand, as an async function is much larger.
-struct Act {
-    call: Rc<Call>,
-    recorded: Frozen,
-    phase: Acting,
-}
-
-enum Acting {
-    Beginning,
-    /// The function of the agent runs.
-    Body(Pin<Box<dyn Future<Output = Result<()>>>>),
-    /// What the agent made sure to wait for is waited for.
-    Finalizing(WaitForAll, Result<()>),
-    /// All messages are waited for that are sent to it.
-    Recording(Wait<Rc<[Message]>>),
-}
-
-impl Act {
-    /// Begins to act; empty if its arguments were refused.
-    fn begin(&mut self) -> Result<Acting> {
-        let call = &self.call;
-        self.recorded = call.recorded_arguments()?;
-        let all = joined(call.agent.preset_arguments(), &self.recorded);
-        let ctx = InteractionContext::begin(call.clone(), all);
-        Ok(Acting::Body(call.agent.act(ctx)))
-    }
-
-    /// What it comes to when its function has ended in this way.
-    fn end_of_body(&self, body: Result<()>) -> Result<()> {
-        let ctx = InteractionContext::of(self.call.clone());
-        let result = body.and_then(|()| ctx.take_refusal().map_or(Ok(()), Err));
-        if let Err(error) = &result {
-            error.mark_unread();
-            let trace = ctx.agent_trace();
-            error.note_agent_trace(|| trace.iter().map(|agent| agent.alias().into()).collect());
-        }
-        result
-    }
-
-    /// Ends the replies.
-    fn end_replies(&self, result: Result<()>) -> Result<Acting> {
-        let replies = self.call.replies();
-        match result {
-            Ok(()) => replies.close(),
-            Err(error) => replies.close_with(error)?,
-        }
-        Ok(Acting::Recording(self.call.input.wait()))
-    }
-
-    /// The record of the call; no record where nobody looks.
-    fn record(&self, messages: &[Message]) -> Result<Message> {
         let agent = &self.call.agent;
-        check_call_fields(agent, &self.recorded)?;
-        if PromisingContext::has_handlers() {
-            call_node(agent, messages, &self.recorded)
+        let call_node = if call_node.fields().ptr_eq(no_node().fields()) {
+            // Nobody looked when the agent ended; now somebody does.
+            let messages = self.call.input.get().transpose()?.unwrap_or_default();
+            let arguments = self.call.recorded_arguments().unwrap_or_default();
+            self::call_node(agent, &messages, &arguments)?
         } else {
-            Ok(no_node())
-        }
+            call_node.clone()
+        };
+        PromisingContext::tell_resolved(&reply_node(agent, call_node, replies)?);
+        Ok(())
     }
 }
 
-impl Future for Act {
-    type Output = Result<Message>;
+impl Step for Recording {
+    fn queue(&self) -> &Rc<ReadyQueue> {
+        self.guest.queue()
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
-        let this = &mut *self;
-        loop {
-            match &mut this.phase {
-                Acting::Beginning => {
-                    if let Some(spending) = &this.call.spending {
-                        spending.activate();
-                    }
-                    this.call.replies().open()?;
-                    this.phase = match this.begin() {
-                        Ok(body) => body,
-                        Err(error) => this.end_replies(Err(error))?,
-                    };
-                }
-                Acting::Body(body) => {
-                    let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
-                    let ended = match polled {
-                        Ok(poll) => ready!(poll),
-                        Err(panic) => {
-                            let place = format!("agent `{}`", this.call.agent.alias());
-                            Err(Error::from_panic(&place, &*panic))
-                        }
-                    };
-                    this.phase = Acting::Beginning; // drops the function
-                    let result = this.end_of_body(ended);
-                    let waiting = this.call.interaction().begin_to_finalize();
-                    this.phase = Acting::Finalizing(waiting, result);
-                }
-                Acting::Finalizing(waiting, result) => {
-                    ready!(Pin::new(waiting).poll(cx));
-                    this.call.interaction().deactivate();
-                    let result = std::mem::replace(result, Ok(()));
-                    this.phase = Acting::Beginning; // lets go of what was waited for
-                    this.phase = this.end_replies(result)?;
-                }
-                Acting::Recording(waiting) => {
-                    let messages = ready!(waiting.poll_quietly(cx))?;
-                    return Poll::Ready(this.record(&messages));
-                }
-            }
+    fn step(self: Rc<Self>, _: u32) {
+        let Poll::Ready(recorded) = self.poll() else {
+            return;
+        };
+        if let Err(error) = recorded {
+            error.capture(self.level);
+        }
+        if self.call.act().is_over() {
+            self.replies.forget_on_cancel();
         }
     }
-}
-
-/// The fields of both; where both have one, that of the second.
-fn joined(first: &Frozen, second: &Frozen) -> Frozen {
-    if first.is_empty() {
-        return second.clone();
-    }
-    let fields = second.fields();
-    fields.fold(first.clone(), |joined, (key, value)| {
-        joined.with(key, value.clone())
-    })
 }

@@ -91,7 +91,6 @@ pub use task_local::{Scope, TaskLocal};
 pub use timer::{Sleep, now, sleep, timeout};
 pub use yield_now::{YieldNow, yield_now};
 
-#[allow(unused_imports, reason = "what the layers above may be built of")]
 pub(crate) use self::core::Poller;
 pub(crate) use self::core::{
     Core, Describer, Unfinished, appoint, is_polling, set_describer, with_locals_of,
@@ -100,12 +99,11 @@ pub(crate) use lock::{Lock, Locked};
 pub(crate) use origin::{Awaited, Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
 pub(crate) use ready_queue::Ready;
-#[allow(unused_imports, reason = "what the layers above may be built of")]
 pub(crate) use ready_queue::ReadyQueue;
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
-#[allow(unused_imports, reason = "what the layers above may be built of")]
 pub(crate) use step::{Step, queue_step};
 pub(crate) use task::{AfterTurn, Body, Report, Task, TaskRef};
+pub(crate) use task_group::Guest;
 pub(crate) use task_local::Inheritance;
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::{TaskId, Waiter, polls_with_own_waker};

@@ -59,6 +59,27 @@ struct Older {
     waiting: Vec<Rc<Flush>>,
 }
 
+/// Something that is no task and counts as one of the group as long as it lives.
+pub(crate) struct Guest {
+    group: Rc<Group>,
+    generation: u32,
+}
+
+impl Guest {
+    /// The queue of the executor that it was invited on.
+    pub(crate) fn queue(&self) -> &Rc<ReadyQueue> {
+        &self.group.ready
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Some(last) = self.group.leave(self.generation) {
+            last.tell();
+        }
+    }
+}
+
 /// Somebody who waits for all tasks up to a generation.
 struct Flush {
     ready: Rc<ReadyQueue>,
@@ -196,6 +217,15 @@ impl TaskGroup {
         let core = core::expect_current("spawning a task");
         let group = self.part_on(&core);
         spawn_on(&core, group, body)
+    }
+
+    /// Counts something among the tasks of this group that is none.
+    #[track_caller]
+    pub(crate) fn invite(&self) -> Guest {
+        let core = core::expect_current("being waited for");
+        let group = self.part_on(&core);
+        let generation = group.join();
+        Guest { group, generation }
     }
 
     /// The part of the group on `core`, which begins with this if there is none.

@@ -111,11 +111,12 @@ impl Inheritance {
     }
 
     /// Does `body`, which spawns and runs nothing else, unless the executor is gone.
-    pub(crate) fn apply(self, body: impl FnOnce()) {
+    pub(crate) fn apply(&self, body: impl FnOnce()) {
         let Some(core) = self.executor.upgrade() else {
             return;
         };
-        let own = core::with_locals(|locals| std::mem::replace(locals, self.locals));
+        let inherited = self.locals.clone();
+        let own = core::with_locals(|locals| std::mem::replace(locals, inherited));
         core::spawning_on(core, body);
         let inherited = core::with_locals(|locals| std::mem::replace(locals, own));
         drop(inherited);

@@ -19,8 +19,8 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Notify};
 use crate::promise::{
-    Batch, Flattened, Next, OnCancel, PieceLog, PieceSource, PromisingContext, Reader, Start,
-    StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
+    Batch, Flattened, Next, OnCancel, Outcome, PieceLog, PieceSource, PromisingContext, Reader,
+    Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -193,9 +193,19 @@ impl MessageSequencePromise {
         stopped
     }
 
+    /// Has nothing else cancelled with it.
+    pub(crate) fn forget_on_cancel(&self) {
+        self.promise.forget_on_cancel();
+    }
+
     /// Has `action` cancelled with it, see [`StreamedPromise::on_cancel`].
     pub(crate) fn on_cancel(&self, action: Rc<dyn OnCancel>) {
         self.promise.on_cancel(action);
+    }
+
+    /// What all messages come to; an error that is seen here does not count as read.
+    pub(crate) fn whole(&self) -> &Outcome<Rc<[Message]>> {
+        self.promise.whole()
     }
 
     /// Waits for all messages, as awaiting a reference does.

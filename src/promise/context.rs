@@ -13,7 +13,7 @@ use super::outcome::Outcome;
 use super::start::Start;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    self, Body, Executor, JoinHandle, Report, Task, TaskGroup, TaskLocal, TaskRef,
+    self, Body, Executor, Guest, JoinHandle, Report, Task, TaskGroup, TaskLocal, TaskRef,
 };
 
 static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
@@ -318,6 +318,12 @@ impl PromisingContext {
         self.inner.tasks.admit(body)
     }
 
+    /// Counts something among what was started in the context, until what this gives is dropped.
+    #[track_caller]
+    pub(crate) fn invite(&self) -> Guest {
+        self.inner.tasks.invite()
+    }
+
     /// Waits until everything that was started in the context has ended.
     pub async fn flush(&self) {
         self.inner.tasks.flush().await;
@@ -430,9 +436,14 @@ impl PromisingContext {
         }
     }
 
+    /// Whether somebody might be told of a promise that resolves somewhere.
+    pub(crate) fn any_handlers() -> bool {
+        HANDLERS_ANYWHERE.get()
+    }
+
     /// Whether somebody would be told of a promise that resolves here.
     pub(crate) fn has_handlers() -> bool {
-        HANDLERS_ANYWHERE.get()
+        Self::any_handlers()
             && CURRENT.inspect(|current| {
                 std::iter::successors(current, |context| context.parent())
                     .any(|context| !context.inner.handlers.borrow().is_empty())

@@ -37,5 +37,5 @@ pub(crate) use next::{Next, StepBack, TryNext};
 pub(crate) use outcome::Outcome;
 pub(crate) use piece_log::{Batch, Block, Items, PieceLog, PieceSource, Pinned, Run};
 pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
-pub(crate) use wait::{Promised, cancelled, start_resolving};
+pub(crate) use wait::{abandoned, cancelled};
 pub(crate) use whole::Whole;

@@ -57,6 +57,15 @@ impl<T> Outcome<T> {
         Poll::Pending
     }
 
+    /// The value, or none, and then `waiter` is woken when it is set.
+    pub(crate) fn get_or_notify(&self, waiter: impl FnOnce() -> Waiter) -> Poll<&Result<T>> {
+        let value = self.value.get();
+        if value.is_none() {
+            self.waiters.borrow_mut().push(waiter());
+        }
+        value.map_or(Poll::Pending, Poll::Ready)
+    }
+
     /// Wakes `waiter` when it is set, at once if it is.
     pub(crate) fn notify(&self, waiter: Waiter) {
         if self.value.get().is_some() {

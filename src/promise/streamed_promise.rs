@@ -315,6 +315,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         self.inner.on_cancel.set(Some(action));
     }
 
+    /// Has nothing else cancelled with it: all of that is over.
+    pub(crate) fn forget_on_cancel(&self) {
+        let action = self.inner.on_cancel.take();
+        drop(action);
+    }
+
     /// Has `keeper` decide what is kept of the pieces; a promise has one at most.
     pub(crate) fn set_keeper(&self, keeper: Rc<dyn Keeper<P, W>>) {
         let set = self.inner.keeper.set(keeper);
@@ -359,6 +365,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// Whether the whole is there, or has failed.
     pub fn is_done(&self) -> bool {
         self.inner.outcome.get().is_some()
+    }
+
+    /// What the whole comes to.
+    pub(crate) fn whole(&self) -> &Outcome<W> {
+        &self.inner.outcome
     }
 
     /// Waits for the whole, as awaiting a reference does.
