@@ -94,8 +94,11 @@ impl ReadyQueue {
 
     /// Lets everybody go: a task in the queue holds the queue.
     pub(crate) fn clear(&self) {
-        let queue = self.queue.take();
-        drop(queue);
+        for ready in self.queue.take() {
+            if let Ready::Step(step, which) = ready {
+                step.abandon(which);
+            }
+        }
     }
 
     #[inline]

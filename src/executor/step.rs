@@ -10,8 +10,8 @@
 //!   [`WaitList`](super::wait_list::WaitList)).
 //! - No task is current in it: it has no waker, no task-locals, and a panic of it is the host's. What it
 //!   spawns would inherit nothing; see [`Inheritance`](super::task_local::Inheritance) for what was kept before.
-//! - Nobody waits for it at the end of a context, nobody can cancel it and no report names it. Where asyncio has
-//!   a task, a [`Body`](super::task::Body) that is [taken in by a group](super::TaskGroup::admit) has all of that, and its
+//! - Nobody waits for it at the end of a context, unless it is [counted](super::task::Header::count_step) as a
+//!   task is; nobody can cancel it and no report names it. Where asyncio has a task, a [`Body`](super::task::Body) that is [taken in by a group](super::TaskGroup::admit) has all of that, and its
 //!   turns are as cheap if it does not [poll](super::core::Poller::poll_as) anything.
 //! - It keeps itself alive while it stands in the queue; what waits for ever is kept by what it waits for.
 
@@ -27,6 +27,9 @@ pub(crate) trait Step {
 
     /// Its turn has come: does what `which` stands for.
     fn step(self: Rc<Self>, which: u32);
+
+    /// The executor goes before its turn.
+    fn abandon(self: Rc<Self>, _which: u32) {}
 }
 
 /// Puts a step at the end of the ready queue, even if another of the same stands there.

@@ -146,11 +146,28 @@ fn put_or_open(item: Item, output: &Output<MessagePromise>) -> Result<Option<Ope
     Ok(None)
 }
 
+/// Takes the next item, if it is a message or a promise of one.
+fn next_promise(items: &mut vec::IntoIter<Item>) -> Option<MessagePromise> {
+    let [Item::Message(_) | Item::Promise(_), ..] = items.as_slice() else {
+        return None;
+    };
+    match items.next()? {
+        Item::Message(message) => Some(MessagePromise::known(message)),
+        Item::Promise(promise) => Some(promise),
+        _ => None,
+    }
+}
+
 impl Rest<MessagePromise> for Flattening {
     fn poll(&mut self, output: &Output<MessagePromise>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         while let Some(innermost) = &mut self.innermost {
             let next = match innermost {
-                Open::List(items) => items.next().map(Ok),
+                Open::List(items) => {
+                    if !PromisingContext::has_handlers() {
+                        output.put_all(|| next_promise(items));
+                    }
+                    items.next().map(Ok)
+                }
                 Open::Stream(items) => ready!(Pin::new(items).poll_next(cx)),
                 Open::Sequence(reader) => match ready!(reader.poll_batch(cx)) {
                     Some(Batch::Run(run)) => {

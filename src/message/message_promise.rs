@@ -352,9 +352,8 @@ impl Whole<Token, Message> for MessageOfTokens {
         tokens: &PieceLog<Token>,
         _: &mut Context<'_>,
     ) -> Poll<Result<Message>> {
-        let mut len = 0;
-        tokens.for_each(|token| len += token.as_str().len());
-        let mut text = String::with_capacity(len);
+        // Tokens are a few letters each; what was too much goes when the text is shared.
+        let mut text = String::with_capacity(8 * tokens.len());
         tokens.for_each(|token| text.push_str(token.as_str()));
         let meanwhile = self.fields.as_ref().map(FieldCollector::take);
         let has_more = |fields: &Fields| !fields.is_empty();

@@ -35,7 +35,8 @@ use super::streamed_promise::StreamedPromise;
 use super::whole::Collected;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    AfterTurn, Awaited, Body, Gather, Inheritance, Poller, Task, TaskRef, Waiter, gather,
+    AfterTurn, Awaited, Body, Gather, Inheritance, Poller, ReadyQueue, Step, Task, TaskRef, Waiter,
+    gather, queue_step,
 };
 
 /// How items are flattened.
@@ -216,6 +217,18 @@ impl<O: 'static> Output<O> {
         match part {
             Ok(part) => self.change(|parts| parts.put(part)),
             Err(error) => self.change(|parts| parts.put_batch(Batch::One(Err(error)))),
+        }
+    }
+
+    /// Puts all that `next` gives, which runs no user's code.
+    pub(crate) fn put_all(&self, mut next: impl FnMut() -> Option<O>) {
+        if let Some(first) = next() {
+            self.change(|parts| {
+                parts.put(first);
+                while let Some(part) = next() {
+                    parts.put(part);
+                }
+            });
         }
     }
 
@@ -516,7 +529,12 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merging<I, O, S, F> 
         if let Some(unordered) = self.unordered.take()
             && let Some(task) = self.task.upgrade()
         {
-            start_unordered(task, unordered, self.flatten.clone());
+            if unordered.is_over() {
+                let counted = task.header().count_step();
+                queue_step(task, counted);
+            } else {
+                start_unordered(task, unordered, self.flatten.clone());
+            }
         }
         loop {
             output.ordered.set(Ordered::Flattens);
@@ -527,6 +545,22 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merging<I, O, S, F> 
                 None => return Poll::Ready(()),
             }
         }
+    }
+}
+
+/// The turn of the task for what comes out of order, where nothing can come: it says its end.
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for MergeTask<I, O, S, F> {
+    fn queue(&self) -> &Rc<ReadyQueue> {
+        self.header().ready()
+    }
+
+    fn step(self: Rc<Self>, counted: u32) {
+        self.body().output.end_input(true);
+        self.header().uncount_step(counted);
+    }
+
+    fn abandon(self: Rc<Self>, _: u32) {
+        self.body().output.break_off();
     }
 }
 

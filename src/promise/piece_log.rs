@@ -444,13 +444,16 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Does something with each piece, if none is an error; not with those that come meanwhile.
     pub(crate) fn for_each(&self, mut body: impl FnMut(&P)) {
         let len = self.len();
-        let mut index = 0;
-        while index < len {
+        for number in 0.. {
             let state = self.state.borrow();
-            let (stretch, end) = state.pieces.stretch_of(index);
+            let stretches = &state.pieces.stretches;
+            let Some(stretch) = stretches.get(number).filter(|next| next.begin < len) else {
+                return;
+            };
+            let end = stretches.get(number + 1).map_or(len, |next| next.begin);
+            let kept = stretch.from..stretch.from + end.min(len) - stretch.begin;
             let stretch = stretch.clone();
             drop(state);
-            let kept = index - stretch.begin + stretch.from..end - stretch.begin + stretch.from;
             match &stretch.pieces {
                 Kept::Places(places) => {
                     let pieces = places[kept].iter();
@@ -459,7 +462,6 @@ impl<P: Clone + 'static> PieceLog<P> {
                 }
                 Kept::Block(block) => kept.for_each(|place| body(&block.get(place))),
             }
-            index = end;
         }
     }
 }
