@@ -490,11 +490,10 @@ pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<Tas
 
 /// Puts the current task at the end of the ready queue, if `waker` is its own.
 #[inline]
-pub(crate) fn yield_current(what: Awaited, waker: &Waker) -> bool {
+pub(crate) fn yield_current(waker: &Waker) -> bool {
     look_at_polled(|polled| match &polled.task {
         Some(task) if polled.waker == waker.data() => {
             let header = task.header();
-            header.note_wait_for(what);
             if !header.queued.replace(true) {
                 header.ready().push(Ready::Task(task.clone()));
             }

@@ -38,7 +38,7 @@ impl Future for YieldNow {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
-        if !core::yield_current(Awaited::Turn, cx.waker()) {
+        if !core::yield_current(cx.waker()) {
             wake_from_within(cx);
         }
         Poll::Pending
