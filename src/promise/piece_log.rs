@@ -254,7 +254,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     pub(crate) fn last(&self) -> Option<P> {
         let state = self.state.borrow();
         let index = state.pieces.len().checked_sub(1)?;
-        let stretch = state.pieces.stretch_of(index).0.clone();
+        let stretch = state.pieces.stretch_of(index)?.0.clone();
         drop(state);
         stretch.get(index).ok()
     }
@@ -424,7 +424,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         if index >= state.pieces.len {
             return None;
         }
-        let stretch = state.pieces.stretch_of(index).0.clone();
+        let stretch = state.pieces.stretch_of(index)?.0.clone();
         drop(state);
         stretch.get(index).ok()
     }
@@ -432,11 +432,8 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// The block, if the pieces are all of one, and nothing else.
     pub(crate) fn only_block(&self) -> Option<Rc<dyn Block<P>>> {
         let state = self.state.borrow();
-        match &*state.pieces.stretches {
-            [stretch] => match &stretch.pieces {
-                Kept::Block(block) if block.len() == state.pieces.len => Some(block.clone()),
-                _ => None,
-            },
+        match &state.pieces.last.as_ref()?.pieces {
+            Kept::Block(block) if block.len() == state.pieces.len => Some(block.clone()),
             _ => None,
         }
     }
@@ -446,11 +443,10 @@ impl<P: Clone + 'static> PieceLog<P> {
         let len = self.len();
         for number in 0.. {
             let state = self.state.borrow();
-            let stretches = &state.pieces.stretches;
-            let Some(stretch) = stretches.get(number).filter(|next| next.begin < len) else {
+            let Some(stretch) = state.pieces.nth(number).filter(|next| next.begin < len) else {
                 return;
             };
-            let end = stretches.get(number + 1).map_or(len, |next| next.begin);
+            let end = state.pieces.nth(number + 1).map_or(len, |next| next.begin);
             let kept = stretch.from..stretch.from + end.min(len) - stretch.begin;
             let stretch = stretch.clone();
             drop(state);
@@ -537,7 +533,12 @@ impl<P: 'static> State<P> {
         }
         if index < place.end {
             place.until = self.taken.min(place.end);
-        } else if place.is_in(self.pieces.last_begin) {
+        } else if self
+            .pieces
+            .last
+            .as_ref()
+            .is_some_and(|last| place.is_in(last.begin))
+        {
             place.until = self.taken;
         } else {
             self.find_stretch(place);
@@ -546,8 +547,11 @@ impl<P: 'static> State<P> {
 
     #[inline(never)]
     fn find_stretch(&self, place: &mut Place<P>) {
-        let (stretch, end) = self.pieces.stretch_of(place.stand.index);
-        let is_last = stretch.begin == self.pieces.last_begin;
+        let Some((stretch, end)) = self.pieces.stretch_of(place.stand.index) else {
+            return;
+        };
+        let last = self.pieces.last.as_ref();
+        let is_last = last.is_some_and(|last| last.begin == stretch.begin);
         place.until = self.taken.min(end);
         place.end = if is_last { 0 } else { end };
         if !place.is_in(stretch.begin) {
@@ -636,10 +640,11 @@ impl Line {
 
 /// All pieces: stretches of them, one after the other.
 struct Pieces<P> {
+    /// All but the last.
     stretches: Vec<Stretch<P>>,
+    /// The one that may grow, in place, as most have no other; empty before the first piece.
+    last: Option<Stretch<P>>,
     len: usize,
-    /// The index of the first piece of the last stretch.
-    last_begin: usize,
     /// Up to here there are places of its own to be filled.
     room: usize,
     /// The index of the first error; behind all pieces where there is none.
@@ -746,7 +751,7 @@ impl<P: 'static> Pieces<P> {
         if piece.is_err() {
             self.first_error = self.first_error.min(self.len);
         }
-        let last = self.stretches.last();
+        let last = self.last.as_ref();
         let places = match last.map(|last| (last.begin, &last.pieces)) {
             Some((begin, Kept::Places(places))) if self.len < self.room => {
                 let refused = places[self.len - begin].set(piece);
@@ -775,7 +780,7 @@ impl<P: 'static> Pieces<P> {
             Batch::One(piece) => self.push(piece),
             Batch::Run(Run { pieces, from, len }) => {
                 debug_assert!(len > 0, "whoever waits is woken for a piece");
-                match self.stretches.last() {
+                match &self.last {
                     Some(last) if last.goes_on_with(&pieces, from, self.len) => self.len += len,
                     _ => {
                         self.room = 0;
@@ -787,17 +792,12 @@ impl<P: 'static> Pieces<P> {
     }
 
     fn add(&mut self, pieces: Kept<P>, from: usize, len: usize) {
-        let begin = self.len;
-        if self.stretches.is_empty() {
-            self.stretches.reserve_exact(1);
-        }
         let stretch = Stretch {
-            begin,
+            begin: self.len,
             from,
             pieces,
         };
-        self.stretches.push(stretch);
-        self.last_begin = begin;
+        self.stretches.extend(self.last.replace(stretch));
         self.len += len;
     }
 
@@ -807,7 +807,7 @@ impl<P: 'static> Pieces<P> {
         if self.first_error >= index {
             return None;
         }
-        let (stretch, _) = self.stretch_of(self.first_error);
+        let (stretch, _) = self.stretch_of(self.first_error)?;
         match &stretch.pieces {
             Kept::Places(places) => {
                 let place = self.first_error - stretch.begin + stretch.from;
@@ -817,18 +817,25 @@ impl<P: 'static> Pieces<P> {
         }
     }
 
+    /// The stretches, one after the other.
+    fn nth(&self, number: usize) -> Option<&Stretch<P>> {
+        match self.stretches.get(number) {
+            None if number == self.stretches.len() => self.last.as_ref(),
+            stretch => stretch,
+        }
+    }
+
     /// The stretch that a piece is in, and the index behind its last piece.
     #[inline]
-    fn stretch_of(&self, index: usize) -> (&Stretch<P>, usize) {
-        let stretches = &*self.stretches;
-        if let [.., last] = stretches
-            && last.begin <= index
-        {
-            return (last, self.len);
+    fn stretch_of(&self, index: usize) -> Option<(&Stretch<P>, usize)> {
+        let last = self.last.as_ref()?;
+        if last.begin <= index {
+            return Some((last, self.len));
         }
+        let stretches = &*self.stretches;
         let behind = stretches.partition_point(|stretch| stretch.begin <= index);
-        let end = stretches.get(behind).map_or(self.len, |next| next.begin);
-        (&stretches[behind - 1], end)
+        let end = stretches.get(behind).unwrap_or(last).begin;
+        Some((stretches.get(behind.checked_sub(1)?)?, end))
     }
 
     fn len(&self) -> usize {
@@ -840,8 +847,8 @@ impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
     fn from_iter<I: IntoIterator<Item = Result<P>>>(pieces: I) -> Self {
         let mut all = Pieces {
             stretches: Vec::new(),
+            last: None,
             len: 0,
-            last_begin: 0,
             room: 0,
             first_error: usize::MAX,
         };
