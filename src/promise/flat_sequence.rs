@@ -110,7 +110,7 @@ struct Parts<O> {
     /// Those that come first: errors, what was put together, and what stands before these.
     batches: VecDeque<Batch<O>>,
     /// Those behind them, in places that are shared with whoever gets them; more come into the rest.
-    places: Option<Rc<[OnceCell<Result<O>>]>>,
+    places: Option<Rc<[OnceCell<O>]>>,
     /// Up to here they were given away.
     given: usize,
     /// Up to here there are any.
@@ -137,7 +137,7 @@ impl<O: 'static> Parts<O> {
                     .insert((0..len).map(|_| OnceCell::new()).collect())
             }
         };
-        let refused = places[self.filled].set(Ok(part));
+        let refused = places[self.filled].set(part);
         debug_assert!(refused.is_ok(), "each place is filled once");
         self.filled += 1;
     }

@@ -89,7 +89,7 @@ impl<P: 'static> Run<P> {
     }
 
     /// Those in these places, which are filled and hold no error.
-    pub(crate) fn of_places(places: Rc<[OnceCell<Result<P>>]>, range: Range<usize>) -> Self {
+    pub(crate) fn of_places(places: Rc<[OnceCell<P>]>, range: Range<usize>) -> Self {
         Run {
             pieces: Kept::Places(places),
             from: range.start,
@@ -172,6 +172,9 @@ enum Step {
     /// It is past the gate and has to wait for the next piece.
     Gate,
 }
+
+/// Why there is something in a place.
+const IS_FILLED: &str = "a piece is handed out after it was pushed";
 
 impl<P: Clone + 'static> PieceLog<P> {
     /// A log that is filled with [`push`](Self::push) and [`end`](Self::end).
@@ -267,7 +270,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Keeps `piece` instead of all that were there; for a log that has ended and that nobody reads.
     pub(crate) fn replace_all(&self, piece: P) {
         let mut pieces: Pieces<P> = std::iter::empty().collect();
-        pieces.push_only(Ok(piece));
+        pieces.push_only(piece);
         let mut state = self.state.borrow_mut();
         let before = std::mem::replace(&mut state.pieces, pieces);
         (state.taken, state.end_taken) = (1, true);
@@ -452,11 +455,11 @@ impl<P: Clone + 'static> PieceLog<P> {
             drop(state);
             match &stretch.pieces {
                 Kept::Places(places) => {
-                    let pieces = places[kept].iter();
-                    let pieces = pieces.filter_map(|place| place.get()?.as_ref().ok());
+                    let pieces = places[kept].iter().filter_map(OnceCell::get);
                     pieces.for_each(&mut body);
                 }
                 Kept::Block(block) => kept.for_each(|place| body(&block.get(place))),
+                Kept::Error(_) => {}
             }
         }
     }
@@ -663,8 +666,10 @@ struct Stretch<P> {
 
 enum Kept<P> {
     /// Places that are filled one after the other.
-    Places(Rc<[OnceCell<Result<P>>]>),
+    Places(Rc<[OnceCell<P>]>),
     Block(Rc<dyn Block<P>>),
+    /// An error, alone.
+    Error(Error),
 }
 
 impl<P> Clone for Kept<P> {
@@ -672,6 +677,7 @@ impl<P> Clone for Kept<P> {
         match self {
             Kept::Places(places) => Kept::Places(places.clone()),
             Kept::Block(block) => Kept::Block(block.clone()),
+            Kept::Error(error) => Kept::Error(error.clone()),
         }
     }
 }
@@ -687,21 +693,12 @@ impl<P> Clone for Stretch<P> {
 }
 
 impl<P: Clone + 'static> Kept<P> {
-    #[inline(always)]
     fn get(&self, place: usize) -> Result<P> {
         match self {
-            Kept::Places(places) => places[place]
-                .get()
-                .expect("a piece is handed out after it was pushed")
-                .clone(),
-            Kept::Block(block) => Self::of_block(&**block, place),
+            Kept::Places(places) => Ok(places[place].get().expect(IS_FILLED).clone()),
+            Kept::Block(block) => Ok(block.get(place)),
+            Kept::Error(error) => Err(error.clone()),
         }
-    }
-
-    /// Out of line, as most pieces come one by one.
-    #[inline(never)]
-    fn of_block(block: &dyn Block<P>, place: usize) -> Result<P> {
-        Ok(block.get(place))
     }
 }
 
@@ -718,25 +715,16 @@ impl<P> Stretch<P> {
 }
 
 impl<P: Clone + 'static> Stretch<P> {
-    #[inline(always)]
     fn get(&self, index: usize) -> Result<P> {
         self.pieces.get(index - self.begin + self.from)
     }
 
-    /// The pieces from `index` up to `end` or to an error, if there is more than one.
+    /// The pieces from `index` up to `end`, if there is more than one.
     fn run(&self, index: usize, end: usize) -> Option<Run<P>> {
-        let from = index - self.begin + self.from;
-        let len = match &self.pieces {
-            Kept::Block(_) => end - index,
-            Kept::Places(places) => {
-                let mut places = places[from..from + (end - index)].iter();
-                let is_error = |place: &OnceCell<_>| !matches!(place.get(), Some(Ok(_)));
-                places.position(is_error).unwrap_or(end - index)
-            }
-        };
+        let len = end - index;
         (len > 1).then(|| Run {
             pieces: self.pieces.clone(),
-            from,
+            from: index - self.begin + self.from,
             len,
         })
     }
@@ -748,9 +736,10 @@ impl<P: 'static> Pieces<P> {
     const FIRST: usize = 4;
 
     fn push(&mut self, piece: Result<P>) {
-        if piece.is_err() {
-            self.first_error = self.first_error.min(self.len);
-        }
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => return self.push_error(error),
+        };
         let last = self.last.as_ref();
         let places = match last.map(|last| (last.begin, &last.pieces)) {
             Some((begin, Kept::Places(places))) if self.len < self.room => {
@@ -770,8 +759,15 @@ impl<P: 'static> Pieces<P> {
         self.add(pieces, 0, 1);
     }
 
+    #[cold]
+    fn push_error(&mut self, error: Error) {
+        self.first_error = self.first_error.min(self.len);
+        self.room = 0;
+        self.add(Kept::Error(error), 0, 1);
+    }
+
     /// Adds a piece behind which none will come.
-    fn push_only(&mut self, piece: Result<P>) {
+    fn push_only(&mut self, piece: P) {
         self.add(Kept::Places(Rc::new([OnceCell::from(piece)])), 0, 1);
     }
 
@@ -807,13 +803,9 @@ impl<P: 'static> Pieces<P> {
         if self.first_error >= index {
             return None;
         }
-        let (stretch, _) = self.stretch_of(self.first_error)?;
-        match &stretch.pieces {
-            Kept::Places(places) => {
-                let place = self.first_error - stretch.begin + stretch.from;
-                places[place].get()?.as_ref().err().cloned()
-            }
-            Kept::Block(_) => None,
+        match &self.stretch_of(self.first_error)?.0.pieces {
+            Kept::Error(error) => Some(error.clone()),
+            _ => None,
         }
     }
 
@@ -1004,12 +996,28 @@ impl<P: Clone + 'static> Place<P> {
             return None;
         }
         self.stand.index = index + 1;
-        self.stretch.as_ref().map(|stretch| stretch.get(index))
+        match &self.stretch {
+            Some(Stretch {
+                begin,
+                from,
+                pieces: Kept::Places(places),
+            }) => {
+                let piece = places[index - begin + from].get();
+                Some(Ok(piece.expect(IS_FILLED).clone()))
+            }
+            stretch => Self::read_otherwise(stretch.as_ref(), index),
+        }
     }
 
     /// Whether the next piece is known to be there.
     pub(crate) fn knows_next(&self) -> bool {
         self.stand.index < self.until
+    }
+
+    /// Out of line, as most pieces come one by one.
+    #[inline(never)]
+    fn read_otherwise(stretch: Option<&Stretch<P>>, index: usize) -> Option<Result<P>> {
+        stretch.map(|stretch| stretch.get(index))
     }
 
     /// Reads the pieces that are known to be there, if that is more than one.
