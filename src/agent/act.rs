@@ -4,30 +4,33 @@
 //! the task comes to is the record of the call, when all messages are there that were sent to the agent.
 //! It knows the calls that the agent made, so that they can be stopped with it, even after its end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use super::interaction_context::{InteractionContext, WaitForAll};
+use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
 use super::reply_sequence::Call;
 use crate::error::{Error, Result};
-use crate::executor::{AfterTurn, Body, Poller, Task};
+use crate::executor::{AfterTurn, Body, Poller, Step, Task, Ticket, queue_step};
 use crate::frozen::Frozen;
 use crate::message::{Message, MessageSequencePromise, WeakSequencePromise};
-use crate::promise::{OnCancel, Outcome, PromisingContext, Wait, abandoned};
+use crate::promise::{OnCancel, PromisingContext, abandoned};
 
 /// What a call set in motion: the agent that acts, and the calls that it made. It is kept as long as
 /// anybody could cancel them.
 pub(crate) struct Act {
     /// The record of the call; empty until the agent has ended.
-    record: Outcome<Message>,
+    record: OnceCell<Result<Message>>,
+    /// Who waits for the record; empty if nobody does.
+    recorder: Cell<Option<Rc<dyn Step>>>,
     calls: RefCell<Vec<WeakSequencePromise>>,
     /// Empty after the end; it cannot be borrowed while it goes on.
     acting: RefCell<Option<Acting>>,
-    context: PromisingContext,
+    miniagents: MiniAgents,
     cancelled: Cell<bool>,
     /// Whether its turn came while it goes on: the agent blocks inside of itself and others run meanwhile.
     missed: Cell<bool>,
@@ -36,25 +39,58 @@ pub(crate) struct Act {
 impl Act {
     /// Starts the agent.
     pub(crate) fn start(call: &Rc<Call>) -> Rc<Task<Self>> {
-        let context = PromisingContext::current();
+        let miniagents = MiniAgents::current();
+        let context = miniagents.promising().clone();
         let acting = Acting {
             call: call.clone(),
             recorded: Frozen::empty(),
             phase: Phase::Beginning,
         };
         context.admit(Act {
-            record: Outcome::open(),
+            record: OnceCell::new(),
+            recorder: Cell::new(None),
             calls: RefCell::default(),
             acting: RefCell::new(Some(acting)),
-            context: context.clone(),
+            miniagents,
             cancelled: Cell::new(false),
             missed: Cell::new(false),
         })
     }
 
-    /// What it comes to.
-    pub(crate) fn record(&self) -> &Outcome<Message> {
-        &self.record
+    /// The context that the agent acts in.
+    pub(crate) fn miniagents(&self) -> &MiniAgents {
+        &self.miniagents
+    }
+
+    /// What it comes to; until that is there, `recorder` takes its step when it is. There is one at most.
+    pub(crate) fn poll_record(
+        &self,
+        recorder: impl FnOnce() -> Rc<dyn Step>,
+    ) -> Poll<&Result<Message>> {
+        let record = self.record.get();
+        if record.is_none() {
+            self.recorder.set(Some(recorder()));
+        }
+        record.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Sets what it comes to; what comes later is ignored.
+    fn settle(&self, record: Result<Message>) {
+        if self.record.set(record).is_err() {
+            return;
+        }
+        if let Some(recorder) = self.recorder.take() {
+            queue_step(recorder, 0);
+        }
+        if let Some(Ok(record)) = self.record.get() {
+            PromisingContext::tell_resolved(record);
+        }
+    }
+
+    /// As [`settle`](Self::settle), of an error that nobody may read.
+    fn fail(&self, error: Error) {
+        error.capture(self.miniagents.promising().error_level());
+        self.settle(Err(error));
     }
 
     /// Whether there is nothing left to stop, of the agent and of the calls that it made.
@@ -98,13 +134,17 @@ impl Act {
         let acting = self.acting.try_borrow_mut().ok();
         let acting = acting.and_then(|mut slot| slot.take());
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(acting))) {
-            Error::from_panic("a task", &*panic).capture(self.context.error_level());
+            let level = self.miniagents.promising().error_level();
+            Error::from_panic("a task", &*panic).capture(level);
         }
     }
 
     fn end(&self, record: Result<Message>) {
         self.let_go();
-        self.context.settle(&self.record, record);
+        match record {
+            Ok(record) => self.settle(Ok(record)),
+            Err(error) => self.fail(error),
+        }
     }
 }
 
@@ -120,7 +160,7 @@ impl Body for Act {
     fn abandon(&self) {
         self.let_go();
         if self.record.get().is_none() {
-            self.record.set(Err(abandoned()));
+            self.settle(Err(abandoned()));
         }
     }
 }
@@ -132,7 +172,7 @@ impl OnCancel for Task<Act> {
         let mut stopped = act.record.get().is_none();
         if stopped {
             self.header().to_ref().cancel();
-            act.context.settle(&act.record, Err(error.clone()));
+            act.fail(error.clone());
         }
         let calls = act.calls.take();
         for replies in calls.iter().filter_map(WeakSequencePromise::upgrade) {
@@ -154,9 +194,17 @@ enum Phase {
     /// The function of the agent runs.
     Body(Pin<Box<dyn Future<Output = Result<()>>>>),
     /// What the agent made sure to wait for is waited for.
-    Finalizing(WaitForAll, Result<()>),
+    Finalizing(Box<(WaitForAll, Result<()>)>),
     /// All messages are waited for that are sent to it.
-    Recording(Wait<Rc<[Message]>>),
+    Recording(Option<Ticket>),
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        if let Phase::Recording(ticket) = self.phase {
+            self.call.input().whole().leave(ticket);
+        }
+    }
 }
 
 impl Acting {
@@ -181,6 +229,12 @@ impl Acting {
         result
     }
 
+    /// Goes on when all was waited for that the agent made sure of.
+    fn finalized(&self, result: Result<()>) -> Result<Phase> {
+        self.call.interaction().deactivate();
+        self.end_replies(result)
+    }
+
     /// Ends the replies.
     fn end_replies(&self, result: Result<()>) -> Result<Phase> {
         let replies = self.call.replies();
@@ -188,7 +242,7 @@ impl Acting {
             Ok(()) => replies.close(),
             Err(error) => replies.close_with(error)?,
         }
-        Ok(Phase::Recording(self.call.input().wait()))
+        Ok(Phase::Recording(None))
     }
 
     /// The record of the call; no record where nobody looks.
@@ -226,18 +280,20 @@ impl Acting {
                     };
                     self.phase = Phase::Beginning; // drops the function
                     let result = self.end_of_body(ended);
-                    let waiting = self.call.interaction().begin_to_finalize();
-                    self.phase = Phase::Finalizing(waiting, result);
+                    self.phase = match self.call.interaction().begin_to_finalize() {
+                        Some(waiting) => Phase::Finalizing(Box::new((waiting, result))),
+                        None => self.finalized(result)?,
+                    };
                 }
-                Phase::Finalizing(waiting, result) => {
+                Phase::Finalizing(finalizing) => {
+                    let (waiting, result) = &mut **finalizing;
                     ready!(Pin::new(waiting).poll(cx));
-                    self.call.interaction().deactivate();
                     let result = std::mem::replace(result, Ok(()));
                     self.phase = Phase::Beginning; // lets go of what was waited for
-                    self.phase = self.end_replies(result)?;
+                    self.phase = self.finalized(result)?;
                 }
-                Phase::Recording(waiting) => {
-                    let messages = ready!(waiting.poll_quietly(cx))?;
+                Phase::Recording(ticket) => {
+                    let messages = ready!(self.call.input().poll_quietly(ticket, cx))?;
                     return Poll::Ready(self.record(&messages));
                 }
             }

@@ -18,7 +18,7 @@ use crate::frozen::{Frozen, Value};
 use crate::message::{
     IntoMessages, MessageSequence, MessageSequenceAppender, MessageSequencePromise,
 };
-use crate::promise::Start;
+use crate::promise::{PromisingContext, Start};
 
 /// What a call does otherwise than its context says, and the arguments of the agent.
 ///
@@ -328,13 +328,14 @@ impl Caller {
             options.timeout,
             options.budget.and_then(|budget| budget.time),
         ];
+        let context = PromisingContext::current();
         let (messages, input) = MessageSequence::options()
             .with_start(Start::OnDemand)
             .with_errors_as_messages(false)
             .written_by(WrittenBy::Caller)
-            .make()
+            .make_in(context.clone())
             .into_ends();
-        let replies = reply_sequence::begin(agent, input, options);
+        let replies = reply_sequence::begin(context, agent, input, options);
         let opened = messages.open();
         debug_assert!(opened.is_ok(), "a new appender can be opened");
         if let Some(limit) = limits.into_iter().flatten().min() {

@@ -1,6 +1,6 @@
 //! What an agent has in hand while it acts.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
 
@@ -31,9 +31,14 @@ pub struct InteractionContext {
 pub(crate) struct Interaction {
     /// Those that are preset and those of the call.
     arguments: Frozen,
-    miniagents: MiniAgents,
     /// The interaction in which this agent was called; empty for one called from outside of any.
     parent: Option<InteractionContext>,
+    /// What many agents have none of; empty until there is something.
+    rare: OnceCell<Box<Rare>>,
+}
+
+#[derive(Default)]
+struct Rare {
     /// What is waited for before the replies end.
     wait_for: RefCell<Vec<Waited>>,
     child_calls: ChildCalls,
@@ -70,18 +75,22 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
 }
 
 impl Interaction {
-    pub(crate) fn child_calls(&self) -> &ChildCalls {
-        &self.child_calls
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
-    fn waiting_for_all(&self) -> WaitForAll {
-        gather(self.wait_for.borrow().clone())
+    /// Waits for everything that the agent made sure to wait for; empty if there is nothing.
+    fn waiting_for_all(&self) -> Option<WaitForAll> {
+        let wait_for = self.rare.get()?.wait_for.borrow().clone();
+        (!wait_for.is_empty()).then(|| gather(wait_for))
     }
 
     /// Begins what is done when the agent has ended, and before its replies do; at its end this is
     /// [deactivated](Self::deactivate).
-    pub(crate) fn begin_to_finalize(&self) -> WaitForAll {
-        self.child_calls.finish_all();
+    pub(crate) fn begin_to_finalize(&self) -> Option<WaitForAll> {
+        if let Some(rare) = self.rare.get() {
+            rare.child_calls.finish_all();
+        }
         self.waiting_for_all()
     }
 
@@ -97,11 +106,8 @@ impl InteractionContext {
     pub(crate) fn begin(call: Rc<Call>, arguments: Frozen) -> Self {
         call.begin_interaction(Interaction {
             arguments,
-            miniagents: MiniAgents::current(),
             parent: Self::here(),
-            wait_for: RefCell::default(),
-            child_calls: ChildCalls::default(),
-            refused: RefCell::new(None),
+            rare: OnceCell::new(),
         });
         let ctx = Self::of(call);
         name_current_task(&|| display_agent_trace(&ctx.agent_trace()));
@@ -159,7 +165,7 @@ impl InteractionContext {
 
     /// The context that it acts in.
     pub fn miniagents(&self) -> &MiniAgents {
-        &self.interaction().miniagents
+        self.call.act().miniagents()
     }
 
     /// Its arguments: those that are preset and those of this call.
@@ -204,13 +210,13 @@ impl InteractionContext {
 
     fn note_refusal(&self, replied: Result<()>) {
         if let Err(error) = replied {
-            let mut refused = self.interaction().refused.borrow_mut();
+            let mut refused = self.interaction().rare().refused.borrow_mut();
             refused.get_or_insert(error);
         }
     }
 
     pub(crate) fn take_refusal(&self) -> Option<Error> {
-        self.interaction().refused.take()
+        self.interaction().rare.get()?.refused.take()
     }
 
     /// As [`reply`](Self::reply).
@@ -255,7 +261,7 @@ impl InteractionContext {
     /// Makes sure that the replies do not end before this has ended: a promise, or a task
     /// [started soon](crate::PromisingContext::start_soon). What comes of it does not matter.
     pub fn make_sure_to_wait(&self, what: impl Awaitable + 'static) {
-        let mut wait_for = self.interaction().wait_for.borrow_mut();
+        let mut wait_for = self.interaction().rare().wait_for.borrow_mut();
         wait_for.push(Rc::new(Whatever(what)));
     }
 
@@ -271,7 +277,9 @@ impl InteractionContext {
                 self.this_agent().alias()
             );
         }
-        self.interaction().waiting_for_all().await;
+        if let Some(waiting) = self.interaction().waiting_for_all() {
+            waiting.await;
+        }
     }
 
     /// Ends the replies before the agent ends, after waiting for everything that
@@ -303,7 +311,7 @@ impl InteractionContext {
     }
 
     pub(crate) fn child_calls(&self) -> &ChildCalls {
-        self.interaction().child_calls()
+        &self.interaction().rare().child_calls
     }
 
     pub(crate) fn downgrade(&self) -> Weak<Call> {

@@ -32,6 +32,7 @@ use crate::promise::{Batch, PieceSource, PromisingContext};
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
 pub(crate) fn begin(
+    context: PromisingContext,
     agent: &MiniAgent,
     input: MessageSequencePromise,
     options: CallOptions,
@@ -50,12 +51,12 @@ pub(crate) fn begin(
         input,
         arguments: options.refused.map_or(Ok(options.arguments), Err),
         spending: Spending::begin(options.budget, agent.alias()),
-        appender: sequence.make_appender(),
+        appender: sequence.make_appender(&context),
         replies: OnceCell::new(),
         act: OnceCell::new(),
         interaction: OnceCell::new(),
     });
-    let replies = sequence.make_promise(&call.appender, |flat| Replies {
+    let replies = sequence.make_promise(context, &call.appender, |flat| Replies {
         call: call.clone(),
         flat,
         phase: Phase::Beginning,
@@ -157,7 +158,7 @@ impl Replies {
         let agent = &self.call.agent;
         let persists = agent
             .await_reply_persistence()
-            .unwrap_or_else(|| MiniAgents::current().awaits_reply_persistence());
+            .unwrap_or_else(|| self.call.act().miniagents().awaits_reply_persistence());
         self.to_persist = persists.then(Vec::new);
     }
 
@@ -262,8 +263,7 @@ impl Recording {
         }
         let all = ready!(replies.get_or_notify(|| Waiter::Step(self.clone(), 0)));
         let all = all.as_ref().map_err(Error::clone)?;
-        let call_node = self.call.act().record();
-        let call_node = ready!(call_node.get_or_notify(|| Waiter::Step(self.clone(), 0)));
+        let call_node = ready!(self.call.act().poll_record(|| self.clone()));
         let call_node = call_node.as_ref().map_err(Error::clone)?;
         check_reply_fields(&self.call.agent)?;
         let mut told = Ok(());

@@ -21,10 +21,12 @@ impl MessageDefaults {
     /// Those of the current context; the defaults where it has none.
     pub(crate) fn current() -> Rc<Self> {
         let context = PromisingContext::try_current();
-        context
-            .ok()
-            .and_then(|context| context.extension())
-            .unwrap_or_default()
+        context.map_or_else(|_| Rc::default(), |context| Self::of(&context))
+    }
+
+    /// Those of a context; the defaults where it has none.
+    pub(crate) fn of(context: &PromisingContext) -> Rc<Self> {
+        context.extension().unwrap_or_default()
     }
 }
 

@@ -19,8 +19,8 @@ use crate::error::{Error, Result, What};
 use crate::executor::{Awaitable, Notify};
 use crate::frozen::{Frozen, Value, name};
 use crate::promise::{
-    Batch, Next, PieceLog, PieceSource, Pinned, Reader, Start, StepBack, StreamedPromise, TryNext,
-    Wait, Whole,
+    Batch, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start, StepBack,
+    StreamedPromise, TryNext, Wait, Whole,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -120,7 +120,9 @@ impl MessagePromise {
             fields,
             known: fields_known,
         };
-        let promise = StreamedPromise::with_whole(start, Pinned(Box::pin(tokens)), whole);
+        let context = PromisingContext::current();
+        let tokens = Pinned(Box::pin(tokens));
+        let promise = StreamedPromise::with_whole(context, start, tokens, whole);
         if let Some(keeper) = KeptTokens::keeper() {
             promise.set_keeper(keeper);
         }

@@ -7,7 +7,7 @@ use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result};
 use crate::executor::{Origin, WrittenBy};
-use crate::promise::{PieceSource, Start, StreamAppender};
+use crate::promise::{PieceSource, PromisingContext, Start, StreamAppender};
 
 /// A sequence of messages in the making: an appender, and the promise of what is appended,
 /// flattened.
@@ -108,34 +108,47 @@ impl SequenceOptions {
     /// If no context is active.
     #[track_caller]
     pub fn make(self) -> MessageSequence {
-        let appender = self.make_appender();
-        let promise = self.make_promise(&appender, |flat| flat);
+        self.make_in(PromisingContext::current())
+    }
+
+    /// The sequence, made in that context.
+    #[track_caller]
+    pub(crate) fn make_in(self, context: PromisingContext) -> MessageSequence {
+        let appender = self.make_appender(&context);
+        let promise = self.make_promise(context, &appender, |flat| flat);
         MessageSequence { appender, promise }
     }
 
-    pub(crate) fn errors_as_messages(&self) -> bool {
+    pub(crate) fn errors_as_messages(&self, context: &PromisingContext) -> bool {
         self.errors_as_messages
-            .unwrap_or_else(|| MessageDefaults::current().errors_as_messages.get())
+            .unwrap_or_else(|| MessageDefaults::of(context).errors_as_messages.get())
     }
 
     /// What messages enter the sequence through.
     #[track_caller]
-    pub(crate) fn make_appender(&self) -> MessageSequenceAppender {
-        MessageSequenceAppender::new(Origin::here(self.by), self.capture_errors)
+    pub(crate) fn make_appender(&self, context: &PromisingContext) -> MessageSequenceAppender {
+        let capture = self.capture_errors;
+        let capture = capture.unwrap_or_else(|| context.appenders_capture_errors());
+        MessageSequenceAppender {
+            items: StreamAppender::capturing(Origin::here(self.by), capture),
+        }
     }
 
     /// The promise of what is appended; `wrap` may add to the flat stream.
     #[track_caller]
     pub(crate) fn make_promise<S: PieceSource<MessagePromise> + Unpin + 'static>(
         self,
+        context: PromisingContext,
         appender: &MessageSequenceAppender,
         wrap: impl FnOnce(FlatMessages) -> S,
     ) -> MessageSequencePromise {
+        let safe = self.errors_as_messages(&context);
         MessageSequencePromise::flat(
+            context,
             Incoming::Appended(appender.items.stream()),
             Incoming::Appended(appender.items.stream_beside()),
             self.start,
-            self.errors_as_messages(),
+            safe,
             wrap,
         )
     }
@@ -150,14 +163,6 @@ pub struct MessageSequenceAppender {
 }
 
 impl MessageSequenceAppender {
-    fn new(origin: Origin, capture_errors: Option<bool>) -> Self {
-        let items = match capture_errors {
-            None => StreamAppender::of(origin),
-            Some(capture) => StreamAppender::capturing(origin, capture),
-        };
-        MessageSequenceAppender { items }
-    }
-
     /// Opens it.
     ///
     /// # Errors

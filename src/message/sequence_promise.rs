@@ -17,7 +17,7 @@ use super::message::Message;
 use super::message_promise::{MessagePromise, MessageWait};
 use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Notify};
+use crate::executor::{Awaitable, Notify, Ticket};
 use crate::promise::{
     Batch, Flattened, Next, OnCancel, Outcome, PieceLog, PieceSource, PromisingContext, Reader,
     Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
@@ -67,8 +67,10 @@ impl MessageSequencePromise {
             return sequence;
         }
         let given = Incoming::Given(Some(messages.into_item()));
-        let safe = MessageSequence::options().errors_as_messages();
+        let context = PromisingContext::current();
+        let safe = MessageSequence::options().errors_as_messages(&context);
         Self::flat(
+            context,
             given,
             Incoming::Given(None),
             Start::OnDemand,
@@ -80,17 +82,19 @@ impl MessageSequencePromise {
     /// The sequence of what comes in, flattened; `wrap` may add to the flat stream.
     #[track_caller]
     pub(crate) fn flat<S: PieceSource<MessagePromise> + Unpin + 'static>(
+        context: PromisingContext,
         ordered: Incoming,
         unordered: Incoming,
         start: Start,
         safe: bool,
         wrap: impl FnOnce(FlatMessages) -> S,
     ) -> Self {
-        let flat = wrap(Flattened::new(ordered, Some(unordered), FlattenMessages));
+        let flat = Flattened::new(context.clone(), ordered, Some(unordered), FlattenMessages);
+        let flat = wrap(flat);
         let promise = if safe {
             StreamedPromise::with_source(start, flat, SafeResolver::of)
         } else {
-            StreamedPromise::with_whole(start, flat, AllMessages::default)
+            StreamedPromise::with_whole(context, start, flat, AllMessages::default)
         };
         MessageSequencePromise { promise, safe }
     }
@@ -211,6 +215,15 @@ impl MessageSequencePromise {
     /// Waits for all messages, as awaiting a reference does.
     pub fn wait(&self) -> Wait<Rc<[Message]>> {
         self.promise.wait()
+    }
+
+    /// Waits for all messages in the place that `ticket` says; an error does not count as read.
+    pub(crate) fn poll_quietly(
+        &self,
+        ticket: &mut Option<Ticket>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<Rc<[Message]>>> {
+        self.promise.poll_quietly(ticket, cx)
     }
 
     /// As [`wait`](Self::wait), but an error does not count as read.
@@ -348,15 +361,13 @@ impl AllMessages {
             let block = block.into_any().downcast::<MessageBlock>().ok();
             return block.map(|block| block.0.clone());
         }
-        let mut are_known = true;
-        promises.for_each(|promise| are_known &= promise.as_known().is_some());
-        let message = |index| {
-            let known = promises
-                .get(index)
-                .and_then(|promise| promise.into_known().ok());
-            known.expect("it was looked at just now")
-        };
-        are_known.then(|| (0..promises.len()).map(message).collect())
+        if promises.len() == 0 {
+            thread_local!(static NONE: Rc<[Message]> = Rc::new([]));
+            return Some(NONE.with(Rc::clone));
+        }
+        let mut messages = Vec::with_capacity(promises.len());
+        promises.for_each(|promise| messages.extend(promise.as_known().cloned()));
+        (messages.len() == promises.len()).then(|| messages.into())
     }
 }
 

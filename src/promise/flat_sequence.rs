@@ -302,11 +302,16 @@ pub(crate) struct Flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flattened<I, O, S, F> {
-    pub(crate) fn new(ordered: S, unordered: Option<S>, flatten: F) -> Self {
+    pub(crate) fn new(
+        context: PromisingContext,
+        ordered: S,
+        unordered: Option<S>,
+        flatten: F,
+    ) -> Self {
         Flattened {
             inputs: Some((ordered, unordered, flatten)),
             merge: None,
-            context: PromisingContext::current(),
+            context,
         }
     }
 }
@@ -842,8 +847,14 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
     /// If no context is active.
     #[track_caller]
     pub fn into_promise(self) -> StreamedPromise<O, Rc<[O]>> {
-        let flat = Flattened::new(self.ordered, self.unordered, self.flattener);
-        StreamedPromise::with_whole(self.start, flat, || Collected)
+        let context = PromisingContext::current();
+        let flat = Flattened::new(
+            context.clone(),
+            self.ordered,
+            self.unordered,
+            self.flattener,
+        );
+        StreamedPromise::with_whole(context, self.start, flat, || Collected)
     }
 }
 

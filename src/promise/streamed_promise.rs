@@ -18,7 +18,7 @@ use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Whole, start_making};
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Notify, TaskRef};
+use crate::executor::{Awaitable, Notify, TaskRef, Ticket};
 
 /// A value that comes in pieces `P`, together a whole `W`.
 ///
@@ -193,11 +193,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// makes the whole when all pieces are there.
     #[track_caller]
     pub(crate) fn with_whole<M: Whole<P, W>>(
+        context: PromisingContext,
         start: Start,
         source: impl PieceSource<P> + Unpin + 'static,
         whole: impl FnOnce() -> M + 'static,
     ) -> Self {
-        let context = PromisingContext::current();
         if context.starts_soon(start) {
             let promise = Self::make(context, PieceLog::fed(), None);
             let resolving = start_making(promise.inner.clone(), whole());
@@ -372,6 +372,19 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         &self.inner.outcome
     }
 
+    /// Waits for the whole in the place that `ticket` says; an error does not count as read.
+    pub(crate) fn poll_quietly(
+        &self,
+        ticket: &mut Option<Ticket>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<W>> {
+        if !self.is_done() {
+            self.inner.clone().start();
+        }
+        let worker = self.inner.worker();
+        self.inner.outcome.poll(ticket, worker, cx)
+    }
+
     /// Waits for the whole, as awaiting a reference does.
     pub fn wait(&self) -> Wait<W> {
         Wait::new(self.inner.clone())
@@ -416,7 +429,8 @@ where
     /// If no context is active.
     #[track_caller]
     pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
-        Self::with_whole(Start::AsContext, Box::pin(source), || Collected)
+        let context = PromisingContext::current();
+        Self::with_whole(context, Start::AsContext, Box::pin(source), || Collected)
     }
 }
 
