@@ -234,11 +234,13 @@ impl<F: Future> Run<F> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            for left in (1..=ready).rev() {
+            let mut left = ready;
+            while left > 0 {
                 let next = match conductor {
                     None => core.ready.pop(),
                     Some(conductor) => conductor.next(&core, left),
                 };
+                left -= 1;
                 match next {
                     Some(Ready::Task(task)) if Rc::ptr_eq(&task, main) => {
                         if let Poll::Ready(output) = self.poll_main(poller) {

@@ -10,30 +10,33 @@ use std::collections::VecDeque;
 
 use super::waker::Waiter;
 
-/// The place of a waiter in a [`WaitList`].
-pub(crate) type Ticket = u64;
+/// The place of a waiter in a [`WaitList`]. The numbers begin anew after four billion.
+pub(crate) type Ticket = u32;
 
 /// Waiters in the order in which they came.
 #[derive(Default)]
 pub(crate) struct WaitList {
     /// The one who waits longest; empty when nobody waits.
-    first: Option<(Ticket, Waiter)>,
+    first: Option<Waiter>,
+    /// The ticket of the first; of no account when nobody waits.
+    first_ticket: Ticket,
+    next: Ticket,
     /// Everybody behind the first; empty where there never was anybody.
     #[allow(
         clippy::box_collection,
         reason = "an empty queue in place would make every list three words longer"
     )]
     others: Option<Box<VecDeque<(Ticket, Waiter)>>>,
-    next: Ticket,
 }
 
 impl WaitList {
     /// Adds a waiter at the end.
     pub(crate) fn push(&mut self, waiter: Waiter) -> Ticket {
         let ticket = self.next;
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         if self.first.is_none() {
-            self.first = Some((ticket, waiter));
+            self.first = Some(waiter);
+            self.first_ticket = ticket;
         } else {
             let others = self.others.get_or_insert_default();
             others.push_back((ticket, waiter));
@@ -55,26 +58,28 @@ impl WaitList {
     }
 
     fn slot(&mut self, ticket: Ticket) -> Option<&mut Waiter> {
-        match &mut self.first {
-            Some((held, waiter)) if *held == ticket => Some(waiter),
-            _ => {
-                let mut others = self.others.as_mut()?.iter_mut();
-                let (_, waiter) = others.find(|(held, _)| *held == ticket)?;
-                Some(waiter)
-            }
+        if self.first_ticket == ticket {
+            return self.first.as_mut();
         }
+        let mut others = self.others.as_mut()?.iter_mut();
+        let (_, waiter) = others.find(|(held, _)| *held == ticket)?;
+        Some(waiter)
     }
 
     /// Takes out the one who waits longest.
     pub(crate) fn pop(&mut self) -> Option<Waiter> {
-        self.pop_with_ticket().map(|(_, waiter)| waiter)
+        let popped = self.first.take();
+        if let Some((ticket, waiter)) = self.others.as_mut().and_then(|others| others.pop_front()) {
+            self.first = Some(waiter);
+            self.first_ticket = ticket;
+        }
+        popped
     }
 
     /// Takes out the one who waits longest, and tells which it was.
     pub(crate) fn pop_with_ticket(&mut self) -> Option<(Ticket, Waiter)> {
-        let popped = self.first.take();
-        self.first = self.others.as_mut().and_then(|others| others.pop_front());
-        popped
+        let ticket = self.first_ticket;
+        self.pop().map(|waiter| (ticket, waiter))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -84,7 +89,7 @@ impl WaitList {
     /// Takes out the holder of `ticket`, unless it was woken already.
     #[must_use = "what was taken out is dropped when the borrow has ended"]
     pub(crate) fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {
-        if self.first.as_ref().is_some_and(|(held, _)| *held == ticket) {
+        if self.first_ticket == ticket {
             return self.pop();
         }
         let others = self.others.as_mut()?;
@@ -94,30 +99,27 @@ impl WaitList {
 
     /// Takes everybody out, to be woken when the borrow has ended.
     pub(crate) fn take(&mut self) -> WaitList {
-        let next = self.next;
-        std::mem::replace(
-            self,
-            WaitList {
-                first: None,
-                others: None,
-                next,
-            },
-        )
+        WaitList {
+            first: self.first.take(),
+            first_ticket: self.first_ticket,
+            next: self.next,
+            others: self.others.take(),
+        }
     }
 
     /// Wakes those before the holder of `ticket` and gives the others.
     pub(crate) fn wake_until(mut self, ticket: Ticket) -> WaitList {
-        while self.first.as_ref().is_some_and(|(held, _)| *held < ticket) {
-            if let Some(waiter) = self.pop() {
-                waiter.wake();
-            }
+        while ticket.wrapping_sub(self.first_ticket) as i32 > 0
+            && let Some(waiter) = self.pop()
+        {
+            waiter.wake();
         }
         self
     }
 
     /// Wakes everybody in order.
     pub(crate) fn wake_all(self) {
-        if let Some((_, waiter)) = self.first {
+        if let Some(waiter) = self.first {
             waiter.wake();
         }
         if let Some(others) = self.others {

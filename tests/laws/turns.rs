@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_lite::StreamExt;
 use futures_lite::future::{pending, poll_once};
 use miniagents::executor::{
-    Executor, JoinHandle, TaskLocal, gather, now, sleep, spawn, timeout, yield_now,
+    Executor, JoinHandle, TaskGroup, TaskLocal, gather, now, sleep, spawn, timeout, yield_now,
 };
 use miniagents::{Promise, PromisingContext, Result, StreamAppender, StreamedPromise};
 
@@ -280,6 +280,89 @@ fn gather_takes_as_many_turns_as_in_asyncio() {
         "t13",
     ];
     assert_eq!(events, asyncio);
+}
+
+/// Somebody waits for two tasks between others who wait for the last of them, before and after; each who is
+/// woken starts a task.
+fn woken_around<F: Future<Output = ()> + 'static>(
+    wait_for_all: impl FnOnce(TaskGroup, [Rc<JoinHandle<()>>; 2]) -> F + 'static,
+) -> Vec<String> {
+    trace(|events| async move {
+        let group = TaskGroup::new();
+        let tasks = [2, 5].map(|turns| {
+            let task = group.spawn(async move {
+                for _ in 0..turns {
+                    yield_now().await;
+                }
+            });
+            Rc::new(task)
+        });
+        let waiter = |name: &'static str, wait: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+            let events = events.clone();
+            spawn(async move {
+                wait.await;
+                events.add(name);
+                spawn(worker(events.clone(), "started by ", 0)).detach();
+                spawn(worker(events, name, 1)).detach();
+            })
+            .detach();
+        };
+        waiter("before", Box::pin(tasks[1].finished()));
+        waiter("all", Box::pin(wait_for_all(group, tasks.clone())));
+        yield_now().await;
+        waiter("after", Box::pin(tasks[1].finished()));
+        for _ in 0..20 {
+            yield_now().await;
+        }
+    })
+}
+
+#[test]
+fn waiting_for_a_group_takes_the_turns_of_gathering_its_tasks() {
+    let flushed = woken_around(|group, _| async move { group.flush().await });
+    let gathered = woken_around(|_, tasks| async move {
+        gather(tasks).await;
+    });
+    assert_eq!(flushed, gathered);
+    assert_eq!(flushed[..2], ["before", "after"]); // `all` is told between them, and goes on a turn later
+    let place = |what| flushed.iter().position(|event| event == what).unwrap();
+    assert!(place("before0") < place("all") && place("all") < place("after0"));
+}
+
+#[test]
+fn a_group_is_waited_for_by_several_and_waits_for_what_comes_meanwhile() {
+    let events = trace(|events| async move {
+        let group = TaskGroup::new();
+        let spawned = |name, turns| {
+            let task = worker(events.clone(), name, turns);
+            group.spawn(task).detach();
+        };
+        let flush = |name| {
+            let (group, events) = (group.clone(), events.clone());
+            spawn(async move {
+                group.flush().await;
+                events.add(name);
+            })
+        };
+        spawned("a", 1);
+        let first = flush("first");
+        yield_now().await;
+        spawned("b", 4);
+        drop(flush("second"));
+        let given_up = timeout(ms(0), group.flush()).await;
+        assert!(given_up.unwrap_err().is_timeout());
+        first.await.unwrap();
+        assert!(group.is_empty());
+        yield_now().await;
+    });
+    assert_eq!(
+        events,
+        [
+            "a0", "a1", "b0", "b1", "b2", "b3", "b4",
+            "second", // waited for b from the beginning
+            "first",  // waited for b only when a had ended
+        ]
+    );
 }
 
 #[test]
