@@ -164,9 +164,8 @@ enum Gate {
 enum Step {
     /// What comes next is there, or the end is, and others have read it.
     Known,
-    /// What comes next is there, or the end is, and it passed the gate for it. The next reader was called, if
-    /// one waits, and is to be woken.
-    Passed(Option<Waiter>),
+    /// What comes next is there, or the end is, and it passed the gate for it: the next one is to be called.
+    Passed,
     /// It has to wait in the line.
     Line,
     /// It is past the gate and has to wait for the next piece.
@@ -291,41 +290,60 @@ impl<P: Clone + 'static> PieceLog<P> {
         feeding: Option<&TaskRef>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
-        loop {
-            let mut state = self.state.borrow_mut();
-            match state.step(&mut place.stand) {
-                Step::Known => {
-                    state.find(place);
-                    return Poll::Ready(Ok(()));
-                }
-                Step::Passed(called) => {
-                    state.find(place);
-                    let stale = state.take_stale_getter();
-                    drop(state);
-                    drop(stale);
-                    if let Some(called) = called {
-                        called.wake();
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Step::Gate if state.on_demand => {
-                    if let Some(source) = self.source.take() {
-                        drop(state);
-                        ready!(self.poll_source(source, cx));
-                        continue;
-                    }
-                }
-                Step::Gate | Step::Line => {}
+        let mut state = self.state.borrow_mut();
+        match state.step(&mut place.stand) {
+            Step::Known => {
+                state.find(place);
+                return Poll::Ready(Ok(()));
             }
-            let Some(waiter) = Waiter::waiting_for_task(Awaited::NextPiece, feeding, cx) else {
+            Step::Passed => {
+                let called = state.call_next();
+                state.find(place);
                 drop(state);
-                self.leave(place);
-                return Poll::Ready(Err(awaits_itself()));
-            };
-            let replaced = state.wait(&mut place.stand, waiter);
+                if let Some(called) = called {
+                    called.wake();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            Step::Gate if state.on_demand => {
+                drop(state);
+                return self.poll_on_demand(place, cx);
+            }
+            Step::Gate | Step::Line => {}
+        }
+        let Some(waiter) = Waiter::waiting_for_task(Awaited::NextPiece, feeding, cx) else {
             drop(state);
-            drop(replaced);
-            return Poll::Pending;
+            self.leave(place);
+            return Poll::Ready(Err(awaits_itself()));
+        };
+        let replaced = state.wait(&mut place.stand, waiter);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    /// Asks the source, past the gate, until it has something for that reader.
+    #[inline(never)]
+    fn poll_on_demand(&self, place: &mut Place<P>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            let Some(source) = self.source.take() else {
+                // It is asked already, further out.
+                let waiter = Waiter::waiting_for(Awaited::NextPiece, cx);
+                let replaced = self.state.borrow_mut().getter.replace(waiter);
+                drop(replaced);
+                return Poll::Pending;
+            };
+            ready!(self.poll_source(source, cx));
+            let mut state = self.state.borrow_mut();
+            if let Step::Passed = state.step(&mut place.stand) {
+                let called = state.call_next();
+                state.find(place);
+                drop(state);
+                if let Some(called) = called {
+                    called.wake();
+                }
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 
@@ -336,30 +354,32 @@ impl<P: Clone + 'static> PieceLog<P> {
         stand: &mut Stand,
         waiter: impl FnOnce() -> Waiter,
     ) -> Poll<Result<()>> {
-        let mut state = self.state.borrow_mut();
-        let mut called = None;
-        let (over, replaced) = loop {
-            match state.step(stand) {
-                Step::Known => {}
-                Step::Passed(next) => called = next,
-                Step::Line | Step::Gate => {
-                    break (Poll::Pending, state.wait(stand, waiter()));
-                }
+        loop {
+            let mut state = self.state.borrow_mut();
+            let step = state.step(stand);
+            if let Step::Line | Step::Gate = step {
+                let replaced = state.wait(stand, waiter());
+                drop(state);
+                drop(replaced);
+                return Poll::Pending;
             }
-            if let Some(error) = state.pieces.error_before(state.taken) {
-                break (Poll::Ready(Err(error)), None);
-            }
-            if stand.index >= state.taken {
-                break (Poll::Ready(Ok(())), None);
-            }
+            let called = match step {
+                Step::Passed => state.call_next(),
+                _ => None,
+            };
+            let error = state.pieces.error_before(state.taken);
+            let is_end = stand.index >= state.taken;
             stand.index = state.taken;
-        };
-        drop(state);
-        drop(replaced);
-        if let Some(called) = called {
-            called.wake();
+            drop(state);
+            if let Some(called) = called {
+                called.wake();
+            }
+            match error {
+                Some(error) => return Poll::Ready(Err(error)),
+                None if is_end => return Poll::Ready(Ok(())),
+                None => {}
+            }
         }
-        over
     }
 
     /// Asks a source on demand for more.
@@ -386,6 +406,9 @@ impl<P: Clone + 'static> PieceLog<P> {
                     state.pieces.push_batch(batch);
                 }
                 state.ended = ended;
+                let stale = state.getter.take();
+                drop(state);
+                drop(stale);
                 Poll::Ready(())
             }
             Poll::Pending => {
@@ -495,7 +518,7 @@ impl<P: 'static> State<P> {
             self.end_taken = true;
         }
         stand.at = At::Pieces;
-        Step::Passed(self.call_next())
+        Step::Passed
     }
 
     /// Has whoever stands there wait, in the line or past the gate; gives who waited there before.
@@ -513,17 +536,6 @@ impl<P: 'static> State<P> {
         match stand.at {
             At::Line(ticket) => self.line.replace(ticket, waiter),
             At::Gate | At::Pieces => self.getter.replace(waiter),
-        }
-    }
-
-    /// Who waited past the gate and found by itself what it waited for: only a source on demand is asked
-    /// without being woken for.
-    #[inline]
-    fn take_stale_getter(&mut self) -> Option<Waiter> {
-        if self.on_demand {
-            self.getter.take()
-        } else {
-            None
         }
     }
 
