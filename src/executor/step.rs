@@ -10,9 +10,10 @@
 //!   [`WaitList`](super::wait_list::WaitList)).
 //! - No task is current in it: it has no waker, no task-locals, and a panic of it is the host's. What it
 //!   spawns would inherit nothing; see [`Inheritance`](super::task_local::Inheritance) for what was kept before.
-//! - Nobody waits for it at the end of a context, unless it is [counted](super::task::Header::count_step) as a
-//!   task is; nobody can cancel it and no report names it. Where asyncio has a task, a [`Body`](super::task::Body) that is [taken in by a group](super::TaskGroup::admit) has all of that, and its
-//!   turns are as cheap if it does not [poll](super::core::Poller::poll_as) anything.
+//! - Nobody waits for it at the end of a context, unless it is a [guest](super::task_group::Guest) of it; nobody
+//!   can cancel it and no report names it. Where asyncio has a task, a [`Body`](super::task::Body) that is
+//!   [taken in by a group](super::TaskGroup::admit) has all of that, and its turns are as cheap if it does not
+//!   [poll](super::core::Poller::poll_as) anything.
 //! - It keeps itself alive while it stands in the queue; what waits for ever is kept by what it waits for.
 
 use std::rc::Rc;

@@ -302,19 +302,6 @@ impl Header {
         drop(locals);
     }
 
-    /// Counts a step as one more task of the group that it is in itself; gives the generation to be
-    /// [uncounted](Self::uncount_step).
-    pub(crate) fn count_step(&self) -> u32 {
-        self.group.join()
-    }
-
-    /// Notes the end of a step that was counted.
-    pub(crate) fn uncount_step(&self, generation: u32) {
-        if let Some(last) = self.group.leave(generation) {
-            last.tell();
-        }
-    }
-
     pub(crate) fn is_member_of(&self, group: &Rc<Group>) -> bool {
         Rc::ptr_eq(&self.group, group)
     }

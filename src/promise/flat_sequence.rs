@@ -35,8 +35,8 @@ use super::streamed_promise::StreamedPromise;
 use super::whole::Collected;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    AfterTurn, Awaited, Body, Gather, Inheritance, Poller, ReadyQueue, Step, Task, TaskRef, Waiter,
-    gather, queue_step,
+    AfterTurn, Awaited, Body, Gather, Guest, Inheritance, Poller, ReadyQueue, Step, Task, TaskRef,
+    Waiter, gather, queue_step,
 };
 
 /// How items are flattened.
@@ -157,6 +157,10 @@ impl<O: 'static> Parts<O> {
         let given = mem::replace(&mut self.given, self.filled);
         let places = self.places.as_ref().filter(|_| given < self.filled)?;
         Some(Run::of_places(places.clone(), given..self.filled))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.given == self.filled
     }
 
     fn take_next(&mut self) -> Option<Batch<O>> {
@@ -334,6 +338,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
                     _items: PhantomData,
                 }),
                 asleep: Cell::new(None),
+                guest: Cell::new(None),
             });
             let task = Rc::downgrade(&merge);
             merge.body().work.change(|work| work.task = task);
@@ -358,6 +363,14 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
             }
         }
         part
+    }
+
+    fn is_over(&self) -> bool {
+        let parts = self
+            .merge
+            .as_ref()
+            .map(|merge| merge.body().output.parts.borrow());
+        parts.is_some_and(|parts| parts.is_closed && parts.is_empty())
     }
 }
 
@@ -464,6 +477,8 @@ struct Merge<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     work: Work<Merging<I, O, S, F>>,
     /// What is out of order, where it waits without a task.
     asleep: Cell<Option<Asleep<S, F>>>,
+    /// Has the context wait for the step that stands for the task out of order; empty but for then.
+    guest: Cell<Option<Guest>>,
 }
 
 type MergeTask<I, O, S, F> = Task<Merge<I, O, S, F>>;
@@ -535,8 +550,8 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merging<I, O, S, F> 
             && let Some(task) = self.task.upgrade()
         {
             if unordered.is_over() {
-                let counted = task.header().count_step();
-                queue_step(task, counted);
+                task.body().guest.set(Some(output.context.invite()));
+                queue_step(task, 0);
             } else {
                 start_unordered(task, unordered, self.flatten.clone());
             }
@@ -559,9 +574,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for MergeTask<I
         self.header().ready()
     }
 
-    fn step(self: Rc<Self>, counted: u32) {
-        self.body().output.end_input(true);
-        self.header().uncount_step(counted);
+    fn step(self: Rc<Self>, _: u32) {
+        let Merge { output, guest, .. } = self.body();
+        output.end_input(true);
+        drop(guest.take());
     }
 
     fn abandon(self: Rc<Self>, _: u32) {

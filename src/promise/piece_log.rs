@@ -47,6 +47,11 @@ pub(crate) type Source<P> = Pin<Box<dyn PieceSource<P>>>;
 /// What pieces come from: a stream of them, or something that has many at once.
 pub(crate) trait PieceSource<P> {
     fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>;
+
+    /// Whether it is known to have given all its pieces.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 impl<P, S: Stream<Item = Result<P>> + ?Sized> PieceSource<P> for S {
@@ -398,17 +403,20 @@ impl<P: Clone + 'static> PieceLog<P> {
             drop((read, source));
             return Poll::Ready(());
         }
-        let ended = source.is_none();
-        self.source.set(source);
+        let going = source.take_if(|source| !source.is_over());
+        state.ended = going.is_none();
+        self.source.set(going);
         match read {
             Poll::Ready(read) => {
                 if let Some(batch) = read {
                     state.pieces.push_batch(batch);
                 }
-                state.ended = ended;
                 let stale = state.getter.take();
                 drop(state);
                 drop(stale);
+                if let Some(over) = source {
+                    drop_flat(over);
+                }
                 Poll::Ready(())
             }
             Poll::Pending => {
