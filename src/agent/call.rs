@@ -164,7 +164,16 @@ impl AgentCall {
     #[track_caller]
     pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
         let caller = Caller::here();
-        let (messages, replies) = caller.call(&agent, options);
+        let context = PromisingContext::current();
+        let (messages, input) = MessageSequence::options()
+            .with_start(Start::OnDemand)
+            .with_errors_as_messages(false)
+            .written_by(WrittenBy::Caller)
+            .make_in(context.clone())
+            .into_ends();
+        let replies = caller.call(context, &agent, input, options);
+        let opened = messages.open();
+        debug_assert!(opened.is_ok(), "a new appender can be opened");
         let parts = Parts {
             agent,
             messages,
@@ -187,11 +196,10 @@ impl AgentCall {
         options: CallOptions,
         messages: impl IntoMessages,
     ) -> MessageSequencePromise {
-        let (appender, replies) = Caller::here().call(agent, options);
-        let sent = appender.append(messages);
-        debug_assert!(sent.is_ok(), "a call that has just begun takes messages");
-        appender.close();
-        replies
+        let caller = Caller::here();
+        let context = PromisingContext::current();
+        let input = MessageSequencePromise::given(context.clone(), messages.into_messages(), false);
+        caller.call(context, agent, input, options)
     }
 
     /// The agent that is called.
@@ -317,34 +325,27 @@ impl Caller {
         }
     }
 
-    /// Begins a call; gives what messages are sent through, and the replies.
+    /// Begins a call with the messages `input`, and gives the replies.
     #[track_caller]
     fn call(
         &self,
+        context: PromisingContext,
         agent: &MiniAgent,
+        input: MessageSequencePromise,
         options: CallOptions,
-    ) -> (MessageSequenceAppender, MessageSequencePromise) {
+    ) -> MessageSequencePromise {
         let limits = [
             options.timeout,
             options.budget.and_then(|budget| budget.time),
         ];
-        let context = PromisingContext::current();
-        let (messages, input) = MessageSequence::options()
-            .with_start(Start::OnDemand)
-            .with_errors_as_messages(false)
-            .written_by(WrittenBy::Caller)
-            .make_in(context.clone())
-            .into_ends();
         let replies = reply_sequence::begin(context, agent, input, options);
-        let opened = messages.open();
-        debug_assert!(opened.is_ok(), "a new appender can be opened");
         if let Some(limit) = limits.into_iter().flatten().min() {
             cancel_in_time(limit, &replies);
         }
         if let Caller::Agent(caller) = self {
             caller.add_call(&replies);
         }
-        (messages, replies)
+        replies
     }
 
     fn downgrade(&self) -> WeakCaller {

@@ -11,7 +11,7 @@ use futures_lite::Stream;
 use super::builder::ErrorMessage;
 use super::defaults::error_text;
 use super::flatten::{FlatMessages, FlattenMessages, Incoming, MessageBlock};
-use super::into_messages::{IntoMessages, Item};
+use super::into_messages::{IntoMessages, Item, Messages};
 use super::join::{Join, join_messages};
 use super::message::Message;
 use super::message_promise::{MessagePromise, MessageWait};
@@ -66,17 +66,17 @@ impl MessageSequencePromise {
         if let Item::Sequence(sequence) = messages.item {
             return sequence;
         }
-        let given = Incoming::Given(Some(messages.into_item()));
         let context = PromisingContext::current();
         let safe = MessageSequence::options().errors_as_messages(&context);
-        Self::flat(
-            context,
-            given,
-            Incoming::Given(None),
-            Start::OnDemand,
-            safe,
-            |flat| flat,
-        )
+        Self::given(context, messages, safe)
+    }
+
+    /// As [`of`](Self::of), with errors as messages or not; a sequence becomes another one.
+    #[track_caller]
+    pub(crate) fn given(context: PromisingContext, messages: Messages, safe: bool) -> Self {
+        let (given, nothing) = (Some(messages.into_item()), Incoming::Given(None));
+        let given = Incoming::Given(given);
+        Self::flat(context, given, nothing, Start::OnDemand, safe, |flat| flat)
     }
 
     /// The sequence of what comes in, flattened; `wrap` may add to the flat stream.
