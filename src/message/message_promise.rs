@@ -96,7 +96,7 @@ impl MessagePromise {
             Frozen::empty(),
             Start::AsContext,
             None,
-            tokens,
+            Pinned(Box::pin(tokens)),
         )
     }
 
@@ -112,7 +112,7 @@ impl MessagePromise {
         known: Frozen,
         start: Start,
         fields: Option<FieldCollector>,
-        tokens: impl PieceSource<Token> + 'static,
+        tokens: impl PieceSource<Token> + Unpin + 'static,
     ) -> Self {
         let fields_known = known.clone();
         let whole = move || MessageOfTokens {
@@ -121,7 +121,6 @@ impl MessagePromise {
             known: fields_known,
         };
         let context = PromisingContext::current();
-        let tokens = Pinned(Box::pin(tokens));
         let promise = StreamedPromise::with_whole(context, start, tokens, whole);
         if let Some(keeper) = KeptTokens::keeper() {
             promise.set_keeper(keeper);
@@ -691,7 +690,7 @@ impl MessagePromiseBuilder {
         self,
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Result<MessagePromise> {
-        self.finish(None, tokens)
+        self.finish(None, Pinned(Box::pin(tokens)))
     }
 
     /// As [`stream`](Self::stream), with fields that become known while the tokens come: they are
@@ -709,12 +708,12 @@ impl MessagePromiseBuilder {
         self,
         tokens: impl FnOnce(FieldCollector) -> S,
     ) -> Result<MessagePromise> {
-        self.with_source(tokens)
+        self.with_source(|fields| Pinned(Box::pin(tokens(fields))))
     }
 
     /// As [`stream_with`](Self::stream_with), of a source that may have many tokens at once.
     #[track_caller]
-    pub(crate) fn with_source<S: PieceSource<Token> + 'static>(
+    pub(crate) fn with_source<S: PieceSource<Token> + Unpin + 'static>(
         self,
         tokens: impl FnOnce(FieldCollector) -> S,
     ) -> Result<MessagePromise> {
@@ -752,7 +751,7 @@ impl MessagePromiseBuilder {
     fn finish(
         self,
         fields: Option<FieldCollector>,
-        tokens: impl PieceSource<Token> + 'static,
+        tokens: impl PieceSource<Token> + Unpin + 'static,
     ) -> Result<MessagePromise> {
         if let Some(error) = self.refused {
             return Err(error);
