@@ -131,7 +131,7 @@ impl Core {
         let header = task.header();
         header.id.set(id);
         header.queued.set(true);
-        self.ready.push(Ready::Task(task));
+        self.ready.push_task(task);
     }
 
     /// The tasks that have not ended, in no particular order.
@@ -495,7 +495,7 @@ pub(crate) fn yield_current(waker: &Waker) -> bool {
         Some(task) if polled.waker == waker.data() => {
             let header = task.header();
             if !header.queued.replace(true) {
-                header.ready().push(Ready::Task(task.clone()));
+                header.ready().push_task(task.clone());
             }
             true
         }
@@ -602,12 +602,11 @@ fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<
 }
 
 /// Puts a task at the end of its ready queue, once.
-#[inline]
 pub(crate) fn schedule(task: Rc<Task>) {
     let header = task.header();
     if !header.queued.replace(true) {
         let ready = header.ready().clone();
-        ready.push(Ready::Task(task));
+        ready.push_here(Ready::Task(task));
     }
 }
 

@@ -64,8 +64,18 @@ impl ReadyQueue {
         })
     }
 
-    #[inline]
     pub(crate) fn push(&self, ready: Ready) {
+        self.push_here(ready);
+    }
+
+    /// As [`push`](Self::push), for a task.
+    pub(crate) fn push_task(&self, task: Rc<Task>) {
+        self.push_here(Ready::Task(task));
+    }
+
+    /// As [`push`](Self::push), for the places that all wakes come through.
+    #[inline(always)]
+    pub(crate) fn push_here(&self, ready: Ready) {
         if !self.polling.get() {
             return self.push_from_outside(ready);
         }

@@ -157,11 +157,12 @@ impl Group {
     fn leave_older(&self, generation: u32) -> Option<LastOf> {
         let mut older = self.older.borrow_mut();
         let oldest = self.newest.get().wrapping_sub(older.live.len() as u32);
-        older.live[generation.wrapping_sub(oldest) as usize] -= 1;
-        let over = older.live.iter().take_while(|live| **live == 0).count();
-        if over == 0 {
-            return None;
+        let index = generation.wrapping_sub(oldest) as usize;
+        older.live[index] -= 1;
+        if index > 0 || older.live[index] > 0 {
+            return None; // it was not the last of the oldest
         }
+        let over = older.live.iter().take_while(|live| **live == 0).count();
         older.live.drain(..over);
         let is_over = |flush: &mut Rc<Flush>| flush.upto.wrapping_sub(oldest) < over as u32;
         Some(LastOf(older.waiting.extract_if(.., is_over).collect()))
