@@ -155,6 +155,45 @@ fn readers_are_woken_in_the_order_of_waiting() {
 }
 
 #[test]
+fn the_whole_has_a_turn_for_each_piece_before_the_readers() {
+    let events = trace_promises(|events| async move {
+        let appender = StreamAppender::new();
+        let promise = StreamedPromise::<i32, Vec<i32>>::collected(appender.stream());
+        let reader = spawn({
+            let (mut pieces, events) = (promise.stream(), events.clone());
+            async move {
+                while let Some(piece) = pieces.next().await {
+                    events.add(format_args!("read {}", piece.unwrap()));
+                }
+                events.add("read the end");
+            }
+        });
+        sleep(ms(1)).await; // everybody waits
+        spawn(worker(events.clone(), "turn ", 8)).detach();
+        appender.open()?.append(1)?.append(2)?;
+        appender.close();
+        gather([reader]).await;
+        assert_eq!(promise.await?, [1, 2]);
+        Ok(())
+    });
+    let expected = [
+        "turn 0", // the source is read
+        "turn 1", // the whole goes over the first piece, and then waits in the line again
+        "turn 2",
+        "read 1",
+        "turn 3", // over the second
+        "turn 4",
+        "read 2",
+        "turn 5", // over the end
+        "turn 6",
+        "read the end",
+        "turn 7",
+        "turn 8",
+    ];
+    assert_eq!(events, expected);
+}
+
+#[test]
 fn timers_of_one_instant_fire_in_the_order_of_arming() {
     let events = trace(|events| async move {
         let sleeper = |name: &'static str, first: u64, then: u64| {
