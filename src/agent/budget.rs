@@ -9,6 +9,7 @@ use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::mini_agent::MiniAgent;
 use crate::error::{Error, Result, What};
 use crate::executor::TaskLocal;
 use crate::message::{MessageSequencePromise, WeakSequencePromise};
@@ -114,7 +115,7 @@ pub(crate) struct Spending {
 
 impl Spending {
     /// That of a new call: of its own budget if it has one, or else of the one around it.
-    pub(crate) fn begin(budget: Option<Budget>, alias: &str) -> Option<Rc<Self>> {
+    pub(crate) fn begin(budget: Option<Budget>, agent: &MiniAgent) -> Option<Rc<Self>> {
         let outer = Self::current();
         let Some(budget) = budget else { return outer };
         BUDGETS_ANYWHERE.set(true);
@@ -123,7 +124,7 @@ impl Spending {
             messages: Cell::new(0),
             model_calls: Cell::new(0),
             tokens: Cell::new(0),
-            alias: alias.into(),
+            alias: agent.alias().into(),
             replies: OnceCell::new(),
             exhausted: OnceCell::new(),
             outer,

@@ -1,5 +1,6 @@
 //! The handle of any agent.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -36,7 +37,8 @@ pub struct MiniAgent {
 #[derive(Clone)]
 struct Parts {
     agent: Rc<dyn Erased>,
-    alias: Rc<str>,
+    /// Empty until somebody asks for it: of most agents nobody does.
+    alias: OnceCell<Rc<str>>,
     description: Option<Rc<str>>,
     interaction_metadata: Frozen,
     /// The arguments that are preset; an argument of a call overrides the one of its name.
@@ -52,12 +54,18 @@ struct Parts {
 trait Erased {
     fn run(self: Rc<Self>, ctx: InteractionContext) -> Pin<Box<dyn Future<Output = Result<()>>>>;
 
+    fn alias(&self) -> String;
+
     fn arguments(&self) -> Result<Frozen>;
 }
 
 impl<A: Agent> Erased for A {
     fn run(self: Rc<Self>, ctx: InteractionContext) -> Pin<Box<dyn Future<Output = Result<()>>>> {
         Box::pin(async move { Agent::run(&*self, ctx).await })
+    }
+
+    fn alias(&self) -> String {
+        Agent::alias(self)
     }
 
     fn arguments(&self) -> Result<Frozen> {
@@ -68,19 +76,22 @@ impl<A: Agent> Erased for A {
 impl MiniAgent {
     /// The handle of an agent.
     pub fn new(agent: impl Agent) -> Self {
-        let alias: Rc<str> = agent.alias().into();
         let description = agent.description();
-        MiniAgent {
+        let new = MiniAgent {
             parts: Rc::new(Parts {
-                description: description.map(|text| text.replace("{AGENT_ALIAS}", &alias).into()),
                 agent: Rc::new(agent),
-                alias,
+                alias: OnceCell::new(),
+                description: None,
                 interaction_metadata: Frozen::empty(),
                 preset: Frozen::empty(),
                 refused: None,
                 await_reply_persistence: None,
                 llm_logger: None,
             }),
+        };
+        match description {
+            Some(description) => new.with_description(&description),
+            None => new,
         }
     }
 
@@ -93,7 +104,7 @@ impl MiniAgent {
     /// Names it.
     #[must_use]
     pub fn with_alias(mut self, alias: impl Into<Rc<str>>) -> Self {
-        Rc::make_mut(&mut self.parts).alias = alias.into();
+        Rc::make_mut(&mut self.parts).alias = OnceCell::from(alias.into());
         self
     }
 
@@ -152,7 +163,7 @@ impl MiniAgent {
 
     /// Its name.
     pub fn alias(&self) -> &str {
-        &self.parts.alias
+        self.shared_alias()
     }
 
     /// What it does, if anybody said.
@@ -177,6 +188,11 @@ impl MiniAgent {
 
     pub(crate) fn await_reply_persistence(&self) -> Option<bool> {
         self.parts.await_reply_persistence
+    }
+
+    fn shared_alias(&self) -> &Rc<str> {
+        let alias = || self.parts.agent.alias().into();
+        self.parts.alias.get_or_init(alias)
     }
 
     /// What the agent itself wants recorded, or why its arguments are refused.
@@ -256,7 +272,7 @@ impl From<&MiniAgent> for MiniAgent {
 /// How an agent appears in the messages that record its calls: by its alias.
 impl From<&MiniAgent> for Value {
     fn from(agent: &MiniAgent) -> Self {
-        let fields = vec![(name("alias"), Value::from(agent.parts.alias.clone()))];
+        let fields = vec![(name("alias"), Value::from(agent.shared_alias().clone()))];
         let frozen = Frozen::object(name("MiniAgent"), fields, false);
         Value::Object(frozen.unwrap_or_else(|_| unreachable!("one level is not too deep")))
     }

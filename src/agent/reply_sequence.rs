@@ -50,7 +50,7 @@ pub(crate) fn begin(
         agent: agent.clone(),
         input,
         arguments: options.refused.map_or(Ok(options.arguments), Err),
-        spending: Spending::begin(options.budget, agent.alias()),
+        spending: Spending::begin(options.budget, agent),
         appender: sequence.make_appender(&context),
         replies: OnceCell::new(),
         act: OnceCell::new(),

@@ -284,6 +284,7 @@ impl IntoFuture for MessagePromise {
     type Output = Result<Message>;
     type IntoFuture = MessageWait;
 
+    #[inline]
     fn into_future(self) -> MessageWait {
         match self.kind {
             Kind::Known(message) => MessageWait {
@@ -389,6 +390,7 @@ enum Waiting {
 impl Future for MessageWait {
     type Output = Result<Message>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
         let this = &mut *self;
         match &mut this.kind {

@@ -112,6 +112,7 @@ impl MessageSequencePromise {
     pub fn stream(&self) -> MessageStream {
         MessageStream {
             promises: self.reader(),
+            ahead: Ahead::nothing(),
         }
     }
 
@@ -499,17 +500,74 @@ impl Stream for SequenceReader {
 #[must_use = "streams do nothing until they are read"]
 pub struct MessageStream {
     promises: SequenceReader,
+    /// What was read and has not been handed out.
+    ahead: Ahead,
+}
+
+/// Messages of a block that were read together.
+struct Ahead {
+    /// Empty before the first block.
+    block: Option<Rc<[Message]>>,
+    /// Which of it comes next.
+    next: usize,
+    /// Behind which of it others come than these.
+    end: usize,
+}
+
+impl Ahead {
+    fn nothing() -> Self {
+        Ahead {
+            block: None,
+            next: 0,
+            end: 0,
+        }
+    }
+
+    fn left(&self) -> usize {
+        self.end - self.next
+    }
+
+    #[inline(always)]
+    fn take_next(&mut self) -> Option<Message> {
+        if self.next == self.end {
+            return None;
+        }
+        let message = self.block.as_ref()?.get(self.next)?;
+        self.next += 1;
+        Some(message.clone())
+    }
 }
 
 impl MessageStream {
     /// How many promises lie behind it, those that it skipped included.
     pub fn index(&self) -> usize {
-        self.promises.reader.index()
+        self.promises.reader.index() - self.ahead.left()
     }
 
     /// Goes on from that promise, counted from the first; does nothing if it is further already.
     pub fn skip_to(&mut self, index: usize) {
+        let further = index.saturating_sub(self.index());
+        self.ahead.next += further.min(self.ahead.left());
         self.promises.reader.skip_to(index);
+    }
+
+    /// The next promise, where it was not read together with others before.
+    #[inline(never)]
+    fn poll_promises(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MessagePromise>>> {
+        let next = Pin::new(&mut self.promises).poll_next(cx);
+        if !self.promises.safe
+            && let Some((block, places)) = self.promises.reader.read_block()
+        {
+            let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
+                unreachable!("sequences have blocks of one kind")
+            };
+            self.ahead = Ahead {
+                block: Some(block.0.clone()),
+                next: places.start,
+                end: places.end,
+            };
+        }
+        next.map(|next| next.map(|next| next.inspect_err(Error::mark_read)))
     }
 
     /// The next promise, or `None` at the end.
@@ -544,6 +602,12 @@ impl StepBack for MessageStream {
     fn step_back(&mut self) {
         self.promises.reader.step_back();
     }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Option<Result<MessagePromise>> {
+        let message = self.ahead.take_next()?;
+        Some(Ok(MessagePromise::known(message)))
+    }
 }
 
 impl Stream for MessageStream {
@@ -551,8 +615,10 @@ impl Stream for MessageStream {
 
     #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = Pin::new(&mut self.promises).poll_next(cx);
-        next.map(|next| next.map(|next| next.inspect_err(Error::mark_read)))
+        match self.read_known() {
+            Some(next) => Poll::Ready(Some(next)),
+            None => self.poll_promises(cx),
+        }
     }
 }
 

@@ -1040,6 +1040,19 @@ impl<P: Clone + 'static> Place<P> {
         stretch.map(|stretch| stretch.get(index))
     }
 
+    /// Reads the pieces that are known to be there, if they are of a block; tells which of that they are.
+    pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, Range<usize>)> {
+        let index = self.stand.index;
+        let stretch = self.stretch.as_ref().filter(|_| index < self.until)?;
+        let Kept::Block(block) = &stretch.pieces else {
+            return None;
+        };
+        let place = |index| index - stretch.begin + stretch.from;
+        let places = place(index)..place(self.until);
+        self.stand.index = self.until;
+        Some((block.clone(), places))
+    }
+
     /// Reads the pieces that are known to be there, if that is more than one.
     pub(crate) fn read_run(&mut self) -> Option<Run<P>> {
         if self.stand.index >= self.until {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
@@ -13,7 +14,7 @@ use super::feeding::start_feeding;
 use super::flat_drop::drop_flat;
 use super::next::{Next, StepBack, TryNext};
 use super::outcome::Outcome;
-use super::piece_log::{Batch, PieceLog, PieceSource, Place};
+use super::piece_log::{Batch, Block, PieceLog, PieceSource, Place};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Whole, start_making};
@@ -590,6 +591,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         inner
             .log
             .poll_next(&mut self.place, inner.feeding.get(), cx)
+    }
+
+    /// Reads the pieces that it knows to be there, if they are of a block; tells which of that they are.
+    pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, Range<usize>)> {
+        self.place.read_block()
     }
 
     /// As polling it, but pieces that are there come together.

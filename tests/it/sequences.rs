@@ -569,12 +569,24 @@ fn messages_sent_together_come_between_the_others_for_every_reader() {
             let mut late = inner.stream();
             late.skip_to(3);
             all.push(late.try_next().await?.unwrap().await?.to_string());
+            assert_eq!(late.index(), 4);
+            let mut skipping = inner.stream();
+            let mut texts = String::new();
+            for (to, index) in [(0, 1), (2, 3), (1, 4), (5, 6), (7, 8)] {
+                skipping.skip_to(to);
+                texts += skipping.try_next().await?.unwrap().await?.text();
+                assert_eq!(skipping.index(), index);
+            }
+            all.push(texts);
             all.push(inner.await?.iter().map(Message::text).collect());
             Ok(all)
         })
         .unwrap();
 
-    assert_eq!(texts, ["abcdebcd", "abcdebcd", "abcdebcd", "d", "abcdebcd"]);
+    assert_eq!(
+        texts,
+        ["abcdebcd", "abcdebcd", "abcdebcd", "d", "acdbd", "abcdebcd"]
+    );
 }
 
 #[test]
