@@ -19,7 +19,6 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::marker::PhantomData;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -98,8 +97,8 @@ pub(crate) struct Output<O> {
     inputs: Cell<u8>,
     /// What the one does that goes over what comes in order.
     ordered: Cell<Ordered>,
-    /// The tasks beside that one, for when it is not wanted any more.
-    tasks: RefCell<Tasks>,
+    /// The tasks of what came out of order, for when it is not wanted any more; empty where nothing did.
+    tasks: Cell<Option<Box<Tasks>>>,
     /// Whether nobody reads it any more.
     abandoned: Cell<bool>,
     context: PromisingContext,
@@ -112,9 +111,9 @@ struct Parts<O> {
     /// Those behind them, in places that are shared with whoever gets them; more come into the rest.
     places: Option<Rc<[OnceCell<O>]>>,
     /// Up to here they were given away.
-    given: usize,
+    given: u32,
     /// Up to here there are any.
-    filled: usize,
+    filled: u32,
     /// Whether both inputs have ended.
     is_closed: bool,
     /// Who waits for more; there is one reader at most.
@@ -127,7 +126,7 @@ impl<O: 'static> Parts<O> {
 
     fn put(&mut self, part: O) {
         let places = match &self.places {
-            Some(places) if self.filled < places.len() => places,
+            Some(places) if (self.filled as usize) < places.len() => places,
             places => {
                 let len = places.as_ref().map_or(Self::FIRST, |full| 2 * full.len());
                 self.put_aside();
@@ -137,7 +136,7 @@ impl<O: 'static> Parts<O> {
                     .insert((0..len).map(|_| OnceCell::new()).collect())
             }
         };
-        let refused = places[self.filled].set(part);
+        let refused = places[self.filled as usize].set(part);
         debug_assert!(refused.is_ok(), "each place is filled once");
         self.filled += 1;
     }
@@ -156,7 +155,8 @@ impl<O: 'static> Parts<O> {
     fn take_places(&mut self) -> Option<Run<O>> {
         let given = mem::replace(&mut self.given, self.filled);
         let places = self.places.as_ref().filter(|_| given < self.filled)?;
-        Some(Run::of_places(places.clone(), given..self.filled))
+        let given = given as usize..self.filled as usize;
+        Some(Run::of_places(places.clone(), given))
     }
 
     fn is_empty(&self) -> bool {
@@ -171,11 +171,10 @@ impl<O: 'static> Parts<O> {
     }
 }
 
-#[derive(Default)]
 struct Tasks {
-    /// The one that goes over what comes out of order; empty before it is started.
-    unordered: Option<TaskRef>,
-    /// Those of the items that came out of order.
+    /// The one that goes over what comes out of order.
+    unordered: TaskRef,
+    /// Those of the items.
     items: Vec<TaskRef>,
 }
 
@@ -211,7 +210,7 @@ impl<O: 'static> Output<O> {
             parts: RefCell::new(parts),
             inputs: Cell::new(inputs),
             ordered: Cell::new(Ordered::Flattens),
-            tasks: RefCell::default(),
+            tasks: Cell::new(None),
             abandoned: Cell::new(false),
             context,
         }
@@ -250,6 +249,14 @@ impl<O: 'static> Output<O> {
         if let Some(reader) = reader {
             reader.wake();
         }
+    }
+
+    fn look_at_tasks(&self, look: impl FnOnce(&mut Tasks)) {
+        let mut tasks = self.tasks.take();
+        if let Some(tasks) = &mut tasks {
+            look(tasks);
+        }
+        self.tasks.set(tasks);
     }
 
     /// All that is there up to the next error, or nothing after the end.
@@ -332,13 +339,11 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
                 work: Work::new(Merging {
                     task: Weak::new(),
                     items: Items::of(ordered),
-                    unordered,
+                    has_begun: false,
                     rest: None,
-                    flatten,
-                    _items: PhantomData,
                 }),
-                asleep: Cell::new(None),
-                guest: Cell::new(None),
+                flatten,
+                beside: Cell::new(unordered.map_or(Beside::Gone, Beside::Input)),
             });
             let task = Rc::downgrade(&merge);
             merge.body().work.change(|work| work.task = task);
@@ -351,14 +356,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
         let part = output.poll_next(cx);
         if part.is_pending() {
             match output.ordered.get() {
-                Ordered::Ended => {
-                    output
-                        .tasks
-                        .borrow()
-                        .unordered
-                        .iter()
-                        .for_each(TaskRef::note_wait);
-                }
+                Ordered::Ended => output.look_at_tasks(|tasks| tasks.unordered.note_wait()),
                 _ => merge.header().to_ref().note_wait(),
             }
         }
@@ -386,13 +384,11 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Drop for Flattened<I
         drop(reader);
         output.abandoned.set(true);
         if !is_closed {
-            let tasks = output.tasks.take();
             merge.header().to_ref().cancel();
-            tasks
-                .unordered
-                .iter()
-                .chain(&tasks.items)
-                .for_each(TaskRef::cancel);
+            if let Some(tasks) = output.tasks.take() {
+                tasks.unordered.cancel();
+                tasks.items.iter().for_each(TaskRef::cancel);
+            }
         }
     }
 }
@@ -475,10 +471,20 @@ impl<W> Work<W> {
 struct Merge<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     output: Output<O>,
     work: Work<Merging<I, O, S, F>>,
-    /// What is out of order, where it waits without a task.
-    asleep: Cell<Option<Asleep<S, F>>>,
-    /// Has the context wait for the step that stands for the task out of order; empty but for then.
-    guest: Cell<Option<Guest>>,
+    flatten: F,
+    /// What comes out of order, as long as it has no task.
+    beside: Cell<Beside<S>>,
+}
+
+enum Beside<S> {
+    /// Its task has not begun.
+    Input(S),
+    /// It waits without a task; beside it what its task inherited, for the next one.
+    Asleep(S, Inheritance),
+    /// The step that stands for its task is about to come; the context waits for that.
+    Step(Guest),
+    /// It has a task or has ended, or there is nothing.
+    Gone,
 }
 
 type MergeTask<I, O, S, F> = Task<Merge<I, O, S, F>>;
@@ -487,19 +493,10 @@ struct Merging<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     /// The task that does this.
     task: Weak<MergeTask<I, O, S, F>>,
     items: Items<S>,
-    /// Empty once its task has begun, or if there is none.
-    unordered: Option<S>,
+    /// Whether it had its first turn.
+    has_begun: bool,
     /// What is left of the item that is flattened; empty between items.
     rest: Option<F::Rest>,
-    flatten: F,
-    _items: PhantomData<fn(I)>,
-}
-
-struct Asleep<S, F> {
-    items: S,
-    flatten: F,
-    /// What its task inherited, for the next one.
-    values: Inheritance,
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> HasOutput<O> for MergeTask<I, O, S, F> {
@@ -513,7 +510,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Merge<I, O,
         let output = &self.output;
         poller.poll_as(task, |cx| {
             let work = &self.work;
-            match work.go_on(&output.context, |work| work.poll(output, cx)) {
+            match work.go_on(&output.context, |work| work.poll(self, cx)) {
                 After::Goes(after) => return after,
                 After::Ended => {
                     output.ordered.set(Ordered::Ended);
@@ -531,9 +528,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Merge<I, O,
     }
 
     fn abandon(&self) {
-        let mut never_began = self.asleep.take().is_some();
-        if let Ok(rest) = self.work.rest.try_borrow() {
-            never_began |= rest.as_ref().is_some_and(|rest| rest.unordered.is_some());
+        let beside = self.beside.replace(Beside::Gone);
+        let never_began = matches!(beside, Beside::Input(_) | Beside::Asleep(..));
+        if let Beside::Step(guest) = beside {
+            self.beside.set(Beside::Step(guest));
         }
         if self.work.let_go(&self.output.context) {
             self.output.break_off();
@@ -545,15 +543,18 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Merge<I, O,
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merging<I, O, S, F> {
-    fn poll(&mut self, output: &Output<O>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(unordered) = self.unordered.take()
+    fn poll(&mut self, merge: &Merge<I, O, S, F>, cx: &mut Context<'_>) -> Poll<()> {
+        let output = &merge.output;
+        if !mem::replace(&mut self.has_begun, true)
             && let Some(task) = self.task.upgrade()
         {
-            if unordered.is_over() {
-                task.body().guest.set(Some(output.context.invite()));
-                queue_step(task, 0);
-            } else {
-                start_unordered(task, unordered, self.flatten.clone());
+            match merge.beside.replace(Beside::Gone) {
+                Beside::Input(items) if items.is_over() => {
+                    merge.beside.set(Beside::Step(output.context.invite()));
+                    queue_step(task, 0);
+                }
+                Beside::Input(items) => start_unordered(task, items),
+                beside => merge.beside.set(beside),
             }
         }
         loop {
@@ -561,7 +562,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Merging<I, O, S, F> 
             ready!(poll_rest(&mut self.rest, output, cx));
             output.ordered.set(Ordered::Waits);
             match ready!(Pin::new(&mut self.items).poll_next(cx)) {
-                Some(item) => self.rest = begin_item(item, &self.flatten, output),
+                Some(item) => self.rest = begin_item(item, &merge.flatten, output),
                 None => return Poll::Ready(()),
             }
         }
@@ -575,9 +576,9 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for MergeTask<I
     }
 
     fn step(self: Rc<Self>, _: u32) {
-        let Merge { output, guest, .. } = self.body();
+        let Merge { output, beside, .. } = self.body();
         output.end_input(true);
-        drop(guest.take());
+        drop(beside.replace(Beside::Gone));
     }
 
     fn abandon(self: Rc<Self>, _: u32) {
@@ -588,24 +589,18 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for MergeTask<I
 /// Wakes what comes out of order, where it waits without a task.
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Sleeper for MergeTask<I, O, S, F> {
     fn wake(self: Rc<Self>, why: Woken) {
-        let Merge { output, asleep, .. } = self.body();
-        let Some(asleep) = asleep.take() else { return };
+        let Merge { output, beside, .. } = self.body();
+        let (items, values) = match beside.replace(Beside::Gone) {
+            Beside::Asleep(items, values) => (items, values),
+            other => return beside.set(other),
+        };
         match why {
             _ if output.abandoned.get() => {}
             // The other one is about to say the end, and nobody can tell when this does.
-            Woken::End
-                if output.ordered.get() == Ordered::Waits && asleep.items.nothing_in_order() =>
-            {
+            Woken::End if output.ordered.get() == Ordered::Waits && items.nothing_in_order() => {
                 output.end_input(false);
             }
-            Woken::Item | Woken::End => {
-                let Asleep {
-                    items,
-                    flatten,
-                    values,
-                } = asleep;
-                values.apply(|| start_unordered(self.clone(), items, flatten));
-            }
+            Woken::Item | Woken::End => values.apply(|| start_unordered(self.clone(), items)),
         }
     }
 }
@@ -652,12 +647,10 @@ fn poll_rest<O: 'static>(
 fn start_unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
     merge: Rc<MergeTask<I, O, S, F>>,
     items: S,
-    flatten: F,
 ) {
-    let output = &merge.body().output;
-    let task = output.context.admit(Unordered {
+    let context = &merge.body().output.context;
+    let task = Unordered {
         merge: merge.clone(),
-        flatten,
         beginning: Cell::new(Some((items, Inheritance::of_current()))),
         work: Work::new(Unfinished {
             items: None,
@@ -665,15 +658,14 @@ fn start_unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
             end: None,
         }),
         is_said: Cell::new(false),
-    });
-    output.tasks.borrow_mut().unordered = Some(task.header().to_ref());
+    };
+    drop(context.admit(task));
 }
 
 /// The task that starts another one for each item that comes out of order. Where nothing has come it
 /// goes away, and is started anew when something does, at the place where it would have been woken.
 struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     merge: Rc<MergeTask<I, O, S, F>>,
-    flatten: F,
     /// Empty after its first turn.
     beginning: Cell<Option<(S, Inheritance)>>,
     work: Work<Unfinished<S>>,
@@ -700,16 +692,18 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
                 self.say_end();
                 return AfterTurn::Ended;
             }
-            if items.can_sleep() && !self.work.is_stopped.get() {
+            if merge.output.abandoned.get() {
+                self.work.stop();
+            } else if items.can_sleep() {
                 self.is_said.set(true);
                 items.sleep(Rc::downgrade(&self.merge) as Weak<dyn Sleeper>);
-                merge.asleep.set(Some(Asleep {
-                    items,
-                    flatten: self.flatten.clone(),
-                    values,
-                }));
+                merge.beside.set(Beside::Asleep(items, values));
                 return AfterTurn::Ended;
             }
+            merge.output.tasks.set(Some(Box::new(Tasks {
+                unordered: task.header().to_ref(),
+                items: Vec::new(),
+            })));
             self.work.change(|work| work.items = Some(Items::of(items)));
         }
         poller.poll_as(task, |cx| {
@@ -750,10 +744,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F
                     let task = output.context.start_unpinned(FlattenOne {
                         item: Some(item),
                         rest: None,
-                        flatten: self.flatten.clone(),
+                        flatten: self.merge.body().flatten.clone(),
                         flow: self.merge.clone(),
                     });
-                    output.tasks.borrow_mut().add_item(task.to_ref());
+                    output.look_at_tasks(|tasks| tasks.add_item(task.to_ref()));
                     forget_ended(&mut work.tasks);
                     work.tasks.push(task);
                 }
