@@ -91,15 +91,13 @@ pub use task_local::{Scope, TaskLocal};
 pub use timer::{Sleep, now, sleep, timeout};
 pub use yield_now::{YieldNow, yield_now};
 
-pub(crate) use self::core::Poller;
 pub(crate) use self::core::{
-    Core, Describer, Unfinished, appoint, is_polling, set_describer, with_locals_of,
+    Core, Describer, Poller, Unfinished, appoint, is_polling, set_describer, with_locals_of,
 };
 pub(crate) use lock::{Lock, Locked};
 pub(crate) use origin::{Awaited, Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
-pub(crate) use ready_queue::Ready;
-pub(crate) use ready_queue::ReadyQueue;
+pub(crate) use ready_queue::{Ready, ReadyQueue};
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use step::{Step, queue_step};
 pub(crate) use task::{AfterTurn, Body, Report, Task, TaskRef};

@@ -6,8 +6,8 @@
 //!
 //! - Whatever lies in an [`Rc`] can take steps: it implements [`Step`], and stands in the queue as it is, without
 //!   an allocation, any number of times. Each time it says by a number which step is meant.
-//! - A step is queued [at once](queue_step), or when something comes for which it waits ([`Waiter::Step`](super::waker::Waiter::Step) in a
-//!   [`WaitList`](super::wait_list::WaitList)).
+//! - A step is queued [at once](queue_step), or when something comes for which it waits
+//!   ([`Waiter::Step`](super::waker::Waiter::Step) in a [`WaitList`](super::wait_list::WaitList)).
 //! - No task is current in it: it has no waker, no task-locals, and a panic of it is the host's. What it
 //!   spawns would inherit nothing; see [`Inheritance`](super::task_local::Inheritance) for what was kept before.
 //! - Nobody waits for it at the end of a context, unless it is a [guest](super::task_group::Guest) of it; nobody
@@ -48,5 +48,58 @@ impl ReadyQueue {
     #[track_caller]
     pub(crate) fn current(what: &str) -> Rc<ReadyQueue> {
         core::expect_current(what).ready.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::executor::{Executor, spawn, yield_now};
+
+    struct Steps {
+        queue: Rc<ReadyQueue>,
+        taken: Rc<RefCell<Vec<u32>>>,
+    }
+
+    impl Step for Steps {
+        fn queue(&self) -> &Rc<ReadyQueue> {
+            &self.queue
+        }
+
+        fn step(self: Rc<Self>, which: u32) {
+            assert!(core::current_task().is_none());
+            self.taken.borrow_mut().push(which);
+            if which == 2 {
+                queue_step(self, 3);
+            }
+        }
+
+        fn abandon(self: Rc<Self>, which: u32) {
+            self.taken.borrow_mut().push(100 + which);
+        }
+    }
+
+    #[test]
+    fn steps_have_their_turns_between_those_of_tasks() {
+        let taken = Rc::new(RefCell::new(Vec::new()));
+        let (noted, in_task) = (taken.clone(), taken.clone());
+        Executor::new()
+            .block_on(async move {
+                let queue = ReadyQueue::current("the test");
+                let steps = Rc::new(Steps {
+                    queue,
+                    taken: noted,
+                });
+                queue_step(steps.clone(), 1);
+                spawn(async move { in_task.borrow_mut().push(10) }).detach();
+                queue_step(steps.clone(), 1); // it stands in the queue twice
+                queue_step(steps.clone(), 2);
+                yield_now().await;
+                queue_step(steps, 4); // after 3, and its turn never comes
+            })
+            .unwrap();
+        assert_eq!(*taken.borrow(), [1, 10, 1, 2, 103, 104]);
     }
 }

@@ -304,3 +304,10 @@ impl Future for Flushing {
         Poll::Pending
     }
 }
+
+/// Who gives up waiting is kept by nobody.
+impl Drop for Flushing {
+    fn drop(&mut self) {
+        drop(self.flush.waiter.take());
+    }
+}
