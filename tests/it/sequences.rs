@@ -1,5 +1,6 @@
 //! Sequences: whatever is nested comes out flat and in order, errors included.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -537,6 +538,51 @@ mod streams_as_input {
             assert_eq!(read, ["fine", error, "behind"]);
             Ok(())
         });
+    }
+}
+
+/// A sequence of which "there" has come when its context goes, and its readers.
+fn left_behind(make: impl FnOnce() -> MessageSequencePromise) -> MessageSequencePromise {
+    let kept = Rc::new(RefCell::new(None));
+    let context = MiniAgents::new();
+    let mut scope = Box::pin(context.scope(async {
+        let sequence = make();
+        kept.replace(Some(sequence.clone()));
+        sequence.await.map(drop)
+    }));
+
+    let polled = future::block_on(future::poll_once(&mut scope));
+    assert!(polled.is_none(), "it has no end");
+    drop(scope);
+    kept.take().expect("the program has run")
+}
+
+#[test]
+fn sequence_that_is_left_behind_ends_with_an_error_for_every_reader() {
+    let error = "ERROR the task that flattens this sequence was dropped before its end";
+    let unending = || Messages::from_stream(stream::once(Ok("there")).chain(stream::pending()));
+
+    let given = left_behind(|| MessageSequencePromise::of(unending()));
+    let nested = left_behind(|| {
+        let inner = MessageSequencePromise::of(messages!["before", unending()]);
+        MessageSequencePromise::of(messages![[inner], "never"])
+    });
+    let mut appender = None;
+    let appended = left_behind(|| {
+        let options = MessageSequence::options().with_start(Start::OnDemand);
+        let sequence = options.make();
+        let open = sequence.appender().open().unwrap().append("there").unwrap();
+        appender = Some(open.clone());
+        sequence.promise().clone()
+    });
+
+    for (sequence, expected) in [
+        (given, &["there", error][..]),
+        (nested, &["before", "there", error]),
+        (appended, &["there", error]),
+    ] {
+        assert_eq!(future::block_on(read(&sequence)), expected);
+        assert_eq!(future::block_on(read(&sequence)), expected);
     }
 }
 
