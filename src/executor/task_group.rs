@@ -311,3 +311,27 @@ impl Drop for Flushing {
         drop(self.flush.waiter.take());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::{Executor, spawn, yield_now};
+
+    #[test]
+    fn a_group_waits_for_a_guest_until_it_goes() {
+        let executor = Executor::new();
+        let flushed = executor.block_on(async {
+            let group = TaskGroup::new();
+            let guest = group.invite();
+            let waited = group.clone();
+            let flush = spawn(async move { waited.flush().await });
+            for _ in 0..5 {
+                yield_now().await;
+            }
+            let before = flush.is_finished();
+            drop(guest);
+            flush.await.map(|()| (before, group.is_empty()))
+        });
+        assert_eq!(flushed.unwrap().unwrap(), (false, true));
+    }
+}

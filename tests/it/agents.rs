@@ -1,5 +1,6 @@
 //! Agents: when they run, what they are given, what becomes of their errors.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use log::LevelFilter;
@@ -579,4 +580,29 @@ fn waiting_with_unfinished_calls_is_warned_of() {
           for their replies, neither will ever go on: finish the calls first"
         ]
     );
+}
+
+#[test]
+fn replies_that_are_kept_keep_nothing_of_an_agent_that_is_over() {
+    let held = Rc::new(());
+    let probe = held.clone();
+    let agent = MiniAgent::new(move |ctx: InteractionContext| {
+        let probe = probe.clone();
+        async move {
+            ctx.reply(format!("{} of us", Rc::strong_count(&probe)));
+            Ok(())
+        }
+    });
+
+    let replies = MiniAgents::new()
+        .run(async move {
+            let replies = agent.trigger("how many?");
+            (&replies).await?;
+            Ok(replies)
+        })
+        .unwrap();
+
+    assert_eq!(Rc::strong_count(&held), 1);
+    assert!(!replies.cancel());
+    assert_eq!(replies.get().unwrap().unwrap()[0].text(), "3 of us");
 }
