@@ -551,7 +551,7 @@ impl TokenStream {
         reason = "the word of streams, not of iterators"
     )]
     pub fn next(&mut self) -> impl Future<Output = Option<Result<Token>>> + '_ {
-        Next(self)
+        Next::of(self)
     }
 
     /// As [`next`](Self::next), with the error on the outside, for `?`.
@@ -560,7 +560,7 @@ impl TokenStream {
     ///
     /// The error that comes next; the end comes after it.
     pub fn try_next(&mut self) -> impl Future<Output = Result<Option<Token>>> + '_ {
-        TryNext(Next(self))
+        TryNext(Next::of(self))
     }
 }
 

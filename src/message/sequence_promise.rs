@@ -580,7 +580,7 @@ impl MessageStream {
         reason = "the word of streams, not of iterators"
     )]
     pub fn next(&mut self) -> impl Future<Output = Option<Result<MessagePromise>>> + '_ {
-        Next(self)
+        Next::of(self)
     }
 
     /// As [`next`](Self::next), with the error on the outside, for `?`.
@@ -589,7 +589,7 @@ impl MessageStream {
     ///
     /// The error that comes next; the end comes after it.
     pub fn try_next(&mut self) -> impl Future<Output = Result<Option<MessagePromise>>> + '_ {
-        TryNext(Next(self))
+        TryNext(Next::of(self))
     }
 }
 

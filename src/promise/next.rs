@@ -27,25 +27,47 @@ pub(crate) trait StepBack: Stream + Unpin {
 }
 
 /// The next item; dropping it gives up waiting and skips nothing.
-pub(crate) struct Next<'a, R: StepBack>(pub(crate) &'a mut R);
+pub(crate) struct Next<'a, R: StepBack> {
+    reader: &'a mut R,
+    /// Whether it was asked last and nothing was there: only then is there anything to give up, which is
+    /// known here without asking the reader.
+    waits: bool,
+}
+
+impl<'a, R: StepBack> Next<'a, R> {
+    #[inline(always)]
+    pub(crate) fn of(reader: &'a mut R) -> Self {
+        Next {
+            reader,
+            waits: false,
+        }
+    }
+
+    #[inline(always)]
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
+        let item = match self.reader.read_known() {
+            Some(item) => Poll::Ready(Some(item)),
+            None => Pin::new(&mut *self.reader).poll_next(cx),
+        };
+        self.waits = item.is_pending();
+        item
+    }
+}
 
 impl<R: StepBack> Future for Next<'_, R> {
     type Output = Option<R::Item>;
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        match self.0.read_known() {
-            Some(item) => Poll::Ready(Some(item)),
-            None => Pin::new(&mut *self.0).poll_next(cx),
-        }
+        self.poll_item(cx)
     }
 }
 
 impl<R: StepBack> Drop for Next<'_, R> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        if self.0.waits() {
-            self.0.step_back();
+        if self.waits && self.reader.waits() {
+            self.reader.step_back();
         }
     }
 }
@@ -58,13 +80,13 @@ impl<T, R: StepBack<Item = Result<T>>> Future for TryNext<'_, R> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
-        match self.0.0.read_known() {
-            Some(Ok(item)) => Poll::Ready(Ok(Some(item))),
-            Some(Err(error)) => Poll::Ready(Err(error)),
-            None => {
-                let next = Pin::new(&mut *self.0.0).poll_next(cx);
-                next.map(Option::transpose)
+        let next = &mut self.0;
+        match next.reader.read_known() {
+            Some(item) => {
+                next.waits = false;
+                Poll::Ready(item.map(Some))
             }
+            None => next.poll_item(cx).map(Option::transpose),
         }
     }
 }

@@ -481,7 +481,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                 return;
             };
             let end = state.pieces.nth(number + 1).map_or(len, |next| next.begin);
-            let kept = stretch.from..stretch.from + end.min(len) - stretch.begin;
+            let kept = stretch.place(stretch.begin)..stretch.place(end.min(len));
             let stretch = stretch.clone();
             drop(state);
             match &stretch.pieces {
@@ -679,8 +679,8 @@ struct Pieces<P> {
 struct Stretch<P> {
     /// The index of its first piece.
     begin: usize,
-    /// Where that is kept in them.
-    from: usize,
+    /// How much further on, around the end of all numbers, that is kept than its index says.
+    shift: usize,
     pieces: Kept<P>,
 }
 
@@ -706,7 +706,7 @@ impl<P> Clone for Stretch<P> {
     fn clone(&self) -> Self {
         Stretch {
             begin: self.begin,
-            from: self.from,
+            shift: self.shift,
             pieces: self.pieces.clone(),
         }
     }
@@ -723,11 +723,17 @@ impl<P: Clone + 'static> Kept<P> {
 }
 
 impl<P> Stretch<P> {
+    /// Where the piece of that index is kept.
+    #[inline(always)]
+    fn place(&self, index: usize) -> usize {
+        index.wrapping_add(self.shift)
+    }
+
     /// Whether what is kept there comes behind its last piece, the one before `end`, and lies there too.
     fn goes_on_with(&self, pieces: &Kept<P>, from: usize, end: usize) -> bool {
         match (&self.pieces, pieces) {
             (Kept::Places(own), Kept::Places(others)) => {
-                Rc::ptr_eq(own, others) && self.from + (end - self.begin) == from
+                Rc::ptr_eq(own, others) && self.place(end) == from
             }
             _ => false,
         }
@@ -736,7 +742,7 @@ impl<P> Stretch<P> {
 
 impl<P: Clone + 'static> Stretch<P> {
     fn get(&self, index: usize) -> Result<P> {
-        self.pieces.get(index - self.begin + self.from)
+        self.pieces.get(self.place(index))
     }
 
     /// The pieces from `index` up to `end`, if there is more than one.
@@ -744,7 +750,7 @@ impl<P: Clone + 'static> Stretch<P> {
         let len = end - index;
         (len > 1).then(|| Run {
             pieces: self.pieces.clone(),
-            from: index - self.begin + self.from,
+            from: self.place(index),
             len,
         })
     }
@@ -810,7 +816,7 @@ impl<P: 'static> Pieces<P> {
     fn add(&mut self, pieces: Kept<P>, from: usize, len: usize) {
         let stretch = Stretch {
             begin: self.len,
-            from,
+            shift: from.wrapping_sub(self.len),
             pieces,
         };
         self.stretches.extend(self.last.replace(stretch));
@@ -1017,12 +1023,13 @@ impl<P: Clone + 'static> Place<P> {
         }
         self.stand.index = index + 1;
         match &self.stretch {
-            Some(Stretch {
-                begin,
-                from,
-                pieces: Kept::Places(places),
-            }) => {
-                let piece = places[index - begin + from].get();
+            Some(
+                stretch @ Stretch {
+                    pieces: Kept::Places(places),
+                    ..
+                },
+            ) => {
+                let piece = places[stretch.place(index)].get();
                 Some(Ok(piece.expect(IS_FILLED).clone()))
             }
             stretch => Self::read_otherwise(stretch.as_ref(), index),
@@ -1047,8 +1054,7 @@ impl<P: Clone + 'static> Place<P> {
         let Kept::Block(block) = &stretch.pieces else {
             return None;
         };
-        let place = |index| index - stretch.begin + stretch.from;
-        let places = place(index)..place(self.until);
+        let places = stretch.place(index)..stretch.place(self.until);
         self.stand.index = self.until;
         Some((block.clone(), places))
     }

@@ -696,7 +696,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Replay<P, W> {
         reason = "the word of streams, not of iterators"
     )]
     pub fn next(&mut self) -> impl Future<Output = Option<Result<P>>> + '_ {
-        Next(self)
+        Next::of(self)
     }
 
     /// As [`next`](Self::next), with the error on the outside, for `?`.
@@ -705,7 +705,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Replay<P, W> {
     ///
     /// The error that comes next; the end comes after it.
     pub fn try_next(&mut self) -> impl Future<Output = Result<Option<P>>> + '_ {
-        TryNext(Next(self))
+        TryNext(Next::of(self))
     }
 }
 
