@@ -1,6 +1,8 @@
 //! Many messages as one that streams.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
+use std::rc::Rc;
 
 use futures_lite::StreamExt;
 
@@ -11,7 +13,7 @@ use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use super::token::Token;
 use crate::frozen::{Frozen, Value};
-use crate::promise::{Batch, Start, generate_batches};
+use crate::promise::{Batch, Run, Start, generate_batches};
 
 /// How messages are joined.
 ///
@@ -117,6 +119,7 @@ pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
             if how.reference_original_messages {
                 fields.set(ORIGINALS, Value::Null); // this is its place among the fields
             }
+            let delimiter: Rc<[_]> = Rc::new([OnceCell::from(Token::from(&how.delimiter))]);
             let mut originals = Vec::<Value>::new();
             // Whether the last message brought them.
             let mut are_brought = false;
@@ -125,8 +128,8 @@ pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
             while let Some(promise) = promises.next().await {
                 let promise = promise?;
                 if !first && !how.delimiter.is_empty() {
-                    let delimiter = Token::from(how.delimiter.as_str());
-                    out.emit(Batch::One(Ok(delimiter))).await;
+                    let delimiter = Run::of_places(delimiter.clone(), 0..1);
+                    out.emit(Batch::Run(delimiter)).await;
                 }
                 let mut tokens = promise.reader();
                 let mut strip = how.strip_leading_newlines;
