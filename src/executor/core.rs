@@ -606,7 +606,7 @@ pub(crate) fn schedule(task: Rc<Task>) {
     let header = task.header();
     if !header.queued.replace(true) {
         let ready = header.ready().clone();
-        ready.push_here(Ready::Task(task));
+        ready.push_task_here(task);
     }
 }
 

@@ -65,29 +65,36 @@ impl ReadyQueue {
     }
 
     pub(crate) fn push(&self, ready: Ready) {
-        self.push_here(ready);
+        if self.polling.get() {
+            self.queue.borrow_mut().push_back(ready);
+        } else if !self.closed.get() {
+            self.queue.borrow_mut().push_back(ready);
+            self.inbox.wake_hosts();
+        }
     }
 
     /// As [`push`](Self::push), for a task.
     pub(crate) fn push_task(&self, task: Rc<Task>) {
-        self.push_here(Ready::Task(task));
+        self.push_task_here(task);
     }
 
-    /// As [`push`](Self::push), for the places that all wakes come through.
+    /// As [`push_task`](Self::push_task), for the places that all wakes come through. Where nothing else is
+    /// to be done the task goes from where it is to its place, and is not put together in between.
     #[inline(always)]
-    pub(crate) fn push_here(&self, ready: Ready) {
-        if !self.polling.get() {
-            return self.push_from_outside(ready);
+    pub(crate) fn push_task_here(&self, task: Rc<Task>) {
+        if self.polling.get() {
+            let mut queue = self.queue.borrow_mut();
+            if queue.len() < queue.capacity() {
+                return queue.push_back(Ready::Task(task));
+            }
         }
-        self.queue.borrow_mut().push_back(ready);
+        self.push_task_otherwise(task);
     }
 
     #[cold]
-    fn push_from_outside(&self, ready: Ready) {
-        if !self.closed.get() {
-            self.queue.borrow_mut().push_back(ready);
-            self.inbox.wake_hosts();
-        }
+    #[inline(never)]
+    fn push_task_otherwise(&self, task: Rc<Task>) {
+        self.push(Ready::Task(task));
     }
 
     /// Makes whoever polls the executor poll it again, unless that is going on just now.
