@@ -12,29 +12,28 @@
 //! the same checksums. What is read through a channel is gone: only here, in the original and in the
 //! limit can everything be read again.
 //!
-//! The figures are medians of ratios taken within seven interleaved rounds (five for w08) on a shared
-//! machine with two cores, at sixteen times the base sizes; times are processor time. Trust the first
-//! digit.
+//! The figures are medians of ratios taken within ten interleaved rounds (for the original: within seven
+//! of another day) on a shared machine with two cores, at sixteen times the base sizes; times are
+//! processor time. Trust the first digit.
 //!
 //! | | one | Python | smol | tokio | this crate |
 //! |---|---|---|---|---|---|
-//! | w01 | task switch | 140 | 8.1 | 4.9 | 3.1 |
-//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.4 | 5.5 |
-//! | w03 | replayed piece | 270 | cannot | cannot | 2.6 |
-//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 6.0 | 5.7 |
-//! | w05 | agent of 3 messages | 2300 | 6.4 | 3.0 | 16 |
-//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.4 | 13 |
+//! | w01 | task switch | 140 | 8.2 | 4.7 | 1.6 |
+//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.2 | 3.1 |
+//! | w03 | replayed piece | 270 | cannot | cannot | 1.5 |
+//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 6.0 | 3.3 |
+//! | w05 | agent of 3 messages | 2300 | 6.2 | 2.9 | 9.7 |
+//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.3 | 6.5 |
 //! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.1 |
-//! | w08 | message of history read | 6400 | 2.6 | 2.4 | 17 |
-//! | w09 | token of a joined message | 400 | 6.8 | 3.1 | 6.2 |
-//! | w10 | live promise (memory) | 48 | 7.3 | 5.5 | 5.4 |
-//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.4 | 7.2 |
-//! | w12 | live agent (memory) | 84 | 6.6 | 5.1 | 9.6 |
+//! | w08 | message of history read | 6400 | 2.5 | 2.4 | 10 |
+//! | w09 | token of a joined message | 400 | 6.9 | 3.2 | 2.5 |
+//! | w10 | live promise (memory) | 48 | 7.3 | 5.4 | 4.4 |
+//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.4 | 4.7 |
+//! | w12 | live agent (memory) | 84 | 6.4 | 5.1 | 6.5 |
 //!
 //! Each figure is a multiple of the limit; smaller is better. Beside smol and tokio stands a bare task and
 //! a channel for each thing, without promises of messages, arguments, records, errors or replay: where
-//! they are ahead (an agent, a message of history, a token forwarded or joined, a live agent), that is
-//! what is paid for.
+//! they are ahead (an agent, a message of history, a live agent), that is what is paid for.
 //!
 //! To see what this crate costs on your machine, and that its results are those of the original:
 //!
@@ -56,26 +55,26 @@
 //!   pieces that have come, is a look and a count. A reader asks the log once for each stretch of pieces
 //!   and reads it without asking again.
 //! - **A token that is waited for** costs a turn of the task that produces it, a turn of the task that
-//!   makes the whole message, and a turn of each reader; readers are called one after the other, in the
-//!   order of asyncio.
+//!   makes the whole message (which looks at the tokens when all are there), and a turn of each reader;
+//!   readers are called one after the other, in the order of asyncio.
 //! - **Forwarding costs nothing per token.** A promise that is handed on is the same promise; eight agents
 //!   that reply with what they got cost per message. An agent that streams anew costs per token: two turns
 //!   and what is counted in w11, no copy of the text.
-//! - **A message that is there** is three allocations. Handing it on is a count. A list of messages
-//!   (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a call as one block: the agent's side of a
-//!   dialogue of N turns costs what its N² reads cost.
-//! - **A call of an agent** is the dearest thing: about nine tasks, some fifty allocations and seventeen
-//!   turns, a few microseconds, whatever the agent then does. The turns are the original's: they decide
+//! - **A message that is there** is two allocations, if it is of text and nothing else. Handing it
+//!   on is a count. A list of messages (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a
+//!   call as one block: the agent's side of a dialogue of N turns costs what its N² reads cost.
+//! - **A call of an agent** is the dearest thing: six tasks, some thirty allocations and seventeen turns,
+//!   a few microseconds, whatever the agent then does. The turns are the original's: they decide
 //!   who comes first where agents run side by side. The records of calls and replies are made only where
 //!   a handler is registered ([`on_persist_messages`](crate::MiniAgents::on_persist_messages),
 //!   [`on_promise_resolved`](crate::MiniAgents::on_promise_resolved)).
 //! - **What comes out of order** has a task per item, and a task for all only while there are such items.
 //! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256.
-//! - **Memory**: about 2 KB for a promise of a message that is being written, 6 KB for an agent that waits
-//!   for more messages. What nobody holds is freed: a context that lives for a million calls does not
+//! - **Memory**: about 1.5 KB for a promise of a message that is being written, 4.4 KB for an agent that
+//!   waits for more messages. What nobody holds is freed: a context that lives for a million calls does not
 //!   grow. The tokens of complete messages can be given up, see [`KeepTokens`](crate::KeepTokens).
 //!
 //! The turns that a token, an agent, a message or a turn of a dialogue takes are the same for the first
-//! and the thousandth, which a test holds. The time is nearly so: in a tree that is flattened a leaf pays
-//! for each sequence above it (w06), and what no longer fits into the processor's caches costs more (w05,
-//! w06 and w09 by up to a third, from the middle size to the largest).
+//! and the thousandth, which a test holds. So is the time, but for what the processor's caches make of
+//! it: in a tree that is flattened a leaf pays its share of the sequences above it, of which there are more
+//! in some sizes of tree than in others (w06).
