@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::piece_log::{Batch, PieceSource, drop_source};
+use super::pieces::Batch;
+use super::source::{PieceSource, drop_source};
 use super::streamed_promise::Inner;
 use super::wait::Promised;
 use crate::error::{Error, What};

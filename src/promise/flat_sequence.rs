@@ -28,7 +28,8 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{Stream, StreamExt};
 
 use super::context::{PromisingContext, Started};
-use super::piece_log::{Batch, Items, PieceSource, Run};
+use super::pieces::{Batch, Run};
+use super::source::{Items, PieceSource};
 use super::start::Start;
 use super::streamed_promise::StreamedPromise;
 use super::whole::Collected;

@@ -31,7 +31,8 @@ use std::task::{Context, Poll, Waker};
 
 use futures_lite::Stream;
 
-use super::piece_log::{Batch, PieceSource};
+use super::pieces::Batch;
+use super::source::PieceSource;
 use crate::error::{Error, Result};
 use crate::executor::{Awaited, polls_with_own_waker};
 

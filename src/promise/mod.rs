@@ -9,12 +9,14 @@ mod generator;
 mod next;
 mod outcome;
 mod piece_log;
+mod pieces;
 mod pipe;
 #[allow(
     clippy::module_inception,
     reason = "the noun of the layer is also a type"
 )]
 mod promise;
+mod source;
 mod start;
 mod streamed_promise;
 pub(crate) mod tap;
@@ -35,7 +37,9 @@ pub(crate) use flat_sequence::{Flatten, Flattened, Input, Output, Rest, Sleeper}
 pub(crate) use generator::generate_batches;
 pub(crate) use next::{Next, StepBack, TryNext};
 pub(crate) use outcome::Outcome;
-pub(crate) use piece_log::{Batch, Block, Items, PieceLog, PieceSource, Pinned, Run};
+pub(crate) use piece_log::PieceLog;
+pub(crate) use pieces::{Batch, Block, Run};
+pub(crate) use source::{Items, PieceSource, Pinned};
 pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
 pub(crate) use wait::{abandoned, cancelled};
 pub(crate) use whole::Whole;

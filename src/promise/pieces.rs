@@ -1,0 +1,293 @@
+//! Pieces as they are kept.
+//!
+//! They lie in *stretches*, one after the other: places that are filled as pieces come, a block that came as
+//! a whole, or an error. A stretch can be held while more is added, and shared by several logs: a *run* is
+//! some of it on its way from one to another.
+
+use std::any::Any;
+use std::cell::OnceCell;
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::tap;
+use crate::error::{Error, Result};
+
+/// What a source gives at once.
+pub(crate) enum Batch<P> {
+    One(Result<P>),
+    Run(Run<P>),
+}
+
+/// Neighbouring pieces, shared with where they are kept: at least one, and none of them an error.
+pub(crate) struct Run<P> {
+    pub(super) pieces: Kept<P>,
+    /// Where the first of them is kept.
+    pub(super) from: usize,
+    pub(super) len: usize,
+}
+
+impl<P: 'static> Run<P> {
+    /// All of a block.
+    pub(crate) fn of(block: Rc<dyn Block<P>>) -> Self {
+        Run {
+            len: block.len(),
+            pieces: Kept::Block(block),
+            from: 0,
+        }
+    }
+
+    /// Those in these places, which are filled and hold no error.
+    pub(crate) fn of_places(places: Rc<[OnceCell<P>]>, range: Range<usize>) -> Self {
+        Run {
+            pieces: Kept::Places(places),
+            from: range.start,
+            len: range.len(),
+        }
+    }
+}
+
+impl<P: Clone + 'static> Run<P> {
+    /// The pieces, one after the other.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = P> + '_ {
+        let places = self.from..self.from + self.len;
+        places.filter_map(|place| self.pieces.get(place).ok())
+    }
+}
+
+/// Pieces that are there together, at least one and none of them an error.
+pub(crate) trait Block<P>: 'static {
+    fn len(&self) -> usize;
+
+    fn get(&self, index: usize) -> P;
+
+    /// It as what it is.
+    fn into_any(self: Rc<Self>) -> Rc<dyn Any>;
+}
+
+impl<P: Clone + 'static> Batch<P> {
+    /// Tells whoever listens of what is about to be readable.
+    pub(super) fn tell(&self) {
+        match self {
+            Batch::One(piece) => tap::tell(piece),
+            Batch::Run(run) if tap::is_set() => run.iter().for_each(|piece| tap::tell(&Ok(piece))),
+            Batch::Run(_) => {}
+        }
+    }
+}
+
+/// Why there is something in a place.
+pub(super) const IS_FILLED: &str = "a piece is handed out after it was pushed";
+
+/// All pieces: stretches of them, one after the other.
+pub(super) struct Pieces<P> {
+    /// All but the last.
+    stretches: Vec<Stretch<P>>,
+    /// The one that may grow, in place, as most have no other; empty before the first piece.
+    pub(super) last: Option<Stretch<P>>,
+    pub(super) len: usize,
+    /// Up to here there are places of its own to be filled.
+    room: usize,
+    /// The index of the first error; behind all pieces where there is none.
+    first_error: usize,
+}
+
+/// Neighbouring pieces. It can be held while more is added, so that a piece is cloned, which is the
+/// user's code, after the borrow of the log has ended.
+pub(super) struct Stretch<P> {
+    /// The index of its first piece.
+    pub(super) begin: usize,
+    /// How much further on, around the end of all numbers, that is kept than its index says.
+    shift: usize,
+    pub(super) pieces: Kept<P>,
+}
+
+pub(super) enum Kept<P> {
+    /// Places that are filled one after the other.
+    Places(Rc<[OnceCell<P>]>),
+    Block(Rc<dyn Block<P>>),
+    /// An error, alone.
+    Error(Error),
+}
+
+impl<P> Clone for Kept<P> {
+    fn clone(&self) -> Self {
+        match self {
+            Kept::Places(places) => Kept::Places(places.clone()),
+            Kept::Block(block) => Kept::Block(block.clone()),
+            Kept::Error(error) => Kept::Error(error.clone()),
+        }
+    }
+}
+
+impl<P> Clone for Stretch<P> {
+    fn clone(&self) -> Self {
+        Stretch {
+            begin: self.begin,
+            shift: self.shift,
+            pieces: self.pieces.clone(),
+        }
+    }
+}
+
+impl<P: Clone + 'static> Kept<P> {
+    pub(super) fn get(&self, place: usize) -> Result<P> {
+        match self {
+            Kept::Places(places) => Ok(places[place].get().expect(IS_FILLED).clone()),
+            Kept::Block(block) => Ok(block.get(place)),
+            Kept::Error(error) => Err(error.clone()),
+        }
+    }
+}
+
+impl<P> Stretch<P> {
+    /// Where the piece of that index is kept.
+    #[inline(always)]
+    pub(super) fn place(&self, index: usize) -> usize {
+        index.wrapping_add(self.shift)
+    }
+
+    /// Whether what is kept there comes behind its last piece, the one before `end`, and lies there too.
+    fn goes_on_with(&self, pieces: &Kept<P>, from: usize, end: usize) -> bool {
+        match (&self.pieces, pieces) {
+            (Kept::Places(own), Kept::Places(others)) => {
+                Rc::ptr_eq(own, others) && self.place(end) == from
+            }
+            _ => false,
+        }
+    }
+}
+
+impl<P: Clone + 'static> Stretch<P> {
+    pub(super) fn get(&self, index: usize) -> Result<P> {
+        self.pieces.get(self.place(index))
+    }
+
+    /// The pieces from `index` up to `end`, if there is more than one.
+    pub(super) fn run(&self, index: usize, end: usize) -> Option<Run<P>> {
+        let len = end - index;
+        (len > 1).then(|| Run {
+            pieces: self.pieces.clone(),
+            from: self.place(index),
+            len,
+        })
+    }
+}
+
+impl<P: 'static> Pieces<P> {
+    /// How many pieces the first stretch has room for; each that was filled is followed by one twice as
+    /// long.
+    const FIRST: usize = 4;
+
+    fn push(&mut self, piece: Result<P>) {
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => return self.push_error(error),
+        };
+        let last = self.last.as_ref();
+        let places = match last.map(|last| (last.begin, &last.pieces)) {
+            Some((begin, Kept::Places(places))) if self.len < self.room => {
+                let refused = places[self.len - begin].set(piece);
+                debug_assert!(refused.is_ok(), "each place is filled once");
+                self.len += 1;
+                return;
+            }
+            // Places that are shared with another log do not count.
+            Some((_, Kept::Places(places))) if self.len == self.room => 2 * places.len(),
+            _ => Self::FIRST,
+        };
+        let mut piece = Some(piece);
+        let fresh = (0..places).map(|_| piece.take().map_or_else(OnceCell::new, OnceCell::from));
+        let pieces = Kept::Places(fresh.collect());
+        self.room = self.len + places;
+        self.add(pieces, 0, 1);
+    }
+
+    #[cold]
+    pub(super) fn push_error(&mut self, error: Error) {
+        self.first_error = self.first_error.min(self.len);
+        self.room = 0;
+        self.add(Kept::Error(error), 0, 1);
+    }
+
+    /// Adds a piece behind which none will come.
+    pub(super) fn push_only(&mut self, piece: P) {
+        self.add(Kept::Places(Rc::new([OnceCell::from(piece)])), 0, 1);
+    }
+
+    pub(super) fn push_batch(&mut self, batch: Batch<P>) {
+        match batch {
+            Batch::One(piece) => self.push(piece),
+            Batch::Run(Run { pieces, from, len }) => {
+                debug_assert!(len > 0, "whoever waits is woken for a piece");
+                match &self.last {
+                    Some(last) if last.goes_on_with(&pieces, from, self.len) => self.len += len,
+                    _ => {
+                        self.room = 0;
+                        self.add(pieces, from, len);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, pieces: Kept<P>, from: usize, len: usize) {
+        let stretch = Stretch {
+            begin: self.len,
+            shift: from.wrapping_sub(self.len),
+            pieces,
+        };
+        self.stretches.extend(self.last.replace(stretch));
+        self.len += len;
+    }
+
+    /// The first error, if it comes before that piece.
+    #[inline]
+    pub(super) fn error_before(&self, index: usize) -> Option<Error> {
+        if self.first_error >= index {
+            return None;
+        }
+        match &self.stretch_of(self.first_error)?.0.pieces {
+            Kept::Error(error) => Some(error.clone()),
+            _ => None,
+        }
+    }
+
+    /// The stretches, one after the other.
+    pub(super) fn nth(&self, number: usize) -> Option<&Stretch<P>> {
+        match self.stretches.get(number) {
+            None if number == self.stretches.len() => self.last.as_ref(),
+            stretch => stretch,
+        }
+    }
+
+    /// The stretch that a piece is in, and the index behind its last piece.
+    #[inline]
+    pub(super) fn stretch_of(&self, index: usize) -> Option<(&Stretch<P>, usize)> {
+        let last = self.last.as_ref()?;
+        if last.begin <= index {
+            return Some((last, self.len));
+        }
+        let stretches = &*self.stretches;
+        let behind = stretches.partition_point(|stretch| stretch.begin <= index);
+        let end = stretches.get(behind).unwrap_or(last).begin;
+        Some((stretches.get(behind.checked_sub(1)?)?, end))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
+    fn from_iter<I: IntoIterator<Item = Result<P>>>(pieces: I) -> Self {
+        let mut all = Pieces {
+            stretches: Vec::new(),
+            last: None,
+            len: 0,
+            room: 0,
+            first_error: usize::MAX,
+        };
+        pieces.into_iter().for_each(|piece| all.push(piece));
+        all
+    }
+}
