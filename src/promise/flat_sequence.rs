@@ -6,12 +6,13 @@
 //!
 //! ```text
 //! ordered ──▶ flatten, one by one ───────┐
-//!                                        ├──▶ queue ──▶ promise of the flat sequence
+//!                                        ├──▶ output ──▶ promise of the flat sequence
 //! out of order ──▶ flatten, all at once ─┘
 //! ```
 //!
-//! When the flat sequence is cancelled, so are these tasks. What comes out of order has a task only
-//! where something does: most sequences never need it.
+//! The output lies in the task that flattens what comes in order. When the flat sequence is cancelled, so
+//! are these tasks. What comes out of order has a task only where something does: most sequences never need
+//! it, and where nothing can come any more, its turn is a step.
 //!
 //! An error, of the input or of the flattening, is a piece of the result; the rest of that item is
 //! given up, the items behind it come.

@@ -23,7 +23,7 @@
 //! handle of the stretch of pieces that it is in, and knows how many of them it may read: to do so it asks
 //! nobody.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -215,12 +215,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                 return Poll::Ready(Ok(()));
             }
             Step::Passed => {
-                let called = state.call_next();
-                state.find(place);
-                drop(state);
-                if let Some(called) = called {
-                    called.wake();
-                }
+                Self::pass_on(state, place);
                 return Poll::Ready(Ok(()));
             }
             Step::Gate if state.on_demand => {
@@ -254,14 +249,20 @@ impl<P: Clone + 'static> PieceLog<P> {
             ready!(self.poll_source(source, cx));
             let mut state = self.state.borrow_mut();
             if let Step::Passed = state.step(&mut place.stand) {
-                let called = state.call_next();
-                state.find(place);
-                drop(state);
-                if let Some(called) = called {
-                    called.wake();
-                }
+                Self::pass_on(state, place);
                 return Poll::Ready(Ok(()));
             }
+        }
+    }
+
+    /// Lets the next reader pass the gate, behind the one that has its piece now.
+    #[inline(always)]
+    fn pass_on(mut state: RefMut<'_, State<P>>, place: &mut Place<P>) {
+        let called = state.call_next();
+        state.find(place);
+        drop(state);
+        if let Some(called) = called {
+            called.wake();
         }
     }
 
