@@ -46,8 +46,10 @@ pub(crate) struct ReadyQueue {
     queue: RefCell<VecDeque<Ready>>,
     /// Whether its executor is being polled just now.
     pub(crate) polling: Cell<bool>,
-    /// Whether its executor is gone: nothing is queued any more.
+    /// Whether its executor is gone: no task is queued any more.
     closed: Cell<bool>,
+    /// Whether what is queued is being abandoned just now, or is about to be.
+    clearing: Cell<bool>,
     /// Where those who poll the executor are found.
     inbox: Arc<Inbox>,
     pub(crate) core: Weak<Core>,
@@ -59,6 +61,7 @@ impl ReadyQueue {
             queue: RefCell::default(),
             polling: Cell::new(false),
             closed: Cell::new(false),
+            clearing: Cell::new(false),
             inbox: inbox.clone(),
             core: core.clone(),
         })
@@ -70,6 +73,11 @@ impl ReadyQueue {
         } else if !self.closed.get() {
             self.queue.borrow_mut().push_back(ready);
             self.inbox.wake_hosts();
+        } else if let Ready::Step(..) = ready {
+            self.queue.borrow_mut().push_back(ready);
+            if !self.clearing.get() {
+                self.clear();
+            }
         }
     }
 
@@ -104,18 +112,23 @@ impl ReadyQueue {
         }
     }
 
-    /// Lets nobody in from now on.
+    /// Gives nobody a turn from now on: what is here and comes is abandoned, beginning with the call of
+    /// [`clear`](Self::clear).
     pub(crate) fn close(&self) {
         self.closed.set(true);
+        self.clearing.set(true);
     }
 
-    /// Lets everybody go: a task in the queue holds the queue.
+    /// Lets everybody go, one after the other and also those who come meanwhile: a task in the queue holds the
+    /// queue.
     pub(crate) fn clear(&self) {
-        for ready in self.queue.take() {
+        self.clearing.set(true);
+        while let Some(ready) = self.pop() {
             if let Ready::Step(step, which) = ready {
                 step.abandon(which);
             }
         }
+        self.clearing.set(false);
     }
 
     #[inline]

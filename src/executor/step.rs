@@ -29,7 +29,7 @@ pub(crate) trait Step {
     /// Its turn has come: does what `which` stands for.
     fn step(self: Rc<Self>, which: u32);
 
-    /// The executor goes before its turn.
+    /// The executor goes before its turn, or has gone before it was queued.
     fn abandon(self: Rc<Self>, _which: u32) {}
 }
 

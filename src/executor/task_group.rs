@@ -17,6 +17,7 @@ use super::origin::Awaited;
 use super::ready_queue::ReadyQueue;
 use super::step::{Step, queue_step};
 use super::task::{Body, JoinHandle, Report, Spawned, Task, Unreported, spawn_on};
+use super::task_local::{Locals, LocalsCell};
 use super::waker::Waiter;
 
 /// Tasks that are counted together, so that somebody can wait for all of them.
@@ -59,10 +60,14 @@ struct Older {
     waiting: Vec<Rc<Flush>>,
 }
 
-/// Something that is no task and counts as one of the group as long as it lives.
+/// What something has in common with the tasks of a group that is none: it counts as one of them until it
+/// leaves or is dropped, and inherits the task-locals of the place where it was invited.
 pub(crate) struct Guest {
     group: Rc<Group>,
+    /// Empty when it has left: among them may be what holds it.
+    locals: LocalsCell,
     generation: u32,
+    has_left: Cell<bool>,
 }
 
 impl Guest {
@@ -70,13 +75,29 @@ impl Guest {
     pub(crate) fn queue(&self) -> &Rc<ReadyQueue> {
         &self.group.ready
     }
+
+    /// Does `body` with what it inherits, in a step: what is spawned there inherits it too.
+    pub(crate) fn act<R>(&self, body: impl FnOnce() -> R) -> R {
+        self.locals.look(Locals::clone).lend(body)
+    }
+
+    /// Counts no more.
+    pub(crate) fn leave(&self) {
+        if self.has_left.replace(true) {
+            return;
+        }
+        let last = self.group.leave(self.generation);
+        let locals = self.locals.replace(Locals::empty());
+        if let Some(last) = last {
+            last.tell();
+        }
+        drop(locals);
+    }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        if let Some(last) = self.group.leave(self.generation) {
-            last.tell();
-        }
+        self.leave();
     }
 }
 
@@ -225,8 +246,12 @@ impl TaskGroup {
     pub(crate) fn invite(&self) -> Guest {
         let core = core::expect_current("being waited for");
         let group = self.part_on(&core);
-        let generation = group.join();
-        Guest { group, generation }
+        Guest {
+            generation: group.join(),
+            group,
+            locals: LocalsCell::new(core::look_at_locals(Locals::clone)),
+            has_left: Cell::new(false),
+        }
     }
 
     /// The part of the group on `core`, which begins with this if there is none.

@@ -25,6 +25,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
@@ -43,6 +44,25 @@ impl Locals {
         Locals(None)
     }
 
+    /// Does `body` with these values instead of those that are current.
+    pub(crate) fn lend<R>(self, body: impl FnOnce() -> R) -> R {
+        /// Puts back what was current before, also when `body` panics.
+        struct Restore(Locals);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let lent = exchange(mem::take(&mut self.0));
+                drop(lent);
+            }
+        }
+
+        fn exchange(locals: Locals) -> Locals {
+            core::with_locals(|current| mem::replace(current, locals))
+        }
+
+        let _restore = Restore(exchange(self));
+        body()
+    }
+
     fn get(&self, key: usize) -> Option<&Rc<dyn Any>> {
         let mut entries = self.0.as_ref()?.iter();
         let (_, value) = entries.find(|(held, _)| *held == key)?;
@@ -54,7 +74,7 @@ impl Locals {
         let entries = self.0.as_deref().unwrap_or_default();
         if let Some(place) = entries.iter().position(|(held, _)| *held == key) {
             let entries = Rc::make_mut(self.0.as_mut()?);
-            return std::mem::replace(&mut entries[place].1, value);
+            return mem::replace(&mut entries[place].1, value);
         }
         if value.is_some() {
             let entries = entries.iter().cloned().chain([(key, value)]);
@@ -115,11 +135,7 @@ impl Inheritance {
         let Some(core) = self.executor.upgrade() else {
             return;
         };
-        let inherited = self.locals.clone();
-        let own = core::with_locals(|locals| std::mem::replace(locals, inherited));
-        core::spawning_on(core, body);
-        let inherited = core::with_locals(|locals| std::mem::replace(locals, own));
-        drop(inherited);
+        self.locals.clone().lend(|| core::spawning_on(core, body));
     }
 }
 

@@ -183,6 +183,24 @@ pub(crate) fn polls_with_own_waker(what: Awaited, cx: &Context<'_>) -> bool {
     core::is_own_waker(what, cx.waker())
 }
 
+/// Who asks for what may not be there yet, and is told when it is.
+pub(crate) enum Asker<'a, 'b> {
+    /// Whoever is polled with this.
+    Task(&'a mut Context<'b>),
+    /// Something that goes on in a step: what makes it wait for that.
+    Step(&'a dyn Fn() -> Waiter),
+}
+
+impl Asker<'_, '_> {
+    /// As [`Waiter::waiting_for_task`].
+    pub(crate) fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter> {
+        match self {
+            Asker::Task(cx) => Waiter::waiting_for_task(what, by, cx),
+            Asker::Step(waiter) => Some(waiter()),
+        }
+    }
+}
+
 /// Who is to be woken: a task of this thread itself, or whatever a std waker stands for.
 pub(crate) enum Waiter {
     Task(Rc<Task>),

@@ -16,7 +16,7 @@ use super::message::{Message, owned_fields};
 use super::token::Token;
 use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
-use crate::executor::{Awaitable, Notify};
+use crate::executor::{Asker, Awaitable, Notify};
 use crate::frozen::{Frozen, Value, name};
 use crate::promise::{
     Batch, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start, StepBack,
@@ -349,11 +349,7 @@ struct MessageOfTokens {
 }
 
 impl Whole<Token, Message> for MessageOfTokens {
-    fn poll_whole(
-        &mut self,
-        tokens: &PieceLog<Token>,
-        _: &mut Context<'_>,
-    ) -> Poll<Result<Message>> {
+    fn poll_whole(&mut self, tokens: &PieceLog<Token>, _: &Asker<'_, '_>) -> Poll<Result<Message>> {
         // Tokens are a few letters each; what was too much goes when the text is shared.
         let mut text = String::with_capacity(8 * tokens.len());
         tokens.for_each(|token| text.push_str(token.as_str()));
@@ -395,8 +391,18 @@ impl Future for MessageWait {
         let this = &mut *self;
         match &mut this.kind {
             Waiting::Known(message) => Poll::Ready(Ok(message.clone())),
-            Waiting::Promise(wait) if this.quiet => wait.poll_quietly(cx),
+            Waiting::Promise(wait) if this.quiet => wait.poll_quietly(&Asker::Task(cx)),
             Waiting::Promise(wait) => Pin::new(wait).poll(cx),
+        }
+    }
+}
+
+impl MessageWait {
+    /// As polling it, but an error does not count as read, and whoever asks need not be a task.
+    pub(crate) fn poll_quietly(&mut self, asker: &Asker<'_, '_>) -> Poll<Result<Message>> {
+        match &mut self.kind {
+            Waiting::Known(message) => Poll::Ready(Ok(message.clone())),
+            Waiting::Promise(wait) => wait.poll_quietly(asker),
         }
     }
 }

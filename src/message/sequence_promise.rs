@@ -17,7 +17,7 @@ use super::message::Message;
 use super::message_promise::{MessagePromise, MessageWait};
 use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Notify, Ticket};
+use crate::executor::{Asker, Awaitable, Notify, Ticket};
 use crate::promise::{
     Batch, Flattened, Next, OnCancel, Outcome, PieceLog, PieceSource, PromisingContext, Reader,
     Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
@@ -222,7 +222,7 @@ impl MessageSequencePromise {
     pub(crate) fn poll_quietly(
         &self,
         ticket: &mut Option<Ticket>,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Result<Rc<[Message]>>> {
         self.promise.poll_quietly(ticket, cx)
     }
@@ -230,7 +230,7 @@ impl MessageSequencePromise {
     /// As [`wait`](Self::wait), but an error does not count as read.
     pub(crate) async fn quietly(&self) -> Result<Rc<[Message]>> {
         let mut wait = self.promise.wait();
-        futures_lite::future::poll_fn(|cx| wait.poll_quietly(cx)).await
+        futures_lite::future::poll_fn(|cx| wait.poll_quietly(&Asker::Task(cx))).await
     }
 
     /// All messages as one text message that streams, with a blank line between them and the
@@ -376,7 +376,7 @@ impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
     fn poll_whole(
         &mut self,
         promises: &PieceLog<MessagePromise>,
-        cx: &mut Context<'_>,
+        asker: &Asker<'_, '_>,
     ) -> Poll<Result<Rc<[Message]>>> {
         if self.waiting.is_none()
             && let Some(messages) = Self::known(promises)
@@ -385,7 +385,7 @@ impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
         }
         loop {
             if let Some(waiting) = &mut self.waiting {
-                let message = ready!(Pin::new(waiting).poll(cx));
+                let message = ready!(waiting.poll_quietly(asker));
                 self.waiting = None;
                 self.messages.push(message?);
             }

@@ -13,7 +13,7 @@ use super::outcome::Outcome;
 use super::start::Start;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    self, Body, Executor, Guest, JoinHandle, Report, Task, TaskGroup, TaskLocal, TaskRef,
+    self, Asker, Body, Executor, Guest, JoinHandle, Report, Task, TaskGroup, TaskLocal, TaskRef,
 };
 
 static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
@@ -565,8 +565,10 @@ impl Activation {
             let finalized = self.finalized.clone();
             let end = async move {
                 let mut ticket = None;
-                let _ =
-                    futures_lite::future::poll_fn(|cx| finalized.poll(&mut ticket, None, cx)).await;
+                let _ = futures_lite::future::poll_fn(|cx| {
+                    finalized.poll(&mut ticket, None, &Asker::Task(cx))
+                })
+                .await;
             };
             self.executor.run(end).among_others()
         };

@@ -1,11 +1,11 @@
 //! What a promise comes to, once.
 
 use std::cell::{OnceCell, RefCell};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use super::wait::awaits_itself;
 use crate::error::Result;
-use crate::executor::{Awaited, TaskRef, Ticket, WaitList, Waiter};
+use crate::executor::{Asker, Awaited, TaskRef, Ticket, WaitList, Waiter};
 
 /// A value or an error that is set once and given to everybody who waits, early or late.
 pub(crate) struct Outcome<T> {
@@ -41,7 +41,7 @@ impl<T> Outcome<T> {
         &self,
         ticket: &mut Option<Ticket>,
         worker: Option<&TaskRef>,
-        cx: &Context<'_>,
+        asker: &Asker<'_, '_>,
     ) -> Poll<Result<T>>
     where
         T: Clone,
@@ -49,7 +49,7 @@ impl<T> Outcome<T> {
         if let Some(value) = self.value.get() {
             return Poll::Ready(value.clone());
         }
-        let Some(waiter) = Waiter::waiting_for_task(Awaited::Promise, worker, cx) else {
+        let Some(waiter) = asker.waiter(Awaited::Promise, worker) else {
             return Poll::Ready(Err(awaits_itself()));
         };
         let replaced = self.waiters.borrow_mut().wait(ticket, waiter);

@@ -19,9 +19,9 @@ use super::pieces::{Batch, Block};
 use super::source::PieceSource;
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
-use super::whole::{Collected, Whole, start_making};
+use super::whole::{Collected, Making, Whole};
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Notify, TaskRef, Ticket};
+use crate::executor::{Asker, Awaitable, Notify, TaskRef, Ticket};
 
 /// A value that comes in pieces `P`, together a whole `W`.
 ///
@@ -60,7 +60,9 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     outcome: Outcome<W>,
     /// Makes the whole; empty when it has begun.
     resolver: Cell<Option<Resolver<P, W>>>,
-    /// The task that makes the whole; empty before it has begun.
+    /// What makes the whole of a promise that is fed.
+    pub(super) making: Making<P, W>,
+    /// The task that makes the whole where that is not so; empty before it has begun.
     resolving: OnceCell<TaskRef>,
     /// The task that runs the source; empty for a source on demand.
     pub(super) feeding: OnceCell<TaskRef>,
@@ -203,8 +205,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     ) -> Self {
         if context.starts_soon(start) {
             let promise = Self::make(context, PieceLog::fed(), None);
-            let resolving = start_making(promise.inner.clone(), whole());
-            promise.inner.resolved_by(resolving);
+            promise.inner.begin_making(whole());
             promise.feed(source);
             promise
         } else {
@@ -254,6 +255,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             log,
             outcome: Outcome::open(),
             resolver: Cell::new(resolver),
+            making: Making::not_begun(),
             resolving: OnceCell::new(),
             feeding: OnceCell::new(),
             on_cancel: Cell::new(None),
@@ -307,6 +309,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             if let Some(resolving) = inner.resolving.get() {
                 resolving.cancel();
             }
+            inner.cancel_making();
             inner.context.settle(&inner.outcome, Err(error.clone()));
             stopped = true;
         }
@@ -379,13 +382,13 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     pub(crate) fn poll_quietly(
         &self,
         ticket: &mut Option<Ticket>,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Result<W>> {
         if !self.is_done() {
             self.inner.clone().start();
         }
         let worker = self.inner.worker();
-        self.inner.outcome.poll(ticket, worker, cx)
+        self.inner.outcome.poll(ticket, worker, &Asker::Task(cx))
     }
 
     /// Waits for the whole, as awaiting a reference does.
@@ -459,7 +462,8 @@ impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Future for Reading<
                 None => this.pieces = None,
             }
         }
-        this.whole.poll_whole(&this.promise.inner.log, cx)
+        let asker = Asker::Task(cx);
+        this.whole.poll_whole(&this.promise.inner.log, &asker)
     }
 }
 
@@ -473,7 +477,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn worker(&self) -> Option<&TaskRef> {
-        self.resolving.get()
+        self.resolving.get().or_else(|| self.feeding.get())
     }
 
     fn resolved(&self) {

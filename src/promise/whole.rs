@@ -1,152 +1,168 @@
-//! The whole of the pieces, made by a task that goes over them before anybody reads them.
+//! The whole of the pieces, made by whoever goes over them before anybody reads them.
 //!
 //! It stands in the line of readers as the first of them, and has its turn for each piece as any of
 //! them has; but it reads nothing before all are there, so that such a turn is a look at the log. The
 //! first error among the pieces is what the whole comes to.
+//!
+//! Its turns are steps of the promise. The context waits for it as for a task, and what is done there finds the
+//! task-locals of the place where the promise was started.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use super::piece_log::{PieceLog, Stand};
 use super::streamed_promise::Inner;
 use super::wait::{Promised, abandoned};
 use crate::error::{Error, Result};
-use crate::executor::{AfterTurn, Awaited, Body, Poller, Task, TaskRef, Waiter};
+use crate::executor::{Asker, Guest, ReadyQueue, Step, Waiter, queue_step};
 
 /// What makes the whole of pieces.
 pub(crate) trait Whole<P, W>: 'static {
     /// Makes it, or goes on with that: all pieces are there, and none of them is an error.
-    fn poll_whole(&mut self, pieces: &PieceLog<P>, cx: &mut Context<'_>) -> Poll<Result<W>>;
+    fn poll_whole(&mut self, pieces: &PieceLog<P>, asker: &Asker<'_, '_>) -> Poll<Result<W>>;
 }
 
 /// The whole is the collection of the pieces.
 pub(crate) struct Collected;
 
 impl<P: Clone + 'static, W: FromIterator<P>> Whole<P, W> for Collected {
-    fn poll_whole(&mut self, pieces: &PieceLog<P>, _: &mut Context<'_>) -> Poll<Result<W>> {
+    fn poll_whole(&mut self, pieces: &PieceLog<P>, _: &Asker<'_, '_>) -> Poll<Result<W>> {
         let mut collected = Vec::with_capacity(pieces.len());
         pieces.for_each(|piece| collected.push(piece.clone()));
         Poll::Ready(Ok(collected.into_iter().collect()))
     }
 }
 
-/// The task that makes the whole.
-struct Making<P: Clone + 'static, W: Clone + 'static, M> {
-    promise: Rc<Inner<P, W>>,
+/// The whole of a promise in the making; empty before that is begun.
+pub(super) struct Making<P, W> {
+    guest: OnceCell<Guest>,
     /// How far it has come; empty when it has gone over all pieces.
     stand: Cell<Option<Stand>>,
-    /// Empty after the end. It is dropped before the promise is resolved.
-    whole: RefCell<Option<M>>,
-    cancelled: Cell<bool>,
-    /// Whether its turn came while the whole is made: that blocks inside of itself.
-    missed: Cell<bool>,
+    /// Empty after the end; it cannot be borrowed while it is asked, which is user's code. It is dropped before
+    /// the promise is resolved.
+    whole: RefCell<Option<Box<dyn Whole<P, W>>>>,
 }
 
-/// Starts the task that makes the whole of a promise that is fed.
-#[track_caller]
-pub(super) fn start_making<P: Clone + 'static, W: Clone + 'static>(
-    promise: Rc<Inner<P, W>>,
-    whole: impl Whole<P, W>,
-) -> TaskRef {
-    let context = promise.context().clone();
-    let task = context.admit(Making {
-        promise,
-        stand: Cell::new(Some(Stand::beginning())),
-        whole: RefCell::new(Some(whole)),
-        cancelled: Cell::new(false),
-        missed: Cell::new(false),
-    });
-    task.header().to_ref()
-}
-
-impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Making<P, W, M> {
-    fn waiter(&self, task: &Rc<Task>) -> Waiter {
-        let header = task.header();
-        header.note_wait_for(Awaited::NextPiece);
-        let feeding = self.promise.feeding.get();
-        if let Some(feeding) = feeding {
-            header.note_wait_on(feeding.id());
+impl<P, W> Making<P, W> {
+    pub(super) fn not_begun() -> Self {
+        Making {
+            guest: OnceCell::new(),
+            stand: Cell::new(None),
+            whole: RefCell::new(None),
         }
-        Waiter::Task(task.clone())
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
+    /// Begins to make the whole of a promise that is fed.
+    #[track_caller]
+    pub(super) fn begin_making(self: &Rc<Self>, whole: impl Whole<P, W>) {
+        let making = &self.making;
+        let begun = making.guest.set(self.context().invite());
+        debug_assert!(begun.is_ok(), "the whole is made once");
+        making.stand.set(Some(Stand::beginning()));
+        making.whole.replace(Some(Box::new(whole)));
+        queue_step(self.clone(), 0);
     }
 
-    fn poll_whole(&self, cx: &mut Context<'_>) -> AfterTurn {
-        let Ok(mut slot) = self.whole.try_borrow_mut() else {
-            self.missed.set(true);
-            return AfterTurn::Waits;
-        };
+    /// Has it given up when its turn comes, before the promise gets the error that it comes to instead.
+    pub(super) fn cancel_making(self: &Rc<Self>) {
+        let whole = self.making.whole.try_borrow();
+        if !whole.is_ok_and(|whole| whole.is_none()) {
+            queue_step(self.clone(), 0);
+        }
+    }
+
+    fn waiter(self: &Rc<Self>) -> Waiter {
+        Waiter::Step(self.clone(), 0)
+    }
+
+    /// Goes over the pieces; ready, with the first error, when all are there.
+    fn go_over(self: &Rc<Self>, mut stand: Stand) -> Poll<Result<()>> {
+        let poll = self.log.poll_over(&mut stand, || self.waiter());
+        let waits = poll.is_pending().then_some(stand);
+        self.making.stand.set(waits);
+        poll
+    }
+
+    fn poll_whole(self: &Rc<Self>) -> Poll<Result<W>> {
+        let mut slot = self.making.whole.borrow_mut();
         let Some(whole) = &mut *slot else {
-            return AfterTurn::Ended;
+            return Poll::Pending;
         };
-        let pieces = &self.promise.log;
-        let polled = catch_unwind(AssertUnwindSafe(|| whole.poll_whole(pieces, cx)));
-        drop(slot);
-        match polled {
-            Ok(Poll::Ready(whole)) => self.resolve(whole),
-            Ok(Poll::Pending) if self.cancelled.get() => {
-                self.abandon();
-                AfterTurn::Ended
-            }
-            Ok(Poll::Pending) if self.missed.take() => AfterTurn::Again,
-            Ok(Poll::Pending) => AfterTurn::Waits,
-            Err(panic) => {
-                let error = Error::from_panic("the work behind a promise", &*panic);
-                self.resolve(Err(error))
-            }
-        }
+        let waiter = || self.waiter();
+        let asker = Asker::Step(&waiter);
+        let polled = catch_unwind(AssertUnwindSafe(|| whole.poll_whole(&self.log, &asker)));
+        polled.unwrap_or_else(|panic| {
+            let error = Error::from_panic("the work behind a promise", &*panic);
+            Poll::Ready(Err(error))
+        })
     }
 
-    fn resolve(&self, whole: Result<W>) -> AfterTurn {
-        let context = self.promise.context();
+    fn resolve(&self, whole: Result<W>) {
+        let context = self.context();
         let resolved = catch_unwind(AssertUnwindSafe(|| {
-            drop(self.whole.take());
-            context.settle(self.promise.outcome(), whole);
-            self.promise.resolved();
+            drop(self.making.whole.take());
+            context.settle(self.outcome(), whole);
+            self.resolved();
         }));
         if let Err(panic) = resolved {
             Error::from_panic("a task", &*panic).capture(context.error_level());
         }
-        AfterTurn::Ended
+    }
+
+    fn give_up_making(&self) {
+        if let Some(mut stand) = self.making.stand.take() {
+            self.log.step_back(&mut stand);
+        }
+        drop(self.making.whole.take());
+        if self.outcome().get().is_none() {
+            self.outcome().set(Err(abandoned()));
+        }
     }
 }
 
-impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Body for Making<P, W, M> {
-    /// Goes over the pieces; only what comes after them is any user's business.
-    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+/// Its only step goes over the pieces, and then makes the whole.
+impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
+    fn queue(&self) -> &Rc<ReadyQueue> {
+        let guest = self.making.guest.get();
+        guest.expect("it takes steps when it has begun").queue()
+    }
+
+    fn step(self: Rc<Self>, _: u32) {
+        let making = &self.making;
         let mut over = Ok(());
-        if let Some(mut stand) = self.stand.get().filter(|_| !self.cancelled.get()) {
-            let waiter = || self.waiter(task);
-            let poll = self.promise.log.poll_over(&mut stand, waiter);
-            self.stand.set(poll.is_pending().then_some(stand));
-            match poll {
-                Poll::Pending => return AfterTurn::Waits,
+        let cancelled = self.outcome().get().is_some();
+        if let Some(stand) = making.stand.get().filter(|_| !cancelled) {
+            match self.go_over(stand) {
+                Poll::Pending => return,
                 Poll::Ready(all) => over = all,
             }
         }
-        poller.poll_as(task, |cx| match over {
-            _ if self.cancelled.get() => {
-                self.abandon();
-                AfterTurn::Ended
-            }
+        let goes_on = making.whole.try_borrow().is_ok_and(|whole| whole.is_some());
+        let Some(guest) = making.guest.get().filter(|_| goes_on) else {
+            return;
+        };
+        guest.act(|| match over {
+            _ if cancelled => self.give_up_making(),
             Err(error) => self.resolve(Err(error)),
-            Ok(()) => self.poll_whole(cx),
-        })
-    }
-
-    fn stop(&self) -> bool {
-        !self.cancelled.replace(true)
-    }
-
-    fn abandon(&self) {
-        if let Some(mut stand) = self.stand.take() {
-            self.promise.log.step_back(&mut stand);
+            Ok(()) => {
+                if let Poll::Ready(whole) = self.poll_whole() {
+                    self.resolve(whole);
+                }
+            }
+        });
+        if making.whole.borrow().is_none() {
+            guest.leave();
         }
-        let whole = self.whole.try_borrow_mut().ok();
-        drop(whole.and_then(|mut slot| slot.take()));
-        if self.promise.outcome().get().is_none() {
-            self.promise.outcome().set(Err(abandoned()));
+    }
+
+    fn abandon(self: Rc<Self>, _: u32) {
+        self.give_up_making();
+        if let Some(guest) = self.making.guest.get() {
+            guest.leave();
         }
     }
 }
