@@ -135,6 +135,9 @@ impl Writer {
     }
 
     fn object(&mut self, object: &Frozen, inner: Inner) {
+        if let Some(text) = object.only_text() {
+            return self.only_text(text);
+        }
         let fields = object.field_slice();
         let name = |member: &Member| {
             let key = fields.get(member.index).map_or(CLASS_KEY, |(key, _)| key);
@@ -173,6 +176,14 @@ impl Writer {
         }
         self.out.push('}');
         self.members.truncate(start);
+    }
+
+    /// An object of class `TextMessage` that is its content.
+    fn only_text(&mut self, text: &str) {
+        self.out
+            .push_str(r#"{"class_": "TextMessage", "content": "#);
+        push_quoted(&mut self.out, text);
+        self.out.push_str(r#", "content_template": null}"#);
     }
 
     /// A field whose value is written as it is, though perhaps not all that its objects hold.

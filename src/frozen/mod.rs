@@ -20,6 +20,7 @@ pub(crate) use hash_key::set_length_source;
 pub(crate) use name::name;
 pub use number::Number;
 pub use object::Frozen;
+pub(crate) use object::{CONTENT, CONTENT_TEMPLATE, TEXT_CLASS};
 pub use value::{List, MAX_DEPTH, Value};
 
 #[cfg(test)]

@@ -30,10 +30,10 @@
 //! ```
 
 use std::any::Any;
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use super::canonical_json::{self, SubObjects};
@@ -45,6 +45,11 @@ use crate::error::Result;
 
 /// The class of objects that say nothing else.
 pub(super) const PLAIN_CLASS: &str = "Frozen";
+/// The class of those that are a text and nothing else, and their fields: the text, and what it could be
+/// made of instead, which is null.
+pub(crate) const TEXT_CLASS: &str = "TextMessage";
+pub(crate) const CONTENT: &str = "content";
+pub(crate) const CONTENT_TEMPLATE: &str = "content_template";
 /// The key under which the class name is written.
 pub(super) const CLASS_KEY: &str = "class_";
 
@@ -63,32 +68,46 @@ pub(super) const CLASS_KEY: &str = "class_";
 #[derive(Clone)]
 pub struct Frozen(Rc<Inner>);
 
+/// What all handles of an object share: small, as most objects are texts.
 struct Inner {
+    /// Its text, if that is what one of its fields holds.
+    text: OnceCell<Rc<str>>,
+    /// What it is made of; empty for a text that is nothing else, until somebody asks.
+    object: OnceCell<Box<Object>>,
+}
+
+/// What an object is made of.
+struct Object {
     class: Rc<str>,
     /// In the order given, each key once, none of them `class_`.
     fields: Fields,
-    /// Whether, inside another such object, its key stands for it.
-    by_reference: bool,
-    /// The levels of lists and objects, this one included; at most `MAX_DEPTH`.
-    depth: usize,
     /// What is made when it is first wanted; empty while nothing was.
     made: OnceCell<Box<Made>>,
-    /// The field that is its text, if one was noted; otherwise there is none at that place.
-    text_at: Cell<u32>,
+    /// The levels of lists and objects, this one included; at most `MAX_DEPTH`.
+    depth: usize,
+    /// Whether, inside another such object, its key stands for it.
+    by_reference: bool,
 }
 
-/// The fields of an object: two, as a message of text has, lie in it.
-enum Fields {
-    Two([(Rc<str>, Value); 2]),
+/// The fields of an object: one, as a call often has, lies in it.
+#[derive(Clone)]
+pub(crate) enum Fields {
+    One([(Rc<str>, Value); 1]),
     Any(Vec<(Rc<str>, Value)>),
 }
 
 impl Fields {
-    fn into_vec(self) -> Vec<(Rc<str>, Value)> {
-        match self {
-            Fields::Two(fields) => fields.into(),
+    fn push(&mut self, key: Rc<str>, value: Value) {
+        let mut fields = match std::mem::replace(self, Fields::Any(Vec::new())) {
+            Fields::Any(fields) if fields.is_empty() => {
+                *self = Fields::One([(key, value)]);
+                return;
+            }
             Fields::Any(fields) => fields,
-        }
+            Fields::One(field) => field.into(),
+        };
+        fields.push((key, value));
+        *self = Fields::Any(fields);
     }
 }
 
@@ -98,7 +117,16 @@ impl Deref for Fields {
     #[inline]
     fn deref(&self) -> &[(Rc<str>, Value)] {
         match self {
-            Fields::Two(fields) => fields,
+            Fields::One(field) => field,
+            Fields::Any(fields) => fields,
+        }
+    }
+}
+
+impl DerefMut for Fields {
+    fn deref_mut(&mut self) -> &mut [(Rc<str>, Value)] {
+        match self {
+            Fields::One(field) => field,
             Fields::Any(fields) => fields,
         }
     }
@@ -106,8 +134,8 @@ impl Deref for Fields {
 
 impl From<Vec<(Rc<str>, Value)>> for Fields {
     fn from(fields: Vec<(Rc<str>, Value)>) -> Self {
-        match <[_; 2]>::try_from(fields) {
-            Ok(fields) => Fields::Two(fields),
+        match <[_; 1]>::try_from(fields) {
+            Ok(field) => Fields::One(field),
             Err(fields) => Fields::Any(fields),
         }
     }
@@ -126,20 +154,65 @@ struct Made {
 }
 
 impl Inner {
-    fn new(class: Rc<str>, fields: impl Into<Fields>, by_reference: bool, depth: usize) -> Self {
-        Inner {
-            class,
-            fields: fields.into(),
-            by_reference,
-            depth,
-            made: OnceCell::new(),
-            text_at: Cell::new(u32::MAX),
+    /// What it is made of.
+    #[inline]
+    fn object(&self) -> &Object {
+        match self.object.get() {
+            Some(object) => object,
+            None => self.make_object(),
+        }
+    }
+
+    /// Makes what a text is made of.
+    #[cold]
+    #[inline(never)]
+    fn make_object(&self) -> &Object {
+        let text = self.text.get().cloned();
+        self.object.get_or_init(|| {
+            Box::new(Object {
+                class: name(TEXT_CLASS),
+                fields: Fields::Any(vec![
+                    (name(CONTENT), text.into()),
+                    (name(CONTENT_TEMPLATE), Value::Null),
+                ]),
+                made: OnceCell::new(),
+                depth: 1,
+                by_reference: true,
+            })
+        })
+    }
+
+    /// Its text, if it is a text and nothing was made of it.
+    #[inline]
+    fn only_text(&self) -> Option<&Rc<str>> {
+        match self.object.get() {
+            Some(_) => None,
+            None => self.text.get(),
         }
     }
 
     /// The place for what is made.
     fn made(&self) -> &Made {
-        self.made.get_or_init(Box::default)
+        self.object().made.get_or_init(Box::default)
+    }
+}
+
+impl Object {
+    fn new(class: Rc<str>, fields: impl Into<Fields>, by_reference: bool, depth: usize) -> Self {
+        Object {
+            class,
+            fields: fields.into(),
+            made: OnceCell::new(),
+            depth,
+            by_reference,
+        }
+    }
+
+    fn into_frozen(self) -> Frozen {
+        Frozen(Rc::new(Inner {
+            text: OnceCell::new(),
+            object: OnceCell::from(Box::new(self)),
+        }))
     }
 }
 
@@ -150,7 +223,7 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().full_json(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn new() -> Self {
-        Frozen(Rc::new(Inner::new(name(PLAIN_CLASS), Vec::new(), false, 1)))
+        Object::new(name(PLAIN_CLASS), Vec::new(), false, 1).into_frozen()
     }
 
     /// An object without fields that others may have as well, for what usually has none.
@@ -161,12 +234,14 @@ impl Frozen {
             .unwrap_or_else(|_| Frozen::new())
     }
 
-    /// A message of two texts or of a text and nothing, kept by reference, the first of which is its text.
-    pub(crate) fn of_text(class: Rc<str>, fields: [(Rc<str>, Value); 2]) -> Self {
-        debug_assert!(fields.iter().all(|(_, value)| value.depth() == 0));
-        let inner = Inner::new(class, Fields::Two(fields), true, 1);
-        inner.text_at.set(0);
-        Frozen(Rc::new(inner))
+    /// An object of class `TextMessage`, kept by reference, that is a text and nothing else: a content and no
+    /// template for one.
+    #[inline]
+    pub(crate) fn text(text: Rc<str>) -> Self {
+        Frozen(Rc::new(Inner {
+            text: OnceCell::from(text),
+            object: OnceCell::new(),
+        }))
     }
 
     /// An object of any class. One that is kept by reference appears in the canonical text of
@@ -182,19 +257,20 @@ impl Frozen {
     /// As [`object`](Self::object), of fields each of which is there once, none of them `class_`.
     pub(crate) fn object_of_once(
         class: impl Into<Rc<str>>,
-        fields: Vec<(Rc<str>, Value)>,
+        fields: impl Into<Fields>,
         by_reference: bool,
     ) -> Result<Self> {
+        let fields = fields.into();
         let deepest = fields.iter().map(|(_, value)| value.depth()).max();
         let depth = 1 + deepest.unwrap_or(0);
-        Self::checked(Inner::new(class.into(), fields, by_reference, depth))
+        Self::checked(Object::new(class.into(), fields, by_reference, depth))
     }
 
-    fn checked(inner: Inner) -> Result<Self> {
-        if inner.depth > MAX_DEPTH {
+    fn checked(object: Object) -> Result<Self> {
+        if object.depth > MAX_DEPTH {
             return Err(too_deep());
         }
-        Ok(Frozen(Rc::new(inner)))
+        Ok(object.into_frozen())
     }
 
     /// This object with one more field, or with another value in a field that it has.
@@ -239,32 +315,35 @@ impl Frozen {
         if &*key == CLASS_KEY {
             return Ok(self);
         }
-        // The last handle gives its fields away; what others hold is copied.
-        let (class, mut fields, by_reference, depth) = match Rc::try_unwrap(self.0) {
-            Ok(own) => (
-                own.class,
-                own.fields.into_vec(),
-                own.by_reference,
-                own.depth,
-            ),
-            Err(shared) => (
-                shared.class.clone(),
-                shared.fields.to_vec(),
-                shared.by_reference,
-                shared.depth,
-            ),
-        };
-        match fields.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, replaced)) => {
-                *replaced = value;
-                Self::object(class, fields, by_reference)
-            }
+        let mut object = self.into_object();
+        match object.fields.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, replaced)) => *replaced = value,
             None => {
-                let depth = depth.max(1 + value.depth());
-                fields.push((key, value));
-                Self::checked(Inner::new(class, fields, by_reference, depth))
+                object.depth = object.depth.max(1 + value.depth());
+                object.fields.push(key, value);
+                return Self::checked(object);
             }
         }
+        Self::object_of_once(object.class, object.fields, object.by_reference)
+    }
+
+    /// What it is made of: the last handle gives it away, and what others hold is copied.
+    fn into_object(self) -> Object {
+        self.0.object();
+        let own = Rc::try_unwrap(self.0).map(|own| own.object.into_inner());
+        let object = match own {
+            Ok(Some(own)) => {
+                return Object {
+                    made: OnceCell::new(),
+                    ..*own
+                };
+            }
+            Ok(None) => unreachable!("it was made before"),
+            Err(shared) => shared,
+        };
+        let object = object.object();
+        let (class, fields) = (object.class.clone(), object.fields.clone());
+        Object::new(class, fields, object.by_reference, object.depth)
     }
 
     /// The name of the class: `Frozen`, unless somebody gave it another one.
@@ -273,7 +352,10 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().class_name(), "Frozen");
     /// ```
     pub fn class_name(&self) -> &str {
-        &self.0.class
+        match self.0.only_text() {
+            Some(_) => TEXT_CLASS,
+            None => &self.0.object().class,
+        }
     }
 
     /// The value of a field.
@@ -284,7 +366,7 @@ impl Frozen {
     /// assert!(object.get("b").is_none());
     /// ```
     pub fn get(&self, key: &str) -> Option<&Value> {
-        let mut fields = self.0.fields.iter();
+        let mut fields = self.0.object().fields.iter();
         fields
             .find(|(own, _)| **own == *key)
             .map(|(_, value)| value)
@@ -309,7 +391,9 @@ impl Frozen {
     /// assert_eq!(fields, [("b", &Value::from(1)), ("a", &Value::from(2))]);
     /// ```
     pub fn fields(&self) -> impl DoubleEndedIterator<Item = (&str, &Value)> + ExactSizeIterator {
-        self.0.fields.iter().map(|(key, value)| (&**key, value))
+        self.field_slice()
+            .iter()
+            .map(|(key, value)| (&**key, value))
     }
 
     /// The keys of the fields, in their order.
@@ -328,7 +412,7 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().with("a", 1).len(), 1);
     /// ```
     pub fn len(&self) -> usize {
-        self.0.fields.len()
+        self.field_slice().len()
     }
 
     /// Whether there are no fields.
@@ -337,7 +421,7 @@ impl Frozen {
     /// assert!(miniagents::Frozen::new().is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {
-        self.0.fields.is_empty()
+        self.field_slice().is_empty()
     }
 
     /// Everything inside, as compact JSON, the class first and the fields in their order.
@@ -362,7 +446,9 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().string(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn string(&self) -> &str {
-        match self.0.made.get().and_then(|made| made.text.get()) {
+        let object = self.0.object.get();
+        let made = object.and_then(|object| object.made.get());
+        match made.and_then(|made| made.text.get()) {
             Some(text) => text,
             None => self.full_json(),
         }
@@ -375,16 +461,21 @@ impl Frozen {
 
     /// Notes that the text of a field is its text.
     pub(crate) fn note_text_at(&self, key: &str) {
-        let place = self.0.fields.iter().position(|(own, _)| **own == *key);
-        let place = place.and_then(|place| u32::try_from(place).ok());
-        self.0.text_at.set(place.unwrap_or(u32::MAX));
+        if let Some(Value::Text(text)) = self.get(key) {
+            self.0.text.get_or_init(|| text.clone());
+        }
     }
 
     /// The text that was noted to be its own, if one was.
     #[inline]
-    pub(crate) fn noted_text(&self) -> Option<&str> {
-        let (_, value) = self.0.fields.get(self.0.text_at.get() as usize)?;
-        value.as_str()
+    pub(crate) fn noted_text(&self) -> Option<&Rc<str>> {
+        self.0.text.get()
+    }
+
+    /// Its text, if it was made of that alone and has not been asked for its fields.
+    #[inline]
+    pub(crate) fn only_text(&self) -> Option<&Rc<str>> {
+        self.0.only_text()
     }
 
     /// What the layer above notes about this very object, shared by all handles of it.
@@ -430,12 +521,12 @@ impl Frozen {
 
     /// The fields, to be found by their numbers.
     pub(super) fn field_slice(&self) -> &[(Rc<str>, Value)] {
-        &self.0.fields
+        &self.0.object().fields
     }
 
     /// The full JSON if it was asked for already.
     pub(super) fn written_full_json(&self) -> Option<&str> {
-        let written = self.0.made.get()?.full_json.get();
+        let written = self.0.object.get()?.made.get()?.full_json.get();
         written.map(|written| &**written)
     }
 
@@ -449,11 +540,14 @@ impl Frozen {
 
     /// Whether its key stands for it inside others of its kind.
     pub(crate) fn is_by_reference(&self) -> bool {
-        self.0.by_reference
+        self.0.only_text().is_some() || self.0.object().by_reference
     }
 
     pub(super) fn depth(&self) -> usize {
-        self.0.depth
+        match self.0.only_text() {
+            Some(_) => 1,
+            None => self.0.object().depth,
+        }
     }
 
     /// Whether both are handles of one allocation.
@@ -510,7 +604,10 @@ impl PartialEq for Frozen {
         if self.ptr_eq(other) {
             return true;
         }
-        let (one, other) = (&*self.0, &*other.0);
+        if let (Some(one), Some(other)) = (self.only_text(), other.only_text()) {
+            return one == other;
+        }
+        let (one, other) = (self.0.object(), other.0.object());
         if one.class != other.class
             || one.by_reference != other.by_reference
             || one.fields.len() != other.fields.len()
@@ -526,8 +623,8 @@ impl PartialEq for Frozen {
         {
             return *one.fields == *other.fields;
         }
-        let sorted = |inner: &Inner| {
-            let mut fields: Vec<_> = inner.fields.to_vec();
+        let sorted = |object: &Object| {
+            let mut fields: Vec<_> = object.fields.to_vec();
             fields.sort_unstable_by(|one, other| one.0.cmp(&other.0));
             fields
         };

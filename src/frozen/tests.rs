@@ -574,3 +574,35 @@ fn texts_show_as_they_are_and_the_rest_as_json() {
     assert_eq!(Value::from(Number::from(3)).to_string(), "3");
     assert_eq!(format!("{:?}", Frozen::default()), r#"{"class_":"Frozen"}"#);
 }
+
+#[test]
+fn a_text_alone_is_what_its_fields_say() {
+    let fields = |text: &str| {
+        let fields = vec![
+            ("content".into(), text.into()),
+            ("content_template".into(), Value::Null),
+        ];
+        Frozen::object("TextMessage", fields, true).unwrap()
+    };
+    for text in ["", "hello", "\"é\n\u{1}"] {
+        let made = fields(text);
+        let alone = || Frozen::text(text.into());
+
+        assert_eq!(alone().hash_key(), made.hash_key());
+        assert_eq!(alone().serialized(), made.serialized());
+        assert_eq!(alone().full_json(), made.full_json());
+        assert_eq!(alone().class_name(), made.class_name());
+        assert!(alone().is_by_reference());
+        assert_eq!(alone().depth(), made.depth());
+        assert!(alone() == alone() && alone() == made && made == alone());
+        assert_ne!(alone(), Frozen::text("other".into()));
+
+        let asked = alone();
+        assert_eq!(asked.get("content"), Some(&text.into()));
+        assert_eq!(asked.serialized(), made.serialized());
+        assert_eq!(alone().with("n", 1), made.clone().with("n", 1));
+        let outer = |inner| Frozen::object("Message", vec![("inner".into(), inner)], true);
+        let outer = |inner: Frozen| outer(inner.into()).unwrap();
+        assert_eq!(outer(alone()).serialized(), outer(made).serialized());
+    }
+}

@@ -28,37 +28,45 @@ use crate::frozen::{Value, name};
 #[derive(Clone, Debug)]
 #[must_use = "a message is made by `build`, or by sending this"]
 pub struct MessageBuilder {
-    class: Rc<str>,
-    /// Those declared first, then the others in their order, each once.
+    class: &'static MessageClass,
+    /// The text, if it was given before anything else.
+    content: Option<Rc<str>>,
+    /// What was given, in its order, each once.
     fields: Fields,
     /// The first field that was refused.
     refused: Option<Error>,
 }
 
 impl MessageBuilder {
+    #[inline]
     pub(crate) fn new(class: &'static MessageClass) -> Self {
-        let (class, fields) = class.declared();
         MessageBuilder {
             class,
-            fields,
+            content: None,
+            fields: Vec::new(),
             refused: None,
         }
     }
 
     /// Gives it its text.
-    pub fn content(self, content: impl Into<Rc<str>>) -> Self {
-        self.set_declared(CONTENT, content.into().into())
+    pub fn content(mut self, content: impl Into<Rc<str>>) -> Self {
+        let content = content.into();
+        if !self.fields.is_empty() {
+            return self.set(name(CONTENT), content.into());
+        }
+        self.content = Some(content);
+        self
     }
 
     /// Gives it a template for its text, in which `{field}` stands for the text of a field.
     pub fn content_template(self, template: impl Into<Rc<str>>) -> Self {
-        self.set_declared(CONTENT_TEMPLATE, template.into().into())
+        self.set(name(CONTENT_TEMPLATE), template.into().into())
     }
 
-    fn set_declared(mut self, key: &'static str, value: Value) -> Self {
-        match self.fields.iter_mut().find(|(known, _)| **known == *key) {
+    fn set(mut self, key: Rc<str>, value: Value) -> Self {
+        match self.fields.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = value,
-            None => self.fields.push((name(key), value)),
+            None => self.fields.push((key, value)),
         }
         self
     }
@@ -70,16 +78,13 @@ impl MessageBuilder {
     {
         let key = key.into();
         match value.try_into() {
-            Ok(value) => match self.fields.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, known)) => *known = value,
-                None => self.fields.push((key, value)),
-            },
+            Ok(value) => self.set(key, value),
             Err(error) => {
                 let refused = Error::from(error).within(format_args!("field `{key}`"));
                 self.refused.get_or_insert(refused);
+                self
             }
         }
-        self
     }
 
     /// The message.
@@ -89,9 +94,15 @@ impl MessageBuilder {
     /// A field was refused, a template names a field that is not there, or values are nested too
     /// deeply; [`Error::is_value`] tells.
     pub fn build(self) -> Result<Message> {
-        match self.refused {
-            Some(error) => Err(error),
-            None => Message::make_once_each(self.class, self.fields),
+        if let Some(error) = self.refused {
+            return Err(error);
+        }
+        match self.content {
+            Some(content) if self.fields.is_empty() => Message::of_text(self.class, content),
+            content => {
+                let content = content.map(|content| (name(CONTENT), content.into()));
+                with_declared(self.class, content.into_iter().chain(self.fields))
+            }
         }
     }
 }

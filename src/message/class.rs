@@ -5,7 +5,8 @@ use std::ptr;
 use std::rc::Rc;
 
 use super::builder::Fields;
-use crate::frozen::{Value, name};
+pub(crate) use crate::frozen::{CONTENT, CONTENT_TEMPLATE};
+use crate::frozen::{TEXT_CLASS, Value, name};
 
 /// The classes of which this thread has made messages, with their names and their declared fields.
 type Declared = Vec<(&'static MessageClass, Rc<str>, Fields)>;
@@ -34,16 +35,14 @@ pub struct MessageClass {
     fields: &'static [(&'static str, Option<&'static str>)],
 }
 
-/// The declared fields that make a message one of text.
-pub(crate) const CONTENT: &str = "content";
-pub(crate) const CONTENT_TEMPLATE: &str = "content_template";
+/// The declared field that says who speaks.
 pub(crate) const ROLE: &str = "role";
 
 impl MessageClass {
     /// Messages that are nothing but their fields.
     pub const PLAIN: &'static MessageClass = &MessageClass::fields("Message", &[]);
     /// Messages with text.
-    pub const TEXT: &'static MessageClass = &MessageClass::text("TextMessage", &[]);
+    pub const TEXT: &'static MessageClass = &MessageClass::text(TEXT_CLASS, &[]);
     /// Errors that became messages.
     pub const ERROR: &'static MessageClass = &MessageClass::text("ErrorMessage", &[]);
     /// What a user said.
@@ -102,41 +101,27 @@ impl MessageClass {
     /// share the texts.
     pub(crate) fn declared(&'static self) -> (Rc<str>, Fields) {
         DECLARED.with_borrow_mut(|known| {
-            let (_, name, fields) = self.find_in(known);
+            let found = known.iter().position(|(class, ..)| ptr::eq(*class, self));
+            let place = found.unwrap_or_else(|| {
+                let text: &[_] = if self.text {
+                    &[(CONTENT, None), (CONTENT_TEMPLATE, None)]
+                } else {
+                    &[]
+                };
+                let fields = text.iter().chain(self.fields);
+                let fields = fields.map(|(key, value)| (name(key), Value::from(*value)));
+                known.push((self, name(self.name), fields.collect()));
+                known.len() - 1
+            });
+            let (_, name, fields) = &known[place];
             (name.clone(), fields.clone())
         })
     }
 
-    fn find_in<'a>(&'static self, known: &'a mut Declared) -> &'a (&'static Self, Rc<str>, Fields) {
-        let found = known.iter().position(|(class, ..)| ptr::eq(*class, self));
-        let place = found.unwrap_or_else(|| {
-            let text: &[_] = if self.text {
-                &[(CONTENT, None), (CONTENT_TEMPLATE, None)]
-            } else {
-                &[]
-            };
-            let fields = text.iter().chain(self.fields);
-            let fields = fields.map(|(key, value)| (name(key), Value::from(*value)));
-            known.push((self, name(self.name), fields.collect()));
-            known.len() - 1
-        });
-        &known[place]
-    }
-
-    /// Its name and those of the two fields of a text, if it declares no more.
-    pub(crate) fn names_of_text(&'static self) -> Option<[Rc<str>; 3]> {
-        if !self.text || !self.fields.is_empty() {
-            return None;
-        }
-        DECLARED.with_borrow_mut(|known| {
-            let (_, name, fields) = self.find_in(known);
-            match &fields[..] {
-                [(content, _), (template, _)] => {
-                    Some([name.clone(), content.clone(), template.clone()])
-                }
-                _ => None,
-            }
-        })
+    /// Whether a message of it that has nothing but a content is a plain text.
+    #[inline]
+    pub(crate) fn is_plain_text(&self) -> bool {
+        self.text && self.fields.is_empty() && self.name == TEXT_CLASS
     }
 
     /// Whether a field belongs to the text and is no metadata.

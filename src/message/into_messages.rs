@@ -7,7 +7,6 @@ use std::rc::Rc;
 use futures_lite::{Stream, StreamExt};
 
 use super::builder::MessageBuilder;
-use super::class::MessageClass;
 use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
@@ -142,8 +141,11 @@ impl Messages {
         said
     }
 
+    #[inline]
     fn of_text(text: Rc<str>) -> Self {
-        Self::one(Message::of_text(MessageClass::TEXT, text))
+        Messages {
+            item: Item::Message(Message::text_message(text)),
+        }
     }
 
     fn one(message: Result<Message>) -> Self {

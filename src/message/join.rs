@@ -152,6 +152,10 @@ pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
                     originals.push((&message).into());
                 }
                 are_brought = false;
+                first = false;
+                if message.fields().only_text().is_some() {
+                    continue; // it has no other fields
+                }
                 let is_content = |key: &str| promise.is_text() && super::class::is_content(key);
                 for (key, value) in message
                     .fields()
@@ -166,7 +170,6 @@ pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
                     }
                     fields.set(key, value.clone());
                 }
-                first = false;
             }
             if how.reference_original_messages && !are_brought {
                 fields.set(ORIGINALS, originals);

@@ -7,11 +7,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::class::CONTENT;
 use super::defaults::MessageDefaults;
 use super::message::Message;
 use super::token::Token;
-use crate::frozen::Value;
 use crate::promise::Keeper;
 
 /// What is kept of the tokens of a message when it is complete.
@@ -126,14 +124,12 @@ impl Keeper<Token, Message> for Keeping {
         let KeepTokens::UpTo(most) = self.keep else {
             return None;
         };
-        let Some(Value::Text(text)) = message.get(CONTENT).filter(|_| pieces > most.max(1)) else {
-            return None;
-        };
+        let text = message.content_shared().filter(|_| pieces > most.max(1))?;
         self.change(|held| {
             held.tokens -= pieces - 1;
             held.folded += 1;
         });
-        Some(Token::from(text.clone()))
+        Some(Token::from(text))
     }
 
     fn released(&self, pieces: usize) {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::builder::{Fields, MessageBuilder};
+use super::builder::{Fields, MessageBuilder, with_declared};
 use super::class::{CONTENT, CONTENT_TEMPLATE, MessageClass, ROLE};
 use super::message_promise::MessagePromise;
 use super::template;
@@ -83,13 +83,18 @@ impl Message {
 
     /// A message that has nothing but its text.
     pub(crate) fn of_text(class: &'static MessageClass, text: Rc<str>) -> Result<Self> {
-        let Some([class, content, template]) = class.names_of_text() else {
-            return Self::of(class).content(text).build();
-        };
-        let fields = [(content, text.into()), (template, Value::Null)];
-        Ok(Message {
-            fields: Frozen::of_text(class, fields),
-        })
+        if class.is_plain_text() {
+            return Ok(Self::text_message(text));
+        }
+        with_declared(class, [(name(CONTENT), text.into())])
+    }
+
+    /// A message of class `TextMessage` that has nothing but its text.
+    #[inline]
+    pub(crate) fn text_message(text: Rc<str>) -> Self {
+        Message {
+            fields: Frozen::text(text),
+        }
     }
 
     pub(crate) fn make(class: impl Into<Rc<str>>, fields: Fields) -> Result<Self> {
@@ -217,6 +222,9 @@ impl Message {
 
     /// What it has of both, if it is a message of text.
     fn content_and_template(&self) -> Option<(Option<&str>, Option<&str>)> {
+        if let Some(text) = self.fields.only_text() {
+            return Some((Some(text), None));
+        }
         if self.class_name() == MessageClass::PLAIN.name() {
             return None;
         }
@@ -227,12 +235,29 @@ impl Message {
     /// The content that it was given; the text of one that was made of a template is
     /// [`text`](Self::text).
     pub fn content(&self) -> Option<&str> {
-        self.text_field(CONTENT)
+        match self.fields.only_text() {
+            Some(text) => Some(text),
+            None => self.text_field(CONTENT),
+        }
+    }
+
+    /// As [`content`](Self::content), shared with the message.
+    pub(crate) fn content_shared(&self) -> Option<Rc<str>> {
+        match self.fields.only_text() {
+            Some(text) => Some(text.clone()),
+            None => match self.get(CONTENT) {
+                Some(Value::Text(text)) => Some(text.clone()),
+                _ => None,
+            },
+        }
     }
 
     /// Who speaks: `user`, `system`, `assistant`, or what the message says.
     pub fn role(&self) -> Option<&str> {
-        self.text_field(ROLE)
+        match self.fields.only_text() {
+            Some(_) => None,
+            None => self.text_field(ROLE),
+        }
     }
 
     /// It as text, for people and models: the content, or the filled-in template, or for a message

@@ -1,6 +1,6 @@
 //! A message that comes token by token.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -263,12 +263,14 @@ impl MessagePromise {
     }
 
     fn waiting(&self, quiet: bool) -> MessageWait {
-        let kind = match &self.kind {
-            Kind::Known(message) => Waiting::Known(message.clone()),
-            Kind::Streamed(streamed) => Waiting::Promise(streamed.promise.wait()),
-            Kind::Safe(safe) => Waiting::Promise(safe.promise.wait()),
+        let wait = match &self.kind {
+            Kind::Known(message) => return MessageWait::known(message.clone()),
+            Kind::Streamed(streamed) => streamed.promise.wait(),
+            Kind::Safe(safe) => safe.promise.wait(),
         };
-        MessageWait { kind, quiet }
+        MessageWait {
+            kind: Waiting::Promise { wait, quiet },
+        }
     }
 
     fn promise(&self) -> Option<&StreamedPromise<Token, Message>> {
@@ -287,10 +289,7 @@ impl IntoFuture for MessagePromise {
     #[inline]
     fn into_future(self) -> MessageWait {
         match self.kind {
-            Kind::Known(message) => MessageWait {
-                kind: Waiting::Known(message),
-                quiet: false,
-            },
+            Kind::Known(message) => MessageWait::known(message),
             _ => self.wait(),
         }
     }
@@ -350,13 +349,11 @@ struct MessageOfTokens {
 
 impl Whole<Token, Message> for MessageOfTokens {
     fn poll_whole(&mut self, tokens: &PieceLog<Token>, _: &Asker<'_, '_>) -> Poll<Result<Message>> {
-        // Tokens are a few letters each; what was too much goes when the text is shared.
-        let mut text = String::with_capacity(8 * tokens.len());
-        tokens.for_each(|token| text.push_str(token.as_str()));
+        let text = text_of(tokens);
         let meanwhile = self.fields.as_ref().map(FieldCollector::take);
         let has_more = |fields: &Fields| !fields.is_empty();
         if self.known.is_empty() && !meanwhile.as_ref().is_some_and(has_more) {
-            return Poll::Ready(Message::of_text(self.class, text.into()));
+            return Poll::Ready(Message::of_text(self.class, text));
         }
         let given = meanwhile.into_iter().flatten();
         let given = given.chain(owned_fields(&self.known));
@@ -369,30 +366,58 @@ impl Whole<Token, Message> for MessageOfTokens {
     }
 }
 
+/// The text of all tokens, put together in a buffer that is kept for the next message.
+fn text_of(tokens: &PieceLog<Token>) -> Rc<str> {
+    /// A larger buffer is given back after use.
+    const KEPT: usize = 1 << 16;
+    thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
+
+    let mut text = BUFFER.take();
+    tokens.for_each(|token| text.push_str(token.as_str()));
+    let shared = Rc::from(&*text);
+    if text.capacity() <= KEPT {
+        text.clear();
+        BUFFER.set(text);
+    }
+    shared
+}
+
 /// Waits for a message, made by awaiting its promise. Cancel safe.
 #[derive(Debug)]
 #[must_use = "futures do nothing until they are awaited"]
 pub struct MessageWait {
     kind: Waiting,
-    quiet: bool,
 }
 
 #[derive(Debug)]
 enum Waiting {
-    Known(Message),
-    Promise(Wait<Message>),
+    /// Empty when it was handed over.
+    Known(Option<Message>),
+    Promise {
+        wait: Wait<Message>,
+        /// Whether an error does not count as read.
+        quiet: bool,
+    },
+}
+
+impl MessageWait {
+    #[inline(always)]
+    fn known(message: Message) -> Self {
+        MessageWait {
+            kind: Waiting::Known(Some(message)),
+        }
+    }
 }
 
 impl Future for MessageWait {
     type Output = Result<Message>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
-        let this = &mut *self;
-        match &mut this.kind {
-            Waiting::Known(message) => Poll::Ready(Ok(message.clone())),
-            Waiting::Promise(wait) if this.quiet => wait.poll_quietly(&Asker::Task(cx)),
-            Waiting::Promise(wait) => Pin::new(wait).poll(cx),
+        match &mut self.kind {
+            Waiting::Known(message) => Poll::Ready(Ok(handed_over(message))),
+            Waiting::Promise { wait, quiet: true } => wait.poll_quietly(&Asker::Task(cx)),
+            Waiting::Promise { wait, quiet: false } => Pin::new(wait).poll(cx),
         }
     }
 }
@@ -401,10 +426,16 @@ impl MessageWait {
     /// As polling it, but an error does not count as read, and whoever asks need not be a task.
     pub(crate) fn poll_quietly(&mut self, asker: &Asker<'_, '_>) -> Poll<Result<Message>> {
         match &mut self.kind {
-            Waiting::Known(message) => Poll::Ready(Ok(message.clone())),
-            Waiting::Promise(wait) => wait.poll_quietly(asker),
+            Waiting::Known(message) => Poll::Ready(Ok(handed_over(message))),
+            Waiting::Promise { wait, .. } => wait.poll_quietly(asker),
         }
     }
+}
+
+#[inline(always)]
+fn handed_over(message: &mut Option<Message>) -> Message {
+    let message = message.take();
+    message.expect("a message was handed over already: it is not to be polled again")
 }
 
 /// A stream that is made when the first item is asked for.

@@ -554,10 +554,15 @@ impl MessageStream {
     /// The next promise, where it was not read together with others before.
     #[inline(never)]
     fn poll_promises(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MessagePromise>>> {
-        let next = Pin::new(&mut self.promises).poll_next(cx);
-        if !self.promises.safe
-            && let Some((block, places)) = self.promises.reader.read_block()
-        {
+        if self.promises.safe {
+            let next = Pin::new(&mut self.promises).poll_next(cx);
+            return next.map(|next| next.map(|next| next.inspect_err(Error::mark_read)));
+        }
+        let next = Pin::new(&mut self.promises.reader).poll_next(cx);
+        if let Poll::Ready(Some(Err(error))) = &next {
+            error.mark_read();
+        }
+        if let Some((block, places)) = self.promises.reader.read_block() {
             let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
                 unreachable!("sequences have blocks of one kind")
             };
@@ -567,7 +572,7 @@ impl MessageStream {
                 end: places.end,
             };
         }
-        next.map(|next| next.map(|next| next.inspect_err(Error::mark_read)))
+        next
     }
 
     /// The next promise, or `None` at the end.
