@@ -20,7 +20,7 @@ use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_reply_fields, no_node, reply_node};
 use crate::error::{Error, Result};
 use crate::executor::{
-    Awaitable, Guest, Inheritance, ReadyQueue, Step, Task, Waiter, WrittenBy, queue_step,
+    Awaitable, Guest, Inheritance, Poller, ReadyQueue, Step, Task, Waiter, WrittenBy, queue_step,
 };
 use crate::frozen::Frozen;
 use crate::message::{
@@ -297,7 +297,7 @@ impl Step for Recording {
         self.guest.queue()
     }
 
-    fn step(self: Rc<Self>, _: u32) {
+    fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
         let Poll::Ready(recorded) = self.poll() else {
             return;
         };

@@ -261,7 +261,7 @@ impl Poller {
                     AfterTurn::Ended => self.core.end(&task),
                 }
             }
-            Ready::Step(step, which) => step.step(which),
+            Ready::Step(step, which) => step.step(which, self),
         }
     }
 

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::core::Poller;
 use super::origin::Awaited;
 use super::ready_queue::ReadyQueue;
 use super::step::Step;
@@ -138,7 +139,7 @@ impl Step for Countdown {
         &self.ready
     }
 
-    fn step(self: Rc<Self>, _: u32) {
+    fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
         let left = self.left.get() - 1;
         self.left.set(left);
         if left == 0 {

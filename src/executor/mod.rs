@@ -104,7 +104,7 @@ pub(crate) use task::{AfterTurn, Body, Report, Task, TaskRef};
 pub(crate) use task_group::Guest;
 pub(crate) use task_local::Inheritance;
 pub(crate) use wait_list::{Ticket, WaitList};
-pub(crate) use waker::{Asker, TaskId, Waiter, polls_with_own_waker};
+pub(crate) use waker::{Asker, Asks, TaskId, Waiter, polls_with_own_waker};
 
 /// A single-threaded executor. Clones are handles of the same one.
 ///

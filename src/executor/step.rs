@@ -18,7 +18,7 @@
 
 use std::rc::Rc;
 
-use super::core;
+use super::core::{self, Poller};
 use super::ready_queue::{Ready, ReadyQueue};
 
 /// Something that takes steps.
@@ -26,8 +26,9 @@ pub(crate) trait Step {
     /// The queue of the executor that it belongs to, see [`ReadyQueue::current`].
     fn queue(&self) -> &Rc<ReadyQueue>;
 
-    /// Its turn has come: does what `which` stands for.
-    fn step(self: Rc<Self>, which: u32);
+    /// Its turn has come: does what `which` stands for. What has to be polled there is polled as a
+    /// [task](Poller::give_turn) by `poller`.
+    fn step(self: Rc<Self>, which: u32, poller: &mut Poller);
 
     /// The executor goes before its turn, or has gone before it was queued.
     fn abandon(self: Rc<Self>, _which: u32) {}
@@ -68,7 +69,7 @@ mod tests {
             &self.queue
         }
 
-        fn step(self: Rc<Self>, which: u32) {
+        fn step(self: Rc<Self>, which: u32, _: &mut Poller) {
             assert!(core::current_task().is_none());
             self.taken.borrow_mut().push(which);
             if which == 2 {

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::core::{self, Core};
+use super::core::{self, Core, Poller};
 use super::origin::Awaited;
 use super::ready_queue::ReadyQueue;
 use super::step::{Step, queue_step};
@@ -115,7 +115,7 @@ impl Step for Flush {
         &self.ready
     }
 
-    fn step(self: Rc<Self>, _: u32) {
+    fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
         self.noticed.set(true);
         if let Some(waiter) = self.waiter.take() {
             waiter.wake();

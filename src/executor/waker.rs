@@ -191,12 +191,55 @@ pub(crate) enum Asker<'a, 'b> {
     Step(&'a dyn Fn() -> Waiter),
 }
 
-impl Asker<'_, '_> {
+/// Who asks, where it may be known from the types which one that is.
+pub(crate) trait Asks<'b> {
     /// As [`Waiter::waiting_for_task`].
-    pub(crate) fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter> {
+    fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter>;
+
+    fn as_asker(&mut self) -> Asker<'_, 'b>;
+}
+
+impl<'b> Asks<'b> for Context<'b> {
+    #[inline(always)]
+    fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter> {
+        Waiter::waiting_for_task(what, by, self)
+    }
+
+    fn as_asker(&mut self) -> Asker<'_, 'b> {
+        Asker::Task(self)
+    }
+}
+
+impl<'b> Asks<'b> for Asker<'_, 'b> {
+    fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter> {
         match self {
-            Asker::Task(cx) => Waiter::waiting_for_task(what, by, cx),
+            Asker::Task(cx) => cx.waiter(what, by),
             Asker::Step(waiter) => Some(waiter()),
+        }
+    }
+
+    fn as_asker(&mut self) -> Asker<'_, 'b> {
+        match self {
+            Asker::Task(cx) => Asker::Task(cx),
+            Asker::Step(waiter) => Asker::Step(*waiter),
+        }
+    }
+}
+
+impl Asker<'_, '_> {
+    /// As [`Waiter::waiting_for`].
+    pub(crate) fn waiter_for(&self, what: Awaited) -> Waiter {
+        match self {
+            Asker::Task(cx) => Waiter::waiting_for(what, cx),
+            Asker::Step(waiter) => waiter(),
+        }
+    }
+
+    /// As [`Waiter::still_waiting`].
+    pub(crate) fn still_waiting(&self) -> Waiter {
+        match self {
+            Asker::Task(cx) => Waiter::still_waiting(cx),
+            Asker::Step(waiter) => waiter(),
         }
     }
 }

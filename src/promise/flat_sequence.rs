@@ -36,8 +36,8 @@ use super::streamed_promise::StreamedPromise;
 use super::whole::Collected;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    AfterTurn, Awaited, Body, Gather, Guest, Inheritance, Poller, ReadyQueue, Step, Task, TaskRef,
-    Waiter, gather, queue_step,
+    AfterTurn, Asker, Awaited, Body, Gather, Guest, Inheritance, Poller, ReadyQueue, Step, Task,
+    TaskRef, Waiter, gather, queue_step,
 };
 
 /// How items are flattened.
@@ -262,7 +262,7 @@ impl<O: 'static> Output<O> {
     }
 
     /// All that is there up to the next error, or nothing after the end.
-    fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Batch<O>>> {
+    fn poll_next(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
         let mut parts = self.parts.borrow_mut();
         let next = parts.take_next();
         if next.is_some() || parts.is_closed {
@@ -272,7 +272,7 @@ impl<O: 'static> Output<O> {
             return Poll::Ready(next);
         }
         drop(parts);
-        let reader = Waiter::waiting_for(Awaited::Appended, cx);
+        let reader = asker.waiter_for(Awaited::Appended);
         let replaced = self.parts.borrow_mut().reader.replace(reader);
         drop(replaced);
         Poll::Pending
@@ -355,7 +355,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
             return Poll::Ready(None);
         };
         let output = &merge.body().output;
-        let part = output.poll_next(cx);
+        let part = output.poll_next(&Asker::Task(cx));
         if part.is_pending() {
             match output.ordered.get() {
                 Ordered::Ended => output.look_at_tasks(|tasks| tasks.unordered.note_wait()),
@@ -577,7 +577,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for MergeTask<I
         self.header().ready()
     }
 
-    fn step(self: Rc<Self>, _: u32) {
+    fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
         let Merge { output, beside, .. } = self.body();
         output.end_input(true);
         drop(beside.replace(Beside::Gone));

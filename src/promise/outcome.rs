@@ -5,7 +5,7 @@ use std::task::Poll;
 
 use super::wait::awaits_itself;
 use crate::error::Result;
-use crate::executor::{Asker, Awaited, TaskRef, Ticket, WaitList, Waiter};
+use crate::executor::{Asks, Awaited, TaskRef, Ticket, WaitList, Waiter};
 
 /// A value or an error that is set once and given to everybody who waits, early or late.
 pub(crate) struct Outcome<T> {
@@ -37,11 +37,11 @@ impl<T> Outcome<T> {
     }
 
     /// Waits for it; `worker` is the task that should bring it, if one is known, and gets an error.
-    pub(crate) fn poll(
+    pub(crate) fn poll<'a>(
         &self,
         ticket: &mut Option<Ticket>,
         worker: Option<&TaskRef>,
-        asker: &Asker<'_, '_>,
+        asker: &impl Asks<'a>,
     ) -> Poll<Result<T>>
     where
         T: Clone,

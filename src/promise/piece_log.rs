@@ -28,14 +28,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 
 use super::flat_drop::drop_flat;
 use super::pieces::{Batch, Block, IS_FILLED, Kept, Pieces, Run, Stretch};
 use super::source::{Source, ask};
 use super::wait::awaits_itself;
 use crate::error::{Error, Result};
-use crate::executor::{Awaited, TaskRef, Ticket, Waiter};
+use crate::executor::{Asker, Asks, Awaited, TaskRef, Ticket, Waiter};
 
 /// Pieces as they come, kept for every reader.
 pub(crate) struct PieceLog<P: 'static> {
@@ -202,11 +202,11 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Goes on until something is there to read where `place` says, or the end is; `feeding` is the task that
     /// should bring the pieces, if one does.
     #[inline(always)]
-    pub(crate) fn poll_next(
+    pub(crate) fn poll_next<'b>(
         &self,
         place: &mut Place<P>,
         feeding: Option<&TaskRef>,
-        cx: &mut Context<'_>,
+        asker: &mut impl Asks<'b>,
     ) -> Poll<Result<()>> {
         let mut state = self.state.borrow_mut();
         match state.step(&mut place.stand) {
@@ -220,11 +220,13 @@ impl<P: Clone + 'static> PieceLog<P> {
             }
             Step::Gate if state.on_demand => {
                 drop(state);
-                return self.poll_on_demand(place, cx);
+                ready!(self.poll_on_demand(&mut place.stand, &mut asker.as_asker()));
+                Self::pass_on(self.state.borrow_mut(), place);
+                return Poll::Ready(Ok(()));
             }
             Step::Gate | Step::Line => {}
         }
-        let Some(waiter) = Waiter::waiting_for_task(Awaited::NextPiece, feeding, cx) else {
+        let Some(waiter) = asker.waiter(Awaited::NextPiece, feeding) else {
             drop(state);
             self.leave(place);
             return Poll::Ready(Err(awaits_itself()));
@@ -235,22 +237,20 @@ impl<P: Clone + 'static> PieceLog<P> {
         Poll::Pending
     }
 
-    /// Asks the source, past the gate, until it has something for that reader.
+    /// Asks the source, past the gate, until it has something for whoever stands there: it has passed then.
     #[inline(never)]
-    fn poll_on_demand(&self, place: &mut Place<P>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_on_demand(&self, stand: &mut Stand, asker: &mut Asker<'_, '_>) -> Poll<()> {
         loop {
             let Some(source) = self.source.take() else {
                 // It is asked already, further out.
-                let waiter = Waiter::waiting_for(Awaited::NextPiece, cx);
+                let waiter = asker.waiter_for(Awaited::NextPiece);
                 let replaced = self.state.borrow_mut().getter.replace(waiter);
                 drop(replaced);
                 return Poll::Pending;
             };
-            ready!(self.poll_source(source, cx));
-            let mut state = self.state.borrow_mut();
-            if let Step::Passed = state.step(&mut place.stand) {
-                Self::pass_on(state, place);
-                return Poll::Ready(Ok(()));
+            ready!(self.poll_source(source, asker));
+            if let Step::Passed = self.state.borrow_mut().step(stand) {
+                return Poll::Ready(());
             }
         }
     }
@@ -271,41 +271,60 @@ impl<P: Clone + 'static> PieceLog<P> {
     pub(crate) fn poll_over(
         &self,
         stand: &mut Stand,
-        waiter: impl FnOnce() -> Waiter,
+        waiter: impl Fn() -> Waiter,
     ) -> Poll<Result<()>> {
         loop {
             let mut state = self.state.borrow_mut();
-            let step = state.step(stand);
-            if let Step::Line | Step::Gate = step {
-                let replaced = state.wait(stand, waiter());
-                drop(state);
-                drop(replaced);
-                return Poll::Pending;
-            }
-            let called = match step {
-                Step::Passed => state.call_next(),
-                _ => None,
+            let over = match state.step(stand) {
+                Step::Gate if state.on_demand => {
+                    drop(state);
+                    ready!(self.poll_on_demand(stand, &mut Asker::Step(&waiter)));
+                    Self::go_over(self.state.borrow_mut(), stand, true)
+                }
+                Step::Line | Step::Gate => {
+                    let replaced = state.wait(stand, waiter());
+                    drop(state);
+                    drop(replaced);
+                    return Poll::Pending;
+                }
+                Step::Known => Self::go_over(state, stand, false),
+                Step::Passed => Self::go_over(state, stand, true),
             };
-            let error = state.pieces.error_before(state.taken);
-            let is_end = stand.index >= state.taken;
-            stand.index = state.taken;
-            drop(state);
-            if let Some(called) = called {
-                called.wake();
+            if let Some(over) = over {
+                return Poll::Ready(over);
             }
-            match error {
-                Some(error) => return Poll::Ready(Err(error)),
-                None if is_end => return Poll::Ready(Ok(())),
-                None => {}
-            }
+        }
+    }
+
+    /// Goes over what is there, and tells if it is all there is; whoever has `passed` the gate calls the next.
+    #[inline(always)]
+    fn go_over(
+        mut state: RefMut<'_, State<P>>,
+        stand: &mut Stand,
+        passed: bool,
+    ) -> Option<Result<()>> {
+        let called = if passed { state.call_next() } else { None };
+        let error = state.pieces.error_before(state.taken);
+        let is_end = stand.index >= state.taken;
+        stand.index = state.taken;
+        drop(state);
+        if let Some(called) = called {
+            called.wake();
+        }
+        match error {
+            Some(error) => Some(Err(error)),
+            None => is_end.then_some(Ok(())),
         }
     }
 
     /// Asks a source on demand for more.
     #[inline(never)]
-    fn poll_source(&self, source: Source<P>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_source(&self, source: Source<P>, asker: &mut Asker<'_, '_>) -> Poll<()> {
         let mut source = Some(source);
-        let poll = |source: &mut Source<P>| source.as_mut().poll_pieces(cx);
+        let poll = |source: &mut Source<P>| match asker {
+            Asker::Task(cx) => source.as_mut().poll_pieces(cx),
+            Asker::Step(waiter) => source.as_mut().ask_in_step(*waiter),
+        };
         let read = ask(&mut source, poll, |error| Batch::One(Err(error)));
         if let (Poll::Ready(Some(batch)), false) = (&read, self.has_ended()) {
             batch.tell();
@@ -334,7 +353,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                 Poll::Ready(())
             }
             Poll::Pending => {
-                let replaced = state.getter.replace(Waiter::still_waiting(cx));
+                let replaced = state.getter.replace(asker.still_waiting());
                 drop(state);
                 drop(replaced);
                 Poll::Pending

@@ -12,6 +12,7 @@ use futures_lite::Stream;
 
 use super::pieces::Batch;
 use crate::error::{Error, Result};
+use crate::executor::Waiter;
 
 /// Where pieces come from.
 pub(super) type Source<P> = Pin<Box<dyn PieceSource<P>>>;
@@ -19,6 +20,18 @@ pub(super) type Source<P> = Pin<Box<dyn PieceSource<P>>>;
 /// What pieces come from: a stream of them, or something that has many at once.
 pub(crate) trait PieceSource<P> {
     fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>;
+
+    /// Whether it can be [asked in a step](Self::ask_in_step), and need not be polled.
+    #[allow(dead_code, reason = "the next change asks")]
+    fn takes_steps(&self) -> bool {
+        false
+    }
+
+    /// As polling it, in a step: who is to be told comes from `waiter`. Only for one that takes steps.
+    fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<P>>> {
+        let _ = waiter;
+        unreachable!("what is polled is polled by a task")
+    }
 
     /// Whether it is known to have given all its pieces.
     fn is_over(&self) -> bool {

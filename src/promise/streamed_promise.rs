@@ -21,7 +21,7 @@ use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Making, Whole};
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Awaitable, Notify, TaskRef, Ticket};
+use crate::executor::{Asker, Asks, Awaitable, Notify, TaskRef, Ticket};
 
 /// A value that comes in pieces `P`, together a whole `W`.
 ///
@@ -592,11 +592,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     }
 
     #[inline(always)]
-    fn poll_there(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_there<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Result<()>> {
         let inner = &self.promise.inner;
-        inner
-            .log
-            .poll_next(&mut self.place, inner.feeding.get(), cx)
+        let feeding = inner.feeding.get();
+        inner.log.poll_next(&mut self.place, feeding, asker)
     }
 
     /// Reads the pieces that it knows to be there, if they are of a block; tells which of that they are.
@@ -605,9 +604,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     }
 
     /// As polling it, but pieces that are there come together.
-    pub(crate) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+    pub(crate) fn poll_batch<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Option<Batch<P>>> {
         if !self.place.knows_next()
-            && let Err(error) = ready!(self.poll_there(cx))
+            && let Err(error) = ready!(self.poll_there(asker))
         {
             return Poll::Ready(Some(Batch::One(Err(error))));
         }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::context::PromisingContext;
 use super::outcome::Outcome;
 use crate::error::{Error, Result, What};
-use crate::executor::{Asker, TaskRef, Ticket};
+use crate::executor::{Asks, TaskRef, Ticket};
 
 /// What a promise is made of, seen by those who wait for it.
 pub(crate) trait Promised<T> {
@@ -142,7 +142,7 @@ impl<T> Wait<T> {
 
 impl<T: Clone> Wait<T> {
     /// As polling it, but the error does not count as read: for what only hands it on.
-    pub(crate) fn poll_quietly(&mut self, asker: &Asker<'_, '_>) -> Poll<Result<T>> {
+    pub(crate) fn poll_quietly<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<T>> {
         if !std::mem::replace(&mut self.waits, true) && self.promise.outcome().get().is_none() {
             self.promise.clone().start();
         }
@@ -155,7 +155,7 @@ impl<T: Clone> Future for Wait<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        self.poll_quietly(&Asker::Task(cx))
+        self.poll_quietly(cx)
             .map(|result| result.inspect_err(Error::mark_read))
     }
 }

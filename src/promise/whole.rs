@@ -16,7 +16,7 @@ use super::piece_log::{PieceLog, Stand};
 use super::streamed_promise::Inner;
 use super::wait::{Promised, abandoned};
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Guest, ReadyQueue, Step, Waiter, queue_step};
+use crate::executor::{Asker, Guest, Poller, ReadyQueue, Step, Waiter, queue_step};
 
 /// What makes the whole of pieces.
 pub(crate) trait Whole<P, W>: 'static {
@@ -131,7 +131,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
         guest.expect("it takes steps when it has begun").queue()
     }
 
-    fn step(self: Rc<Self>, _: u32) {
+    fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
         let making = &self.making;
         let mut over = Ok(());
         let cancelled = self.outcome().get().is_some();
