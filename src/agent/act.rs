@@ -3,6 +3,13 @@
 //! When the function of the agent has ended, and all that it made sure to wait for, its replies end. What
 //! the task comes to is the record of the call, when all messages are there that were sent to the agent.
 //! It knows the calls that the agent made, so that they can be stopped with it, even after its end.
+//!
+//! ```text
+//! called ──first reply asked for──▶ acting ──replies end, all messages are there──▶ ended
+//! ```
+//!
+//! All that is known of a call lies in this one place, from when it is made: until the agent starts, the task
+//! is idle.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,66 +17,178 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::interaction_context::{InteractionContext, WaitForAll};
+use super::budget::Spending;
+use super::interaction_context::{Interaction, InteractionContext, WaitForAll};
+use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
-use super::reply_sequence::Call;
+use super::recording::Recording;
 use crate::error::{Error, Result};
-use crate::executor::{AfterTurn, Body, Poller, Step, Task, Ticket, queue_step};
+use crate::executor::{AfterTurn, Body, Poller, Task, Ticket, idle_task, queue_step};
 use crate::frozen::Frozen;
-use crate::message::{Message, MessageSequencePromise, WeakSequencePromise};
+use crate::message::{
+    Message, MessageSequenceAppender, MessageSequencePromise, WeakSequencePromise,
+};
 use crate::promise::{OnCancel, PromisingContext, abandoned};
 
-/// What a call set in motion: the agent that acts, and the calls that it made. It is kept as long as
-/// anybody could cancel them.
+/// A call: what it was made with, what the agent that acts has in hand, and what it set in motion. It is kept
+/// as long as anybody could cancel that, or has the agent's context.
 pub(crate) struct Act {
+    agent: MiniAgent,
+    /// The messages that are sent to the agent.
+    input: MessageSequencePromise,
+    /// What the agent replies through.
+    appender: MessageSequenceAppender,
+    /// The arguments of the call alone, or why they are refused; nothing is left of them when it acts.
+    arguments: Cell<Result<Frozen>>,
+    spending: Option<Rc<Spending>>,
+    /// The replies; set at once.
+    replies: OnceCell<WeakSequencePromise>,
+    /// The context that it acts in; empty until it starts.
+    miniagents: OnceCell<MiniAgents>,
+    /// What the agent has in hand; empty until it acts, and where its arguments were refused.
+    interaction: OnceCell<Interaction>,
+    /// Empty before and after; it cannot be borrowed while the agent goes on.
+    acting: RefCell<Option<Acting>>,
+    /// The calls that it made; empty if it made none.
+    calls: OnceCell<Rc<Calls>>,
     /// The record of the call; empty until the agent has ended.
     record: OnceCell<Result<Message>>,
-    /// Who waits for the record; empty if nobody does.
-    recorder: Cell<Option<Rc<dyn Step>>>,
-    calls: RefCell<Vec<WeakSequencePromise>>,
-    /// Empty after the end; it cannot be borrowed while it goes on.
-    acting: RefCell<Option<Acting>>,
-    miniagents: MiniAgents,
+    /// Who waits for the record, which is this itself; empty if nobody does.
+    recorder: Cell<Option<Rc<Task<Act>>>>,
+    /// How the replies are recorded; empty before their end.
+    recording: OnceCell<Recording>,
+    /// Whether the replies have come to their end, and are recorded if they ever will be.
+    replied: Cell<bool>,
     cancelled: Cell<bool>,
     /// Whether its turn came while it goes on: the agent blocks inside of itself and others run meanwhile.
     missed: Cell<bool>,
 }
 
+/// The calls that an agent made.
+#[derive(Default)]
+struct Calls(RefCell<Vec<WeakSequencePromise>>);
+
+impl Calls {
+    /// Lets go of those that are over; whether that was all.
+    fn are_over(&self) -> bool {
+        let mut calls = self.0.borrow_mut();
+        calls.retain(WeakSequencePromise::is_alive);
+        calls.is_empty()
+    }
+
+    fn add(&self, replies: &MessageSequencePromise) {
+        let mut calls = self.0.borrow_mut();
+        if calls.len().is_power_of_two() {
+            calls.retain(WeakSequencePromise::is_alive); // those that are over need no stopping
+        }
+        calls.push(replies.downgrade());
+    }
+}
+
+impl OnCancel for Calls {
+    /// Stops them in order.
+    fn cancel(self: Rc<Self>, error: Error) -> bool {
+        let calls = self.0.take();
+        let mut stopped = false;
+        for replies in calls.iter().filter_map(WeakSequencePromise::upgrade) {
+            stopped |= replies.cancel_because(error.clone());
+        }
+        stopped
+    }
+}
+
 impl Act {
-    /// Starts the agent.
-    pub(crate) fn start(call: &Rc<Call>) -> Rc<Task<Self>> {
-        let miniagents = MiniAgents::current();
-        let context = miniagents.promising().clone();
-        let acting = Acting {
-            call: call.clone(),
-            recorded: Frozen::empty(),
-            phase: Phase::Beginning,
-        };
-        context.admit(Act {
+    /// A call that is not started.
+    pub(crate) fn new(
+        agent: MiniAgent,
+        input: MessageSequencePromise,
+        arguments: Result<Frozen>,
+        spending: Option<Rc<Spending>>,
+        appender: MessageSequenceAppender,
+    ) -> Rc<Task<Self>> {
+        let act = Act {
+            agent,
+            input,
+            appender,
+            arguments: Cell::new(arguments),
+            spending,
+            replies: OnceCell::new(),
+            miniagents: OnceCell::new(),
+            interaction: OnceCell::new(),
+            acting: RefCell::new(None),
+            calls: OnceCell::new(),
             record: OnceCell::new(),
             recorder: Cell::new(None),
-            calls: RefCell::default(),
-            acting: RefCell::new(Some(acting)),
-            miniagents,
+            recording: OnceCell::new(),
+            replied: Cell::new(false),
             cancelled: Cell::new(false),
             missed: Cell::new(false),
-        })
+        };
+        idle_task(act)
+    }
+
+    pub(crate) fn agent(&self) -> &MiniAgent {
+        &self.agent
+    }
+
+    pub(crate) fn input(&self) -> &MessageSequencePromise {
+        &self.input
+    }
+
+    /// What the agent replies through.
+    pub(crate) fn appender(&self) -> &MessageSequenceAppender {
+        &self.appender
+    }
+
+    pub(crate) fn spending(&self) -> Option<&Rc<Spending>> {
+        self.spending.as_ref()
+    }
+
+    /// Says what the replies are.
+    pub(crate) fn is_replied_by(&self, replies: &MessageSequencePromise) {
+        let set = self.replies.set(replies.downgrade());
+        debug_assert!(set.is_ok(), "a call has one sequence of replies");
+    }
+
+    /// The replies, if anybody has them.
+    pub(crate) fn replies(&self) -> Option<MessageSequencePromise> {
+        self.replies.get().and_then(WeakSequencePromise::upgrade)
     }
 
     /// The context that the agent acts in.
     pub(crate) fn miniagents(&self) -> &MiniAgents {
-        &self.miniagents
+        let miniagents = self.miniagents.get();
+        miniagents.expect("nobody asks before the agent starts")
     }
 
-    /// What it comes to; until that is there, `recorder` takes its step when it is. There is one at most.
-    pub(crate) fn poll_record(
-        &self,
-        recorder: impl FnOnce() -> Rc<dyn Step>,
-    ) -> Poll<&Result<Message>> {
+    /// What the agent has in hand.
+    pub(crate) fn interaction(&self) -> &Interaction {
+        let interaction = self.interaction.get();
+        interaction.expect("nobody asks before the agent acts")
+    }
+
+    /// What is recorded of its arguments: what the agent says of itself, and those of the call; nothing if
+    /// they were refused.
+    pub(crate) fn recorded_arguments(&self) -> Frozen {
+        let interaction = self.interaction.get();
+        interaction.map_or_else(Frozen::empty, |interaction| interaction.recorded().clone())
+    }
+
+    pub(crate) fn recording(&self) -> Option<&Recording> {
+        self.recording.get()
+    }
+
+    pub(crate) fn begin_recording(&self, recording: Recording) {
+        let begun = self.recording.set(recording);
+        debug_assert!(begun.is_ok(), "the replies of a call end once");
+    }
+
+    /// What it comes to; until that is there, `recorder` takes its step when it is.
+    pub(crate) fn poll_record(&self, recorder: &Rc<Task<Self>>) -> Poll<&Result<Message>> {
         let record = self.record.get();
         if record.is_none() {
-            self.recorder.set(Some(recorder()));
+            self.recorder.set(Some(recorder.clone()));
         }
         record.map_or(Poll::Pending, Poll::Ready)
     }
@@ -89,24 +208,33 @@ impl Act {
 
     /// As [`settle`](Self::settle), of an error that nobody may read.
     fn fail(&self, error: Error) {
-        error.capture(self.miniagents.promising().error_level());
+        error.capture(self.miniagents().promising().error_level());
         self.settle(Err(error));
     }
 
-    /// Whether there is nothing left to stop, of the agent and of the calls that it made.
-    pub(crate) fn is_over(&self) -> bool {
-        let mut calls = self.calls.borrow_mut();
-        calls.retain(WeakSequencePromise::is_alive);
-        self.record.get().is_some() && calls.is_empty()
+    /// Notes that nothing more happens to the replies.
+    pub(crate) fn end_replies(&self) {
+        self.replied.set(true);
+        self.forget();
+    }
+
+    /// Has nothing cancelled any more with the replies that is over, if they and the agent have ended.
+    fn forget(&self) {
+        if !self.replied.get() || self.record.get().is_none() {
+            return;
+        }
+        let Some(replies) = self.replies() else {
+            return;
+        };
+        match self.calls.get().filter(|calls| !calls.are_over()) {
+            Some(calls) => replies.on_cancel(calls.clone()),
+            None => replies.forget_on_cancel(),
+        }
     }
 
     /// Notes a call that the agent made.
     pub(crate) fn add_call(&self, replies: &MessageSequencePromise) {
-        let mut calls = self.calls.borrow_mut();
-        if calls.len().is_power_of_two() {
-            calls.retain(WeakSequencePromise::is_alive); // those that are over need no stopping
-        }
-        calls.push(replies.downgrade());
+        self.calls.get_or_init(Rc::default).add(replies);
     }
 
     fn go_on(&self, cx: &mut Context<'_>) -> AfterTurn {
@@ -134,7 +262,7 @@ impl Act {
         let acting = self.acting.try_borrow_mut().ok();
         let acting = acting.and_then(|mut slot| slot.take());
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(acting))) {
-            let level = self.miniagents.promising().error_level();
+            let level = self.miniagents().promising().error_level();
             Error::from_panic("a task", &*panic).capture(level);
         }
     }
@@ -145,6 +273,7 @@ impl Act {
             Ok(record) => self.settle(Ok(record)),
             Err(error) => self.fail(error),
         }
+        self.forget();
     }
 }
 
@@ -162,6 +291,23 @@ impl Body for Act {
         if self.record.get().is_none() {
             self.settle(Err(abandoned()));
         }
+        self.forget();
+    }
+}
+
+/// Starts the agent; it is cancelled with the replies. Nobody else has the call before.
+pub(crate) fn start(call: &mut Rc<Task<Act>>) {
+    let miniagents = MiniAgents::current();
+    miniagents.promising().start(call);
+    let act = call.body();
+    let started = act.miniagents.set(miniagents);
+    debug_assert!(started.is_ok(), "the agent of a call starts once");
+    *act.acting.borrow_mut() = Some(Acting {
+        call: call.clone(),
+        phase: Phase::Beginning,
+    });
+    if let Some(replies) = act.replies() {
+        replies.on_cancel(call.clone());
     }
 }
 
@@ -169,23 +315,21 @@ impl OnCancel for Task<Act> {
     /// Stops the agent, and then the calls that it made, in order.
     fn cancel(self: Rc<Self>, error: Error) -> bool {
         let act = self.body();
-        let mut stopped = act.record.get().is_none();
+        let stopped = act.record.get().is_none();
         if stopped {
             self.header().to_ref().cancel();
             act.fail(error.clone());
         }
-        let calls = act.calls.take();
-        for replies in calls.iter().filter_map(WeakSequencePromise::upgrade) {
-            stopped |= replies.cancel_because(error.clone());
+        match act.calls.get() {
+            Some(calls) => calls.clone().cancel(error) || stopped,
+            None => stopped,
         }
-        stopped
     }
 }
 
 /// Lets the agent act, and records the call. Written by hand, as an async function is much larger.
 struct Acting {
-    call: Rc<Call>,
-    recorded: Frozen,
+    call: Rc<Task<Act>>,
     phase: Phase,
 }
 
@@ -202,19 +346,29 @@ enum Phase {
 impl Drop for Acting {
     fn drop(&mut self) {
         if let Phase::Recording(ticket) = self.phase {
-            self.call.input().whole().leave(ticket);
+            self.act().input().whole().leave(ticket);
         }
     }
 }
 
 impl Acting {
+    fn act(&self) -> &Act {
+        self.call.body()
+    }
+
     /// Begins to act; empty if its arguments were refused.
-    fn begin(&mut self) -> Result<Phase> {
-        let call = &self.call;
-        self.recorded = call.recorded_arguments()?;
-        let all = joined(call.agent().preset_arguments(), &self.recorded);
-        let ctx = InteractionContext::begin(call.clone(), all);
-        Ok(Phase::Body(call.agent().act(ctx)))
+    fn begin(&self) -> Result<Phase> {
+        let act = self.act();
+        let own = act.agent.own_arguments();
+        let arguments = act.arguments.replace(Ok(Frozen::empty()))?;
+        let recorded = joined(&own?, &arguments);
+        let all = joined(act.agent.preset_arguments(), &recorded);
+        let interaction = Interaction::begin(all, recorded);
+        let begun = act.interaction.set(interaction);
+        debug_assert!(begun.is_ok(), "an agent begins to act once");
+        let ctx = InteractionContext::of(self.call.clone());
+        ctx.activate();
+        Ok(Phase::Body(act.agent.act(ctx)))
     }
 
     /// What it comes to when its function has ended in this way.
@@ -231,26 +385,27 @@ impl Acting {
 
     /// Goes on when all was waited for that the agent made sure of.
     fn finalized(&self, result: Result<()>) -> Result<Phase> {
-        self.call.interaction().deactivate();
+        self.act().interaction().deactivate();
         self.end_replies(result)
     }
 
     /// Ends the replies.
     fn end_replies(&self, result: Result<()>) -> Result<Phase> {
-        let replies = self.call.replies();
+        let appender = self.act().appender();
         match result {
-            Ok(()) => replies.close(),
-            Err(error) => replies.close_with(error)?,
+            Ok(()) => appender.close(),
+            Err(error) => appender.close_with(error)?,
         }
         Ok(Phase::Recording(None))
     }
 
     /// The record of the call; no record where nobody looks.
     fn record(&self, messages: &[Message]) -> Result<Message> {
-        let agent = self.call.agent();
-        check_call_fields(agent, &self.recorded)?;
+        let act = self.act();
+        let recorded = act.recorded_arguments();
+        check_call_fields(&act.agent, &recorded)?;
         if PromisingContext::has_handlers() {
-            call_node(agent, messages, &self.recorded)
+            call_node(&act.agent, messages, &recorded)
         } else {
             Ok(no_node())
         }
@@ -260,10 +415,11 @@ impl Acting {
         loop {
             match &mut self.phase {
                 Phase::Beginning => {
-                    if let Some(spending) = &self.call.spending {
+                    let act = self.call.body();
+                    if let Some(spending) = &act.spending {
                         spending.activate();
                     }
-                    self.call.replies().open()?;
+                    act.appender.open()?;
                     self.phase = match self.begin() {
                         Ok(body) => body,
                         Err(error) => self.end_replies(Err(error))?,
@@ -274,13 +430,13 @@ impl Acting {
                     let ended = match polled {
                         Ok(poll) => ready!(poll),
                         Err(panic) => {
-                            let place = format!("agent `{}`", self.call.agent().alias());
+                            let place = format!("agent `{}`", self.call.body().agent.alias());
                             Err(Error::from_panic(&place, &*panic))
                         }
                     };
                     self.phase = Phase::Beginning; // drops the function
                     let result = self.end_of_body(ended);
-                    self.phase = match self.call.interaction().begin_to_finalize() {
+                    self.phase = match self.act().interaction().begin_to_finalize() {
                         Some(waiting) => Phase::Finalizing(Box::new((waiting, result))),
                         None => self.finalized(result)?,
                     };
@@ -293,7 +449,7 @@ impl Acting {
                     self.phase = self.finalized(result)?;
                 }
                 Phase::Recording(ticket) => {
-                    let messages = ready!(self.call.input().poll_quietly(ticket, cx))?;
+                    let messages = ready!(self.call.body().input.poll_quietly(ticket, cx))?;
                     return Poll::Ready(self.record(&messages));
                 }
             }

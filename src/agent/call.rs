@@ -7,13 +7,14 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use super::act::Act;
 use super::budget::Budget;
 use super::interaction_context::InteractionContext;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
-use super::reply_sequence::{self, Call};
+use super::reply_sequence;
 use crate::error::{Error, Result, What};
-use crate::executor::{self, Unfinished, WrittenBy};
+use crate::executor::{self, Task, Unfinished, WrittenBy};
 use crate::frozen::{Frozen, Value};
 use crate::message::{
     IntoMessages, MessageSequence, MessageSequenceAppender, MessageSequencePromise,
@@ -358,7 +359,7 @@ impl Caller {
 
 /// A caller that is not kept alive by this.
 enum WeakCaller {
-    Agent(Weak<Call>),
+    Agent(Weak<Task<Act>>),
     Context(Weak<ChildCalls>),
 }
 

@@ -6,17 +6,17 @@ use std::rc::{Rc, Weak};
 
 use serde::de::DeserializeOwned;
 
+use super::act::Act;
 use super::budget::{Expense, Spending};
 use super::call::ChildCalls;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
-use super::reply_sequence::Call;
 use crate::error::{Error, Result, What};
-use crate::executor::{Awaitable, Gather, Notify, TaskLocal, gather, name_current_task};
+use crate::executor::{Awaitable, Gather, Notify, Task, TaskLocal, gather, name_current_task};
 use crate::frozen::Frozen;
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
 
-static CURRENT: TaskLocal<Call> = TaskLocal::new();
+static CURRENT: TaskLocal<Task<Act>> = TaskLocal::new();
 
 /// What an agent has in hand while it acts: the messages that were sent to it, and the means to
 /// reply. Clones are handles of the same.
@@ -24,13 +24,15 @@ static CURRENT: TaskLocal<Call> = TaskLocal::new();
 /// It is ambient: what an agent spawns or calls inherits it.
 #[derive(Clone)]
 pub struct InteractionContext {
-    call: Rc<Call>,
+    call: Rc<Task<Act>>,
 }
 
 /// What a call holds for the agent while that acts.
 pub(crate) struct Interaction {
     /// Those that are preset and those of the call.
     arguments: Frozen,
+    /// What is recorded of them.
+    recorded: Frozen,
     /// The interaction in which this agent was called; empty for one called from outside of any.
     parent: Option<InteractionContext>,
     /// What many agents have none of; empty until there is something.
@@ -75,6 +77,20 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
 }
 
 impl Interaction {
+    /// For an agent that begins to act here.
+    pub(crate) fn begin(arguments: Frozen, recorded: Frozen) -> Self {
+        Interaction {
+            arguments,
+            recorded,
+            parent: InteractionContext::here(),
+            rare: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn recorded(&self) -> &Frozen {
+        &self.recorded
+    }
+
     fn rare(&self) -> &Rare {
         self.rare.get_or_init(Box::default)
     }
@@ -102,21 +118,14 @@ impl Interaction {
 }
 
 impl InteractionContext {
-    /// The interaction of a call, for the agent that acts from now on in this task.
-    pub(crate) fn begin(call: Rc<Call>, arguments: Frozen) -> Self {
-        call.begin_interaction(Interaction {
-            arguments,
-            parent: Self::here(),
-            rare: OnceCell::new(),
-        });
-        let ctx = Self::of(call);
-        name_current_task(&|| display_agent_trace(&ctx.agent_trace()));
-        CURRENT.replace(Some(ctx.call.clone()));
-        ctx
+    /// Makes it the current one of this task.
+    pub(crate) fn activate(&self) {
+        name_current_task(&|| display_agent_trace(&self.agent_trace()));
+        CURRENT.replace(Some(self.call.clone()));
     }
 
     /// The interaction of a call whose agent acts, or has acted.
-    pub(crate) fn of(call: Rc<Call>) -> Self {
+    pub(crate) fn of(call: Rc<Task<Act>>) -> Self {
         InteractionContext { call }
     }
 
@@ -125,8 +134,12 @@ impl InteractionContext {
         CURRENT.shared().map(Self::of)
     }
 
+    fn act(&self) -> &Act {
+        self.call.body()
+    }
+
     fn interaction(&self) -> &Interaction {
-        self.call.interaction()
+        self.act().interaction()
     }
 
     /// The interaction of the agent that acts.
@@ -155,17 +168,17 @@ impl InteractionContext {
 
     /// The agent that acts.
     pub fn this_agent(&self) -> &MiniAgent {
-        self.call.agent()
+        self.act().agent()
     }
 
     /// The messages that were sent to it.
     pub fn messages(&self) -> &MessageSequencePromise {
-        self.call.input()
+        self.act().input()
     }
 
     /// The context that it acts in.
     pub fn miniagents(&self) -> &MiniAgents {
-        self.call.act().miniagents()
+        self.act().miniagents()
     }
 
     /// Its arguments: those that are preset and those of this call.
@@ -226,7 +239,7 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        self.call.replies().append(messages).map(|_| ())
+        self.act().appender().append(messages).map(|_| ())
     }
 
     /// Messages that the budgets allow to be said.
@@ -243,8 +256,8 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        let replies = self.call.replies();
-        replies.append_out_of_order(messages).map(|_| ())
+        let appender = self.act().appender();
+        appender.append_out_of_order(messages).map(|_| ())
     }
 
     /// Counts an expense in the [budgets](super::Budget) of this call and of those around it. Replies
@@ -286,12 +299,12 @@ impl InteractionContext {
     /// [`make_sure_to_wait`](Self::make_sure_to_wait) was told of. The agent goes on.
     pub async fn finish_early(&self) {
         self.await_now().await;
-        self.call.replies().close();
+        self.act().appender().close();
     }
 
     /// Ends the replies now.
     pub fn finish_now(&self) {
-        self.call.replies().close();
+        self.act().appender().close();
     }
 
     /// The agents from this one to the outermost that led to it.
@@ -307,14 +320,14 @@ impl InteractionContext {
 
     /// Notes a call that the agent made.
     pub(crate) fn add_call(&self, replies: &MessageSequencePromise) {
-        self.call.act().add_call(replies);
+        self.act().add_call(replies);
     }
 
     pub(crate) fn child_calls(&self) -> &ChildCalls {
         &self.interaction().rare().child_calls
     }
 
-    pub(crate) fn downgrade(&self) -> Weak<Call> {
+    pub(crate) fn downgrade(&self) -> Weak<Task<Act>> {
         Rc::downgrade(&self.call)
     }
 }

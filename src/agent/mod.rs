@@ -13,6 +13,7 @@ mod interaction_context;
 mod mini_agent;
 mod mini_agents;
 mod nodes;
+mod recording;
 mod reply_sequence;
 
 pub use agent::Agent;

@@ -63,6 +63,17 @@ impl<B: Body> Task<B> {
     pub(crate) fn new(header: Header, body: B) -> Rc<Self> {
         Rc::new(Task { header, body })
     }
+
+    /// Starts a task that was idle on `core`, as one of a group. Nobody else has it.
+    pub(crate) fn start(this: &mut Rc<Self>, core: &Core, group: Rc<Group>)
+    where
+        B: 'static,
+    {
+        let alone = Rc::get_mut(this);
+        let task = alone.expect("whoever starts an idle task has it alone");
+        task.header.join(group);
+        core.admit(this.clone());
+    }
 }
 
 impl<B: Body + ?Sized> Task<B> {
@@ -170,11 +181,32 @@ impl Header {
     /// A task of that group that inherits the values of whoever spawns it.
     #[track_caller]
     pub(crate) fn new(group: Rc<Group>) -> Self {
+        let generation = group.join();
+        let locals = core::look_at_locals(Locals::clone);
+        Self::with(group, generation, locals)
+    }
+
+    /// A task of no account, which counts in no group and inherits nothing until it [joins](Self::join) one.
+    #[track_caller]
+    fn idle(core: &Core) -> Self {
+        Self::with(core.alone.clone(), 0, Locals::empty())
+    }
+
+    /// Makes an idle task one of that group, which inherits the values of whoever starts it.
+    fn join(&mut self, group: Rc<Group>) {
+        self.generation = group.join();
+        self.group = group;
+        self.locals = LocalsCell::new(core::look_at_locals(Locals::clone));
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn with(group: Rc<Group>, generation: u32, locals: Locals) -> Self {
         Header {
-            generation: group.join(),
+            generation,
             group,
             id: Cell::new(TaskId::MAX),
-            locals: LocalsCell::new(core::look_at_locals(Locals::clone)),
+            locals: LocalsCell::new(locals),
             rare: OnceCell::new(),
             waits_for: Cell::new(None),
             waits_on: Cell::new(TaskId::MAX),
@@ -504,6 +536,13 @@ pub(crate) fn spawn_on<B: Body + 'static>(
     let task = Task::new(Header::new(group), body);
     core.admit(task.clone());
     task
+}
+
+/// A task that is to be [started](Task::start) later.
+#[track_caller]
+pub(crate) fn idle_task<B: Body>(body: B) -> Rc<Task<B>> {
+    let core = core::expect_current("what is to be started");
+    Task::new(Header::idle(&core), body)
 }
 
 /// The handle of a spawned task: a future of what the task gives.

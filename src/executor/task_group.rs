@@ -241,6 +241,13 @@ impl TaskGroup {
         spawn_on(&core, group, body)
     }
 
+    /// Starts a task that was idle, as one of this group. Nobody else has it.
+    #[track_caller]
+    pub(crate) fn start<B: Body + 'static>(&self, task: &mut Rc<Task<B>>) {
+        let core = core::expect_current("starting a task");
+        Task::start(task, &core, self.part_on(&core));
+    }
+
     /// Counts something among the tasks of this group that is none.
     #[track_caller]
     pub(crate) fn invite(&self) -> Guest {

@@ -318,6 +318,12 @@ impl PromisingContext {
         self.inner.tasks.admit(body)
     }
 
+    /// Starts a task that was idle and that the context waits for. Nobody else has it.
+    #[track_caller]
+    pub(crate) fn start<B: Body + 'static>(&self, task: &mut Rc<Task<B>>) {
+        self.inner.tasks.start(task);
+    }
+
     /// Counts something among what was started in the context, until what this gives is dropped.
     #[track_caller]
     pub(crate) fn invite(&self) -> Guest {
