@@ -370,16 +370,17 @@ impl Whole<Token, Message> for MessageOfTokens {
 fn text_of(tokens: &PieceLog<Token>) -> Rc<str> {
     /// A larger buffer is given back after use.
     const KEPT: usize = 1 << 16;
-    thread_local!(static BUFFER: Cell<String> = const { Cell::new(String::new()) });
+    thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
 
-    let mut text = BUFFER.take();
-    tokens.for_each(|token| text.push_str(token.as_str()));
-    let shared = Rc::from(&*text);
-    if text.capacity() <= KEPT {
-        text.clear();
-        BUFFER.set(text);
+    let mut bytes = BUFFER.take();
+    tokens.for_each(|token| token.add_to(&mut bytes));
+    let text = str::from_utf8(&bytes).expect("tokens are texts, each by itself");
+    let text = Rc::from(text);
+    if bytes.capacity() <= KEPT {
+        bytes.clear();
+        BUFFER.set(bytes);
     }
-    shared
+    text
 }
 
 /// Waits for a message, made by awaiting its promise. Cancel safe.

@@ -15,6 +15,7 @@ mod message;
 mod message_promise;
 mod sequence;
 mod sequence_promise;
+mod short_text;
 mod split;
 mod template;
 mod token;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::message::Message;
+use super::short_text::ShortText;
 use crate::frozen::{Frozen, Value};
 
 /// A piece of a message as it streams: usually a few letters of text, seldom with fields of its own.
@@ -17,13 +18,15 @@ use crate::frozen::{Frozen, Value};
 /// let token = Token::from("Hel");
 /// assert_eq!(token.as_str(), "Hel");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Token {
     kind: Kind,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 enum Kind {
+    /// A few letters, as most are: they lie in the token itself.
+    Short(ShortText),
     Text(Rc<str>),
     /// A token with fields; its text is its content.
     Fields(Frozen),
@@ -75,6 +78,7 @@ impl Token {
     /// What it adds to the text of its message.
     pub fn as_str(&self) -> &str {
         match &self.kind {
+            Kind::Short(text) => text.as_str(),
             Kind::Text(text) => text,
             Kind::Fields(fields) if fields.class_name() == TOKEN => fields.string(),
             Kind::Fields(fields) => fields
@@ -85,10 +89,20 @@ impl Token {
         }
     }
 
+    /// Adds what it adds to the text of its message. That all of it is a text is seen faster at the end than
+    /// for each token.
+    #[inline]
+    pub(crate) fn add_to(&self, text: &mut Vec<u8>) {
+        match &self.kind {
+            Kind::Short(short) => short.add_to(text),
+            _ => text.extend_from_slice(self.as_str().as_bytes()),
+        }
+    }
+
     /// A field of its own.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match &self.kind {
-            Kind::Text(_) => None,
+            Kind::Short(_) | Kind::Text(_) => None,
             Kind::Fields(fields) => fields.get(key),
             Kind::Whole(message) => message.get(key),
         }
@@ -112,26 +126,44 @@ impl Token {
     /// Whether it is a token of text, and not one of fields alone.
     pub(crate) fn is_text(&self) -> bool {
         match &self.kind {
-            Kind::Text(_) => true,
+            Kind::Short(_) | Kind::Text(_) => true,
             Kind::Fields(fields) => fields.class_name() != TOKEN,
             Kind::Whole(message) => message.is_text(),
         }
     }
 }
 
-impl From<&str> for Token {
-    fn from(text: &str) -> Self {
-        Token {
-            kind: Kind::Text(text.into()),
+/// Tokens of text are equal when their texts are, and others when their fields are.
+impl PartialEq for Token {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.kind, &other.kind) {
+            (Kind::Short(one), Kind::Short(other)) => one == other,
+            (Kind::Short(_) | Kind::Text(_), Kind::Short(_) | Kind::Text(_)) => {
+                self.as_str() == other.as_str()
+            }
+            (Kind::Fields(one), Kind::Fields(other)) => one == other,
+            (Kind::Whole(one), Kind::Whole(other)) => one == other,
+            _ => false,
         }
+    }
+}
+
+impl Eq for Token {}
+
+impl From<&str> for Token {
+    #[inline]
+    fn from(text: &str) -> Self {
+        let kind = match ShortText::of(text) {
+            Some(short) => Kind::Short(short),
+            None => Kind::Text(text.into()),
+        };
+        Token { kind }
     }
 }
 
 impl From<String> for Token {
     fn from(text: String) -> Self {
-        Token {
-            kind: Kind::Text(text.into()),
-        }
+        Token::from(text.as_str())
     }
 }
 
@@ -176,5 +208,31 @@ mod tests {
     #[test]
     fn a_piece_stays_small() {
         assert!(size_of::<crate::error::Result<Token>>() <= 24);
+    }
+
+    #[test]
+    fn short_and_long_and_shared_texts_are_one_kind() {
+        for text in [
+            "",
+            "a",
+            "\0",
+            "é\n",
+            "0123456789abcdéf",
+            "0123456789abcdef",
+            "0123456789abcdefg",
+        ] {
+            let token = Token::from(text);
+            assert_eq!(token.as_str(), text);
+            assert_eq!(token, Token::from(Rc::<str>::from(text)));
+            assert_eq!(Token::from(Rc::<str>::from(text)), token);
+            assert_eq!(token, Token::from(String::from(text)));
+            assert_ne!(token, Token::from(format!("{text}\0").as_str()));
+            assert!(token.is_text() && token.get("content").is_none());
+
+            let mut all = b"before ".to_vec();
+            token.add_to(&mut all);
+            token.add_to(&mut all);
+            assert_eq!(all, format!("before {text}{text}").into_bytes());
+        }
     }
 }
