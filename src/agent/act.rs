@@ -385,7 +385,7 @@ impl Acting {
 
     /// Goes on when all was waited for that the agent made sure of.
     fn finalized(&self, result: Result<()>) -> Result<Phase> {
-        self.act().interaction().deactivate();
+        InteractionContext::of(self.call.clone()).deactivate();
         self.end_replies(result)
     }
 

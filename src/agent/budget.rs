@@ -146,6 +146,14 @@ impl Spending {
         CURRENT.set(self.clone());
     }
 
+    /// Counts messages that are about to be said, if anybody ever counts.
+    pub(crate) fn spend_messages(count: impl FnOnce() -> u64) -> Result<()> {
+        if !BUDGETS_ANYWHERE.get() {
+            return Ok(());
+        }
+        Self::spend(Expense::Messages(count()))
+    }
+
     /// Counts an expense of the current task, here and in all budgets around.
     pub(crate) fn spend(expense: Expense) -> Result<()> {
         let mut next = Self::current();

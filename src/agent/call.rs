@@ -41,11 +41,26 @@ use crate::promise::{PromisingContext, Start};
 pub struct CallOptions {
     pub(crate) start: Start,
     pub(crate) errors_as_messages: Option<bool>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) budget: Option<Budget>,
+    /// What the call may take; empty for most.
+    pub(crate) limits: Option<Box<Limits>>,
     pub(crate) arguments: Frozen,
     /// The first argument that was refused.
     pub(crate) refused: Option<Error>,
+}
+
+/// What a call may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) budget: Option<Budget>,
+}
+
+impl Limits {
+    /// How long the call may take, if anybody says.
+    fn time(&self) -> Option<Duration> {
+        let budget = self.budget.and_then(|budget| budget.time);
+        self.timeout.into_iter().chain(budget).min()
+    }
 }
 
 impl Default for CallOptions {
@@ -53,8 +68,7 @@ impl Default for CallOptions {
         CallOptions {
             start: Start::AsContext,
             errors_as_messages: None,
-            timeout: None,
-            budget: None,
+            limits: None,
             arguments: Frozen::empty(),
             refused: None,
         }
@@ -86,14 +100,14 @@ impl CallOptions {
     /// [is a timeout](Error::is_timeout).
     #[must_use]
     pub fn with_timeout(mut self, limit: Duration) -> Self {
-        self.timeout = Some(limit);
+        self.limits.get_or_insert_default().timeout = Some(limit);
         self
     }
 
     /// What the call, and all it causes, may use.
     #[must_use]
     pub fn with_budget(mut self, budget: Budget) -> Self {
-        self.budget = Some(budget);
+        self.limits.get_or_insert_default().budget = Some(budget);
         self
     }
 
@@ -335,12 +349,9 @@ impl Caller {
         input: MessageSequencePromise,
         options: CallOptions,
     ) -> MessageSequencePromise {
-        let limits = [
-            options.timeout,
-            options.budget.and_then(|budget| budget.time),
-        ];
+        let limit = options.limits.as_ref().and_then(|limits| limits.time());
         let replies = reply_sequence::begin(context, agent, input, options);
-        if let Some(limit) = limits.into_iter().flatten().min() {
+        if let Some(limit) = limit {
             cancel_in_time(limit, &replies);
         }
         if let Caller::Agent(caller) = self {

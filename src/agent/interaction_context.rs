@@ -1,5 +1,6 @@
 //! What an agent has in hand while it acts.
 
+use std::any::Any;
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::rc::{Rc, Weak};
@@ -12,7 +13,9 @@ use super::call::ChildCalls;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use crate::error::{Error, Result, What};
-use crate::executor::{Awaitable, Gather, Notify, Task, TaskLocal, gather, name_current_task};
+use crate::executor::{
+    Awaitable, Entry, Gather, Locals, Notify, Task, TaskLocal, Values, gather, name_current_task,
+};
 use crate::frozen::Frozen;
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
 
@@ -35,6 +38,8 @@ pub(crate) struct Interaction {
     recorded: Frozen,
     /// The interaction in which this agent was called; empty for one called from outside of any.
     parent: Option<InteractionContext>,
+    /// The task-locals of the agent, beneath the interaction.
+    outer: Locals,
     /// What many agents have none of; empty until there is something.
     rare: OnceCell<Box<Rare>>,
 }
@@ -83,6 +88,7 @@ impl Interaction {
             arguments,
             recorded,
             parent: InteractionContext::here(),
+            outer: CURRENT.beneath(),
             rare: OnceCell::new(),
         }
     }
@@ -109,11 +115,32 @@ impl Interaction {
         }
         self.waiting_for_all()
     }
+}
 
-    /// Makes the one around it the current one again.
-    pub(crate) fn deactivate(&self) {
-        let parent = self.parent.as_ref();
-        CURRENT.replace(parent.map(|parent| parent.call.clone()));
+/// What an agent starts inherits its interaction, which is on top of the task-locals that it has otherwise: the
+/// call itself stands for both.
+impl Values for Task<Act> {
+    fn get(&self, key: usize) -> Option<&dyn Any> {
+        if key == CURRENT.key() {
+            return Some(self);
+        }
+        self.body().interaction().outer.get(key)
+    }
+
+    fn share(self: Rc<Self>, key: usize) -> Option<Rc<dyn Any>> {
+        if key == CURRENT.key() {
+            return Some(self);
+        }
+        self.body().interaction().outer.share(key)
+    }
+
+    fn to_entries(self: Rc<Self>) -> Vec<Entry> {
+        let outer = self.body().interaction().outer.clone();
+        outer.with(CURRENT.key(), Some(self))
+    }
+
+    fn beneath(&self, key: usize) -> Option<&Locals> {
+        (key == CURRENT.key()).then(|| &self.body().interaction().outer)
     }
 }
 
@@ -121,7 +148,28 @@ impl InteractionContext {
     /// Makes it the current one of this task.
     pub(crate) fn activate(&self) {
         name_current_task(&|| display_agent_trace(&self.agent_trace()));
-        CURRENT.replace(Some(self.call.clone()));
+        let before = self.locals().exchange();
+        drop(before);
+    }
+
+    /// Makes the one around it the current one again.
+    pub(crate) fn deactivate(&self) {
+        let Interaction { parent, outer, .. } = self.interaction();
+        if !self.locals().are_current() {
+            CURRENT.replace(parent.as_ref().map(|parent| parent.call.clone()));
+            return;
+        }
+        let parent = parent.as_ref();
+        let on_top = parent.filter(|parent| parent.interaction().outer.are(outer));
+        let locals = on_top
+            .map_or_else(|| outer.clone(), Self::locals)
+            .exchange();
+        drop(locals);
+    }
+
+    /// The task-locals with which the agent begins.
+    fn locals(&self) -> Locals {
+        Locals::of(self.call.clone())
     }
 
     /// The interaction of a call whose agent acts, or has acted.
@@ -245,7 +293,7 @@ impl InteractionContext {
     /// Messages that the budgets allow to be said.
     fn paid(messages: impl IntoMessages) -> Result<Messages> {
         let messages = messages.into_messages();
-        Spending::spend(Expense::Messages(messages.count()))?;
+        Spending::spend_messages(|| messages.count())?;
         Ok(messages)
     }
 

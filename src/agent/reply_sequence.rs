@@ -35,19 +35,19 @@ pub(crate) fn begin(
         Some(as_messages) => sequence.with_errors_as_messages(as_messages),
         None => sequence,
     };
-    let own_budget = options.budget.is_some();
+    let budget = options.limits.and_then(|limits| limits.budget);
+    let own_budget = budget.is_some();
     let call = Act::new(
         agent.clone(),
         input,
         options.refused.map_or(Ok(options.arguments), Err),
-        Spending::begin(options.budget, agent),
+        Spending::begin(budget, agent),
         sequence.make_appender(&context),
     );
     let replies = sequence.make_promise(context, call.body().appender(), |flat| Replies {
         call: call.clone(),
         flat,
         phase: Phase::Beginning,
-        to_persist: None,
     });
     call.body().is_replied_by(&replies);
     if let Some(spending) = call.body().spending().filter(|_| own_budget) {
@@ -62,26 +62,24 @@ struct Replies {
     call: Rc<Task<Act>>,
     flat: FlatMessages,
     phase: Phase,
-    /// Those that are persisted before the end; empty where they need not be.
-    to_persist: Option<Vec<MessagePromise>>,
 }
 
 enum Phase {
     Beginning,
-    /// The agent acts.
-    Acting,
+    /// The agent acts, with those of its replies that are persisted before the end; empty where they need not be.
+    Acting(Option<Vec<MessagePromise>>),
     Persisting(Pin<Box<dyn Future<Output = Result<()>>>>),
     Ended,
 }
 
 impl Replies {
     /// Starts the agent.
-    fn start(&mut self) {
+    fn start(&mut self) -> Phase {
         act::start(&mut self.call);
         let act = self.call.body();
         let persists = act.agent().await_reply_persistence();
         let persists = persists.unwrap_or_else(|| act.miniagents().awaits_reply_persistence());
-        self.to_persist = persists.then(Vec::new);
+        Phase::Acting(persists.then(Vec::new))
     }
 }
 
@@ -103,13 +101,10 @@ impl PieceSource<MessagePromise> for Replies {
         let this = &mut *self;
         loop {
             match &mut this.phase {
-                Phase::Beginning => {
-                    this.start();
-                    this.phase = Phase::Acting;
-                }
-                Phase::Acting => {
+                Phase::Beginning => this.phase = this.start(),
+                Phase::Acting(to_persist) => {
                     if let Some(batch) = ready!(Pin::new(&mut this.flat).poll_pieces(cx)) {
-                        if let Some(to_persist) = &mut this.to_persist {
+                        if let Some(to_persist) = to_persist {
                             match &batch {
                                 Batch::One(promise) => to_persist.extend(promise.clone()),
                                 Batch::Run(run) => to_persist.extend(run.iter()),
@@ -117,7 +112,7 @@ impl PieceSource<MessagePromise> for Replies {
                         }
                         return Poll::Ready(Some(batch));
                     }
-                    match this.to_persist.take() {
+                    match to_persist.take() {
                         Some(promises) => {
                             this.phase = Phase::Persisting(Box::pin(persist(promises)));
                         }

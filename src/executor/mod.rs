@@ -102,7 +102,7 @@ pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use step::{Step, queue_step};
 pub(crate) use task::{AfterTurn, Body, Report, Task, TaskRef, idle_task};
 pub(crate) use task_group::Guest;
-pub(crate) use task_local::Inheritance;
+pub(crate) use task_local::{Entry, Inheritance, Locals, Values};
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::{Asker, Asks, TaskId, Waiter, polls_with_own_waker};
 

@@ -34,10 +34,57 @@ use super::core::{self, Core};
 
 /// The values of one task: shared with its parent until either sets one.
 #[derive(Clone, Default)]
-pub(crate) struct Locals(Option<Rc<Entries>>);
+pub(crate) struct Locals(Option<Rc<dyn Values>>);
 
-/// Keys with their values; one that was taken away leaves its place empty.
-type Entries = [(usize, Option<Rc<dyn Any>>)];
+/// Values by their keys, in a list, or in whatever has one of its own on top of those of others.
+pub(crate) trait Values {
+    fn get(&self, key: usize) -> Option<&dyn Any>;
+
+    /// As [`get`](Self::get), to be kept.
+    fn share(self: Rc<Self>, key: usize) -> Option<Rc<dyn Any>>;
+
+    /// All of them, for a list of one more.
+    fn to_entries(self: Rc<Self>) -> Vec<Entry>;
+
+    /// The place of a value, if it can be set here.
+    fn place(&mut self, key: usize) -> Option<&mut Option<Rc<dyn Any>>> {
+        let _ = key;
+        None
+    }
+
+    /// What it adds one value to, if that is the value of `key`.
+    fn beneath(&self, key: usize) -> Option<&Locals> {
+        let _ = key;
+        None
+    }
+}
+
+/// A key with its value; one that was taken away leaves its place empty.
+pub(crate) type Entry = (usize, Option<Rc<dyn Any>>);
+
+struct Entries(Vec<Entry>);
+
+impl Values for Entries {
+    #[inline]
+    fn get(&self, key: usize) -> Option<&dyn Any> {
+        let (_, value) = self.0.iter().find(|(held, _)| *held == key)?;
+        value.as_deref()
+    }
+
+    fn share(self: Rc<Self>, key: usize) -> Option<Rc<dyn Any>> {
+        let (_, value) = self.0.iter().find(|(held, _)| *held == key)?;
+        value.clone()
+    }
+
+    fn to_entries(self: Rc<Self>) -> Vec<Entry> {
+        self.0.clone()
+    }
+
+    fn place(&mut self, key: usize) -> Option<&mut Option<Rc<dyn Any>>> {
+        let (_, value) = self.0.iter_mut().find(|(held, _)| *held == key)?;
+        Some(value)
+    }
+}
 
 impl Locals {
     pub(crate) const fn empty() -> Self {
@@ -50,37 +97,77 @@ impl Locals {
         struct Restore(Locals);
         impl Drop for Restore {
             fn drop(&mut self) {
-                let lent = exchange(mem::take(&mut self.0));
+                let lent = mem::take(&mut self.0).exchange();
                 drop(lent);
             }
         }
 
-        fn exchange(locals: Locals) -> Locals {
-            core::with_locals(|current| mem::replace(current, locals))
-        }
-
-        let _restore = Restore(exchange(self));
+        let _restore = Restore(self.exchange());
         body()
     }
 
-    fn get(&self, key: usize) -> Option<&Rc<dyn Any>> {
-        let mut entries = self.0.as_ref()?.iter();
-        let (_, value) = entries.find(|(held, _)| *held == key)?;
-        value.as_ref()
+    /// Makes these the current ones, and gives those that were.
+    pub(crate) fn exchange(self) -> Self {
+        core::with_locals(|current| mem::replace(current, self))
+    }
+
+    /// Whether these are the current ones.
+    pub(crate) fn are_current(&self) -> bool {
+        core::look_at_locals(|current| current.are(self))
+    }
+
+    /// Those of something that has a value of its own.
+    pub(crate) fn of(values: Rc<dyn Values>) -> Self {
+        Locals(Some(values))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: usize) -> Option<&dyn Any> {
+        self.0.as_ref()?.get(key)
+    }
+
+    pub(crate) fn share(&self, key: usize) -> Option<Rc<dyn Any>> {
+        self.0.clone()?.share(key)
+    }
+
+    /// All of them, one of which becomes `value`.
+    pub(crate) fn with(self, key: usize, value: Option<Rc<dyn Any>>) -> Vec<Entry> {
+        let mut entries = self.0.map_or_else(Vec::new, Values::to_entries);
+        match entries.iter_mut().find(|(held, _)| *held == key) {
+            Some((_, held)) => *held = value,
+            None => entries.push((key, value)),
+        }
+        entries
+    }
+
+    /// Without the value of `key`, as far as that lies on top.
+    pub(crate) fn beneath(&self, key: usize) -> &Self {
+        let top = self.0.as_ref();
+        top.and_then(|top| top.beneath(key)).unwrap_or(self)
+    }
+
+    /// Whether both are the same.
+    pub(crate) fn are(&self, others: &Self) -> bool {
+        let place = |locals: &Self| {
+            locals
+                .0
+                .as_ref()
+                .map(|values| Rc::as_ptr(values).cast::<()>())
+        };
+        place(self) == place(others)
     }
 
     /// Sets a value and gives the one before, to be dropped when nobody looks at these any more.
     fn set(&mut self, key: usize, value: Option<Rc<dyn Any>>) -> Option<Rc<dyn Any>> {
-        let entries = self.0.as_deref().unwrap_or_default();
-        if let Some(place) = entries.iter().position(|(held, _)| *held == key) {
-            let entries = Rc::make_mut(self.0.as_mut()?);
-            return mem::replace(&mut entries[place].1, value);
+        let alone = self.0.as_mut().and_then(Rc::get_mut);
+        if let Some(place) = alone.and_then(|values| values.place(key)) {
+            return mem::replace(place, value);
         }
-        if value.is_some() {
-            let entries = entries.iter().cloned().chain([(key, value)]);
-            self.0 = Some(entries.collect());
+        let before = self.share(key);
+        if before.is_some() || value.is_some() {
+            self.0 = Some(Rc::new(Entries(mem::take(self).with(key, value))));
         }
-        None
+        before
     }
 }
 
@@ -156,12 +243,14 @@ impl<T: 'static> TaskLocal<T> {
         }
     }
 
-    fn key(&'static self) -> usize {
+    /// What it is called among the values of a task.
+    #[inline]
+    pub(crate) fn key(&'static self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
     fn find(&'static self) -> Option<Rc<T>> {
-        let value = core::look_at_locals(|locals| locals.get(self.key()).cloned())?;
+        let value = core::look_at_locals(|locals| locals.share(self.key()))?;
         value.downcast().ok()
     }
 
@@ -184,6 +273,11 @@ impl<T: 'static> TaskLocal<T> {
     /// The value itself.
     pub(crate) fn shared(&'static self) -> Option<Rc<T>> {
         self.find()
+    }
+
+    /// The values of the current task, without that of this as far as that lies on top.
+    pub(crate) fn beneath(&'static self) -> Locals {
+        core::look_at_locals(|locals| locals.beneath(self.key()).clone())
     }
 
     /// Its value in the current task, or on the current thread where no task runs.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use log::LevelFilter;
-use miniagents::executor::{sleep, yield_now};
+use miniagents::executor::{TaskLocal, sleep, spawn, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, Frozen, InteractionContext, Message, MessageSequencePromise,
     MiniAgent, MiniAgents, Result, Start, display_agent_trace, messages,
@@ -605,4 +605,49 @@ fn replies_that_are_kept_keep_nothing_of_an_agent_that_is_over() {
     assert_eq!(Rc::strong_count(&held), 1);
     assert!(!replies.cancel());
     assert_eq!(replies.get().unwrap().unwrap()[0].text(), "3 of us");
+}
+
+#[test]
+fn what_an_agent_starts_inherits_its_interaction_and_its_task_locals() {
+    static NOTE: TaskLocal<&str> = TaskLocal::new();
+
+    fn seen() -> String {
+        let trace = InteractionContext::current().agent_trace();
+        let note = NOTE.get().unwrap_or("nothing");
+        format!("{} sees {note}", display_agent_trace(&trace))
+    }
+
+    async fn inner(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(seen());
+        NOTE.set("that of inner");
+        ctx.reply(spawn(async { seen() }).await?);
+        Ok(())
+    }
+
+    async fn outer(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(inner.trigger(())); // made before the note, begins after it
+        NOTE.set("that of outer");
+        ctx.reply(inner.trigger(()));
+        ctx.reply(spawn(async { seen() }).await?);
+        Ok(())
+    }
+
+    let replies = MiniAgents::new().run(async {
+        let replies = outer.trigger(()).await;
+        assert!(InteractionContext::try_current().is_err());
+        assert_eq!(NOTE.get(), None);
+        replies
+    });
+    let replies = replies.unwrap();
+    let texts: Vec<_> = replies.iter().map(|reply| reply.text()).collect();
+    assert_eq!(
+        texts,
+        [
+            "INNER <- OUTER sees nothing",
+            "INNER <- OUTER sees that of inner",
+            "INNER <- OUTER sees that of outer",
+            "INNER <- OUTER sees that of inner",
+            "OUTER sees that of outer",
+        ]
+    );
 }
