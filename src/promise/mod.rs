@@ -35,7 +35,7 @@ pub use wait::Wait;
 pub(crate) use flat_drop::drop_flat;
 pub(crate) use flat_sequence::{Flatten, Flattened, Input, Output, Rest, Sleeper};
 pub(crate) use generator::generate_batches;
-pub(crate) use next::{Next, StepBack, TryNext};
+pub(crate) use next::{Come, Next, StepBack, TryNext, read};
 pub(crate) use outcome::Outcome;
 pub(crate) use piece_log::PieceLog;
 pub(crate) use pieces::{Batch, Block, Run};
