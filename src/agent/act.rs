@@ -363,11 +363,11 @@ impl Acting {
         let arguments = act.arguments.replace(Ok(Frozen::empty()))?;
         let recorded = joined(&own?, &arguments);
         let all = joined(act.agent.preset_arguments(), &recorded);
-        let interaction = Interaction::begin(all, recorded);
+        let interaction = Interaction::begin(&self.call, all, recorded);
         let begun = act.interaction.set(interaction);
         debug_assert!(begun.is_ok(), "an agent begins to act once");
         let ctx = InteractionContext::of(self.call.clone());
-        ctx.activate();
+        ctx.name_task();
         Ok(Phase::Body(act.agent.act(ctx)))
     }
 

@@ -82,13 +82,14 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
 }
 
 impl Interaction {
-    /// For an agent that begins to act here.
-    pub(crate) fn begin(arguments: Frozen, recorded: Frozen) -> Self {
+    /// For an agent that begins to act here, in a call that is to hold it.
+    pub(crate) fn begin(call: &Rc<Task<Act>>, arguments: Frozen, recorded: Frozen) -> Self {
+        let (outer, parent) = CURRENT.cover(call.clone());
         Interaction {
             arguments,
             recorded,
-            parent: InteractionContext::here(),
-            outer: CURRENT.beneath(),
+            parent: parent.map(InteractionContext::of),
+            outer,
             rare: OnceCell::new(),
         }
     }
@@ -145,11 +146,9 @@ impl Values for Task<Act> {
 }
 
 impl InteractionContext {
-    /// Makes it the current one of this task.
-    pub(crate) fn activate(&self) {
+    /// Tells whoever observes the executor who acts.
+    pub(crate) fn name_task(&self) {
         name_current_task(&|| display_agent_trace(&self.agent_trace()));
-        let before = self.locals().exchange();
-        drop(before);
     }
 
     /// Makes the one around it the current one again.

@@ -70,11 +70,17 @@ pub(crate) fn check_reply_fields(agent: &MiniAgent) -> Result<()> {
 
 fn check_fields(agent: &MiniAgent, own: &[&str], arguments: Option<&Frozen>) -> Result<()> {
     let metadata = agent.interaction_metadata();
-    let is_known = |key: &str| own.contains(&key);
-    let twice = metadata.keys().find(|key| is_known(key)).or_else(|| {
-        let mut arguments = arguments.into_iter().flat_map(Frozen::keys);
-        arguments.find(|key| is_known(key) || metadata.contains(key))
-    });
+    let is_known = |key: &&str| own.contains(key);
+    let mut arguments = arguments.into_iter().flat_map(Frozen::keys);
+    let twice = if metadata.is_empty() {
+        arguments.find(is_known)
+    } else {
+        let is_there = |key: &&str| is_known(key) || metadata.contains(key);
+        metadata
+            .keys()
+            .find(is_known)
+            .or_else(|| arguments.find(is_there))
+    };
     let Some(key) = twice else { return Ok(()) };
     let alias = agent.alias();
     let text = format_args!(

@@ -8,8 +8,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
-use log::LevelFilter;
-
 use super::act::Act;
 use super::nodes::{call_node, check_reply_fields, no_node, reply_node};
 use crate::error::{Error, Result};
@@ -21,8 +19,6 @@ use crate::promise::PromisingContext;
 pub(crate) struct Recording {
     /// Empty when they were recorded.
     replies: Cell<Option<MessageSequencePromise>>,
-    /// At which level an error is logged that nobody reads.
-    level: LevelFilter,
     /// The task that makes all of the replies inherits from it, and the handlers that hear of the record.
     guest: Guest,
 }
@@ -32,11 +28,9 @@ pub(crate) fn begin(call: &Rc<Task<Act>>) {
     let Some(replies) = call.body().replies() else {
         return;
     };
-    let context = PromisingContext::current();
     call.body().begin_recording(Recording {
         replies: Cell::new(Some(replies)),
-        level: context.error_level(),
-        guest: context.invite(),
+        guest: PromisingContext::current().invite(),
     });
     queue_step(call.clone(), 0);
 }
@@ -100,7 +94,8 @@ impl Step for Task<Act> {
             return;
         };
         if let Err(error) = recorded {
-            error.capture(recording.level);
+            let context = recording.guest.act(PromisingContext::current);
+            error.capture(context.error_level());
         }
         self.body().end_replies();
         drop(replies);

@@ -275,9 +275,15 @@ impl<T: 'static> TaskLocal<T> {
         self.find()
     }
 
-    /// The values of the current task, without that of this as far as that lies on top.
-    pub(crate) fn beneath(&'static self) -> Locals {
-        core::look_at_locals(|locals| locals.beneath(self.key()).clone())
+    /// Puts a value on top of those of the current task, as `values` of which this is one. Gives those that are
+    /// beneath, and the value before.
+    pub(crate) fn cover(&'static self, values: Rc<dyn Values>) -> (Locals, Option<Rc<T>>) {
+        let (before, value) = core::with_locals(|locals| {
+            let value = locals.share(self.key());
+            (mem::replace(locals, Locals::of(values)), value)
+        });
+        let beneath = before.beneath(self.key()).clone();
+        (beneath, value.and_then(|value| value.downcast().ok()))
     }
 
     /// Its value in the current task, or on the current thread where no task runs.
