@@ -54,9 +54,10 @@ fn a_call_that_nobody_finishes_is_named_and_the_circle_is_marked() {
     );
     let main = lines
         .iter()
-        .find(|line| line.starts_with("  the main future waits for a promise"));
+        .find(|line| line.starts_with("  the main future waits for the replies to the call"));
     assert!(
-        main.unwrap().ends_with("should bring [in a circle]"),
+        main.unwrap()
+            .ends_with("of agent COUNT has not given [in a circle]"),
         "{report}"
     );
     let unfinished = lines

@@ -282,6 +282,10 @@ impl Body for Act {
         poller.poll_as(task, |cx| self.go_on(cx))
     }
 
+    fn opens(&self) -> Option<u64> {
+        Some(self.appender().opener())
+    }
+
     fn stop(&self) -> bool {
         !self.cancelled.replace(true)
     }

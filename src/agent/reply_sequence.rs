@@ -15,7 +15,7 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::recording;
 use crate::error::Result;
-use crate::executor::{Task, WrittenBy};
+use crate::executor::{Asker, Task, Waiter, WrittenBy};
 use crate::message::{FlatMessages, MessagePromise, MessageSequence, MessageSequencePromise};
 use crate::promise::{Batch, PieceSource, PromisingContext};
 
@@ -44,10 +44,15 @@ pub(crate) fn begin(
         Spending::begin(budget, agent),
         sequence.make_appender(&context),
     );
+    let persists = agent.await_reply_persistence();
+    let persists = persists.unwrap_or_else(|| {
+        let miniagents = MiniAgents::try_current();
+        miniagents.is_ok_and(|miniagents| miniagents.awaits_reply_persistence())
+    });
     let replies = sequence.make_promise(context, call.body().appender(), |flat| Replies {
         call: call.clone(),
         flat,
-        phase: Phase::Beginning,
+        phase: Phase::Beginning { persists },
     });
     call.body().is_replied_by(&replies);
     if let Some(spending) = call.body().spending().filter(|_| own_budget) {
@@ -65,7 +70,10 @@ struct Replies {
 }
 
 enum Phase {
-    Beginning,
+    Beginning {
+        /// Whether they are persisted before the end.
+        persists: bool,
+    },
     /// The agent acts, with those of its replies that are persisted before the end; empty where they need not be.
     Acting(Option<Vec<MessagePromise>>),
     Persisting(Pin<Box<dyn Future<Output = Result<()>>>>),
@@ -73,13 +81,49 @@ enum Phase {
 }
 
 impl Replies {
-    /// Starts the agent.
-    fn start(&mut self) -> Phase {
-        act::start(&mut self.call);
-        let act = self.call.body();
-        let persists = act.agent().await_reply_persistence();
-        let persists = persists.unwrap_or_else(|| act.miniagents().awaits_reply_persistence());
-        Phase::Acting(persists.then(Vec::new))
+    /// The next of them, or nothing after the end.
+    fn ask(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>> {
+        loop {
+            match &mut self.phase {
+                Phase::Beginning { persists } => {
+                    let to_persist = persists.then(Vec::new);
+                    act::start(&mut self.call);
+                    self.phase = Phase::Acting(to_persist);
+                }
+                Phase::Acting(to_persist) => {
+                    if let Some(batch) = ready!(self.flat.ask(asker)) {
+                        if let Some(to_persist) = to_persist {
+                            match &batch {
+                                Batch::One(promise) => to_persist.extend(promise.clone()),
+                                Batch::Run(run) => to_persist.extend(run.iter()),
+                            }
+                        }
+                        return Poll::Ready(Some(batch));
+                    }
+                    match to_persist.take() {
+                        Some(promises) => {
+                            self.phase = Phase::Persisting(Box::pin(persist(promises)));
+                        }
+                        None => {
+                            self.phase = Phase::Ended;
+                            recording::begin(&self.call);
+                        }
+                    }
+                }
+                Phase::Persisting(persisting) => {
+                    let Asker::Task(cx) = asker else {
+                        unreachable!("those that are persisted are polled by a task")
+                    };
+                    let persisted = ready!(persisting.as_mut().poll(cx));
+                    self.phase = Phase::Ended;
+                    match persisted {
+                        Ok(()) => recording::begin(&self.call),
+                        Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
+                    }
+                }
+                Phase::Ended => return Poll::Ready(None),
+            }
+        }
     }
 }
 
@@ -98,41 +142,22 @@ impl PieceSource<MessagePromise> for Replies {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Batch<MessagePromise>>> {
-        let this = &mut *self;
-        loop {
-            match &mut this.phase {
-                Phase::Beginning => this.phase = this.start(),
-                Phase::Acting(to_persist) => {
-                    if let Some(batch) = ready!(Pin::new(&mut this.flat).poll_pieces(cx)) {
-                        if let Some(to_persist) = to_persist {
-                            match &batch {
-                                Batch::One(promise) => to_persist.extend(promise.clone()),
-                                Batch::Run(run) => to_persist.extend(run.iter()),
-                            }
-                        }
-                        return Poll::Ready(Some(batch));
-                    }
-                    match to_persist.take() {
-                        Some(promises) => {
-                            this.phase = Phase::Persisting(Box::pin(persist(promises)));
-                        }
-                        None => {
-                            this.phase = Phase::Ended;
-                            recording::begin(&this.call);
-                        }
-                    }
-                }
-                Phase::Persisting(persisting) => {
-                    let persisted = ready!(persisting.as_mut().poll(cx));
-                    this.phase = Phase::Ended;
-                    match persisted {
-                        Ok(()) => recording::begin(&this.call),
-                        Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
-                    }
-                }
-                Phase::Ended => return Poll::Ready(None),
-            }
-        }
+        self.ask(&mut Asker::Task(cx))
+    }
+
+    fn takes_steps(&self) -> bool {
+        matches!(self.phase, Phase::Beginning { persists: false })
+    }
+
+    fn ask_in_step(
+        mut self: Pin<&mut Self>,
+        waiter: &dyn Fn() -> Waiter,
+    ) -> Poll<Option<Batch<MessagePromise>>> {
+        self.ask(&mut Asker::Step(waiter))
+    }
+
+    fn note_wait(&self, depth: u8) {
+        self.flat.note_wait_over(depth);
     }
 }
 

@@ -58,6 +58,8 @@ pub(crate) enum WrittenBy {
     Caller,
     /// The agent that is called: the replies.
     Agent,
+    /// That agent, and nobody knew its task when somebody began to wait.
+    AgentToCome,
 }
 
 impl Origin {
@@ -75,7 +77,7 @@ impl Origin {
         match self.by {
             WrittenBy::Anybody => "closed",
             WrittenBy::Caller => "finished",
-            WrittenBy::Agent => "given",
+            WrittenBy::Agent | WrittenBy::AgentToCome => "given",
         }
     }
 }
@@ -86,7 +88,7 @@ impl fmt::Display for Origin {
         let what = match self.by {
             WrittenBy::Anybody => "what somebody appends to the appender",
             WrittenBy::Caller => "what is sent to the call",
-            WrittenBy::Agent => "the replies to the call",
+            WrittenBy::Agent | WrittenBy::AgentToCome => "the replies to the call",
         };
         write!(f, "{what} made at {}", self.made_at)
     }
@@ -103,7 +105,19 @@ impl Opener {
     }
 
     /// Notes that the current task waits for what comes from `origin`.
-    pub(crate) fn note_wait(&self, origin: Origin) {
-        core::note_wait_for_writer(origin, self.0.get());
+    pub(crate) fn note_wait(&self, mut origin: Origin) {
+        let writer = match (self.0.get(), origin.by) {
+            (None, WrittenBy::Agent) => {
+                origin.by = WrittenBy::AgentToCome;
+                Some(self.place())
+            }
+            (writer, _) => writer,
+        };
+        core::note_wait_for_writer(origin, writer);
+    }
+
+    /// Where it lies, which tells it from every other one: it stands for the task that will open it.
+    pub(crate) fn place(&self) -> u64 {
+        std::ptr::from_ref(self).addr() as u64
     }
 }

@@ -44,6 +44,8 @@ impl Ready {
 /// Every task has a handle of the queue that it stands in, and through it a way to its executor.
 pub(crate) struct ReadyQueue {
     queue: RefCell<VecDeque<Ready>>,
+    /// The steps that are abandoned when the executor goes, wherever they wait.
+    kept: RefCell<Kept>,
     /// Whether its executor is being polled just now.
     pub(crate) polling: Cell<bool>,
     /// Whether its executor is gone: no task is queued any more.
@@ -59,6 +61,7 @@ impl ReadyQueue {
     pub(crate) fn new(core: &Weak<Core>, inbox: &Arc<Inbox>) -> Rc<Self> {
         Rc::new(ReadyQueue {
             queue: RefCell::default(),
+            kept: RefCell::default(),
             polling: Cell::new(false),
             closed: Cell::new(false),
             clearing: Cell::new(false),
@@ -81,23 +84,28 @@ impl ReadyQueue {
         }
     }
 
-    /// As [`push`](Self::push), for the places that all wakes come through.
-    #[inline(always)]
-    pub(crate) fn take_in(self: Rc<Self>, ready: Ready) {
-        /// What is done here takes everything along, so that nothing is left to whoever called.
-        #[cold]
-        #[inline(never)]
-        fn otherwise(queue: Rc<ReadyQueue>, ready: Ready) {
-            queue.push(ready);
-        }
+    /// As [`push`](Self::push), for a task.
+    pub(crate) fn push_task(&self, task: Rc<Task>) {
+        self.push_task_here(task);
+    }
 
-        if self.polling.get()
-            && let Ok(mut queue) = self.queue.try_borrow_mut()
-            && queue.len() < queue.capacity()
-        {
-            return queue.push_back(ready);
+    /// As [`push_task`](Self::push_task), for the places that all wakes come through. Where nothing else is
+    /// to be done the task goes from where it is to its place, and is not put together in between.
+    #[inline(always)]
+    pub(crate) fn push_task_here(&self, task: Rc<Task>) {
+        if self.polling.get() {
+            let mut queue = self.queue.borrow_mut();
+            if queue.len() < queue.capacity() {
+                return queue.push_back(Ready::Task(task));
+            }
         }
-        otherwise(self, ready);
+        self.push_task_otherwise(task);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn push_task_otherwise(&self, task: Rc<Task>) {
+        self.push(Ready::Task(task));
     }
 
     /// Makes whoever polls the executor poll it again, unless that is going on just now.
@@ -118,12 +126,24 @@ impl ReadyQueue {
     /// queue.
     pub(crate) fn clear(&self) {
         self.clearing.set(true);
-        while let Some(ready) = self.pop() {
+        let next = || self.pop().or_else(|| self.kept.borrow_mut().pop());
+        while let Some(ready) = next() {
             if let Ready::Step(step, which) = ready {
                 step.abandon(which);
             }
         }
         self.clearing.set(false);
+    }
+
+    /// Has a step abandoned when the executor goes, unless it is [let go](Self::let_go) before; it is kept
+    /// alive until then.
+    pub(crate) fn keep(&self, step: Rc<dyn Step>, which: u32) -> u32 {
+        self.kept.borrow_mut().insert(Ready::Step(step, which))
+    }
+
+    pub(crate) fn let_go(&self, place: u32) {
+        let step = self.kept.borrow_mut().remove(place);
+        drop(step);
     }
 
     #[inline]
@@ -149,5 +169,40 @@ impl ReadyQueue {
 
     pub(crate) fn len(&self) -> usize {
         self.queue.borrow().len()
+    }
+}
+
+/// Steps by place. A place is used again.
+#[derive(Default)]
+struct Kept {
+    places: Vec<Option<Ready>>,
+    /// The places that are free.
+    free: Vec<u32>,
+}
+
+impl Kept {
+    fn insert(&mut self, step: Ready) -> u32 {
+        if let Some(place) = self.free.pop() {
+            self.places[place as usize] = Some(step);
+            return place;
+        }
+        let place = u32::try_from(self.places.len()).expect("four billion steps at once");
+        self.places.push(Some(step));
+        place
+    }
+
+    fn remove(&mut self, place: u32) -> Option<Ready> {
+        let step = self.places.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(step)
+    }
+
+    /// Takes out any; none is put in any more.
+    fn pop(&mut self) -> Option<Ready> {
+        loop {
+            if let Some(step) = self.places.pop()? {
+                return Some(step);
+            }
+        }
     }
 }

@@ -22,9 +22,15 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
         .into_iter()
         .filter(|task| !task.header().queued.get())
         .collect();
+    let opening = tasks.iter().filter_map(|task| {
+        let place = task.body().opens()?;
+        Some((place, task.header().id.get()))
+    });
+    let opening: HashMap<u64, TaskId> = opening.collect();
     let waits_on = tasks.iter().filter_map(|task| {
         let header = task.header();
-        Some((header.id.get(), header.waits_on()?))
+        let by = header.waits_on(|place| opening.get(&place).copied())?;
+        Some((header.id.get(), by))
     });
     let waits_on: HashMap<TaskId, TaskId> = waits_on.collect();
 
@@ -33,7 +39,7 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
         let header = task.header();
         let mut line = format!("  {}", name(task));
         line += " waits for ";
-        line += &awaited(core, header);
+        line += &awaited(core, header, waits_on.get(&header.id.get()).copied());
         if is_in_circle(header.id.get(), &waits_on) {
             line += " [in a circle]";
         }
@@ -50,11 +56,10 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
 }
 
 /// What a task waits for, and who should bring it.
-fn awaited(core: &Rc<Core>, header: &Header) -> String {
+fn awaited(core: &Rc<Core>, header: &Header, by: Option<TaskId>) -> String {
     let Some(what) = header.waits_for() else {
         return "something outside of miniagents".to_owned();
     };
-    let by = header.waits_on();
     let writer = by.map(|by| core.task(by).map(|task| name(&task)));
     match (header.origin(), writer) {
         (Some(origin), Some(Some(writer))) => {

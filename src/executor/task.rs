@@ -54,6 +54,11 @@ pub(crate) trait Body {
         false
     }
 
+    /// The writing end that it opens when it begins, if it opens one then; see [`Opener::place`](super::origin::Opener::place).
+    fn opens(&self) -> Option<u64> {
+        None
+    }
+
     /// Drops what it would have run.
     fn abandon(&self);
 }
@@ -112,6 +117,11 @@ impl TaskRef {
     /// Notes that the current task waits for this one.
     pub(crate) fn note_wait(&self) {
         core::note_wait_on(self.id);
+    }
+
+    /// Where it stands when it can go on.
+    pub(crate) fn queue(&self) -> &Rc<ReadyQueue> {
+        &self.ready
     }
 
     /// Whether that is the task.
@@ -201,7 +211,7 @@ impl Header {
 
     #[inline(always)]
     #[track_caller]
-    fn with(group: Rc<Group>, generation: u32, locals: Locals) -> Self {
+    pub(super) fn with(group: Rc<Group>, generation: u32, locals: Locals) -> Self {
         Header {
             generation,
             group,
@@ -271,10 +281,15 @@ impl Header {
         self.waits_for.get().map(Awaited::in_words)
     }
 
-    /// The task that should bring what it waits for, if it is known.
-    pub(crate) fn waits_on(&self) -> Option<TaskId> {
+    /// The task that should bring what it waits for, if it is known; `opening` tells which task opens a writing
+    /// end that nobody had opened when it began to wait.
+    pub(crate) fn waits_on(&self, opening: impl FnOnce(u64) -> Option<TaskId>) -> Option<TaskId> {
         self.waits_for.get()?;
-        Some(self.waits_on.get()).filter(|id| *id != TaskId::MAX)
+        let by = Some(self.waits_on.get()).filter(|id| *id != TaskId::MAX)?;
+        match (self.written_at.get(), self.written_by.get()) {
+            (Some(_), WrittenBy::AgentToCome) => opening(by),
+            _ => Some(by),
+        }
     }
 
     /// Where that is written which it waits for, if it is written by hand.
@@ -390,18 +405,9 @@ pub(crate) struct Spawned<F: Future, R> {
     /// It cannot be borrowed while the future is polled.
     state: RefCell<State<F>>,
     report: R,
-    /// What is to come after the turn that it has.
-    after: Cell<AfterPoll>,
-}
-
-/// What is to come after a poll that was not the last.
-#[derive(Clone, Copy, PartialEq)]
-enum AfterPoll {
-    Waiting,
-    /// Its turn came while it was polled: it blocked inside of itself and others ran meanwhile.
-    Missed,
-    /// It is cancelled.
-    Stop,
+    cancelled: Cell<bool>,
+    /// Whether its turn came while it is polled: it blocks inside of itself and others run meanwhile.
+    missed: Cell<bool>,
 }
 
 enum State<F: Future> {
@@ -440,7 +446,8 @@ impl<F: Future, R: Report<F::Output>> Spawned<F, R> {
         Spawned {
             state: RefCell::new(State::Running(future)),
             report,
-            after: Cell::new(AfterPoll::Waiting),
+            cancelled: Cell::new(false),
+            missed: Cell::new(false),
         }
     }
 
@@ -478,9 +485,7 @@ impl<F: Future + Unpin, R: Report<F::Output>> Joinable<F::Output> for Spawned<F,
 impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
     fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
         let Ok(mut state) = self.state.try_borrow_mut() else {
-            if self.after.get() == AfterPoll::Waiting {
-                self.after.set(AfterPoll::Missed);
-            }
+            self.missed.set(true);
             return AfterTurn::Waits;
         };
         if let State::Ended(_) = &*state {
@@ -488,20 +493,16 @@ impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
         }
         poller.poll_as(task, |cx| {
             let polled = match &mut *state {
-                State::Running(future) if self.after.get() != AfterPoll::Stop => {
+                State::Running(future) if !self.cancelled.get() => {
                     catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)))
                 }
                 _ => Ok(Poll::Pending),
             };
-            if let Ok(Poll::Pending) = polled {
-                match self.after.get() {
-                    AfterPoll::Waiting => return AfterTurn::Waits,
-                    AfterPoll::Missed => {
-                        self.after.set(AfterPoll::Waiting);
-                        return AfterTurn::Again;
-                    }
-                    AfterPoll::Stop => {}
-                }
+            if matches!(polled, Ok(Poll::Pending)) && !self.cancelled.get() {
+                return match self.missed.take() {
+                    true => AfterTurn::Again,
+                    false => AfterTurn::Waits,
+                };
             }
             self.finish(state, polled);
             AfterTurn::Ended
@@ -509,7 +510,7 @@ impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
     }
 
     fn stop(&self) -> bool {
-        self.after.replace(AfterPoll::Stop) != AfterPoll::Stop
+        !self.cancelled.replace(true)
     }
 
     fn abandon(&self) {

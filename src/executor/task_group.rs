@@ -16,8 +16,8 @@ use super::core::{self, Core, Poller};
 use super::origin::Awaited;
 use super::ready_queue::ReadyQueue;
 use super::step::{Step, queue_step};
-use super::task::{Body, JoinHandle, Report, Spawned, Task, Unreported, spawn_on};
-use super::task_local::{Locals, LocalsCell};
+use super::task::{Body, Header, JoinHandle, Report, Spawned, Task, Unreported, spawn_on};
+use super::task_local::{Inheritance, Locals, LocalsCell};
 use super::waker::Waiter;
 
 /// Tasks that are counted together, so that somebody can wait for all of them.
@@ -67,7 +67,15 @@ pub(crate) struct Guest {
     /// Empty when it has left: among them may be what holds it.
     locals: LocalsCell,
     generation: u32,
-    has_left: Cell<bool>,
+    standing: Cell<Standing>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Standing {
+    Counts,
+    /// It counts, and the executor keeps it at that place.
+    Kept(u32),
+    Left,
 }
 
 impl Guest {
@@ -76,14 +84,39 @@ impl Guest {
         &self.group.ready
     }
 
+    /// Has that step abandoned if the executor goes while it counts; it is kept alive until then.
+    pub(crate) fn keep(&self, step: Rc<dyn Step>, which: u32) {
+        let place = self.queue().keep(step, which);
+        self.standing.set(Standing::Kept(place));
+    }
+
     /// Does `body` with what it inherits, in a step: what is spawned there inherits it too.
     pub(crate) fn act<R>(&self, body: impl FnOnce() -> R) -> R {
         self.locals.look(Locals::clone).lend(body)
     }
 
+    /// What it inherits, for later.
+    pub(crate) fn inheritance(&self) -> Inheritance {
+        Inheritance::of(self.locals.look(Locals::clone), self.queue().core.clone())
+    }
+
+    /// A task that goes on for it: counts instead of it, and inherits the same.
+    #[track_caller]
+    pub(crate) fn become_task(&self) -> Header {
+        let standing = self.standing.replace(Standing::Left);
+        debug_assert!(standing != Standing::Left, "it counts once");
+        let locals = self.locals.replace(Locals::empty());
+        let header = Header::with(self.group.clone(), self.generation, locals);
+        if let Standing::Kept(place) = standing {
+            self.queue().let_go(place);
+        }
+        header
+    }
+
     /// Counts no more.
     pub(crate) fn leave(&self) {
-        if self.has_left.replace(true) {
+        let standing = self.standing.replace(Standing::Left);
+        if standing == Standing::Left {
             return;
         }
         let last = self.group.leave(self.generation);
@@ -92,6 +125,9 @@ impl Guest {
             last.tell();
         }
         drop(locals);
+        if let Standing::Kept(place) = standing {
+            self.queue().let_go(place);
+        }
     }
 }
 
@@ -257,7 +293,7 @@ impl TaskGroup {
             generation: group.join(),
             group,
             locals: LocalsCell::new(core::look_at_locals(Locals::clone)),
-            has_left: Cell::new(false),
+            standing: Cell::new(Standing::Counts),
         }
     }
 

@@ -209,12 +209,8 @@ pub(crate) struct Inheritance {
 }
 
 impl Inheritance {
-    /// That of the current task.
-    pub(crate) fn of_current() -> Self {
-        Inheritance {
-            locals: core::look_at_locals(Locals::clone),
-            executor: core::current().map_or_else(Weak::new, |core| Rc::downgrade(&core)),
-        }
+    pub(super) fn of(locals: Locals, executor: Weak<Core>) -> Self {
+        Inheritance { locals, executor }
     }
 
     /// Does `body`, which spawns and runs nothing else, unless the executor is gone.

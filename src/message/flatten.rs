@@ -7,7 +7,7 @@
 use std::any::Any;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 use std::vec;
 
 use futures_lite::Stream;
@@ -17,6 +17,7 @@ use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_promise::SequenceReader;
 use crate::error::Result;
+use crate::executor::Asker;
 use crate::promise::{
     Appended, Batch, Block, Flatten, Flattened, Input, Items, Output, PromisingContext, Rest, Run,
     Sleeper,
@@ -33,18 +34,14 @@ pub(crate) enum Incoming {
     Given(Option<Result<Item>>),
 }
 
-impl Stream for Incoming {
-    type Item = Result<Item>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Item>>> {
-        match &mut *self {
-            Incoming::Appended(items) => Pin::new(items).poll_next(cx),
+impl Input<Item> for Incoming {
+    fn poll_item(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<Item>>> {
+        match self {
+            Incoming::Appended(items) => items.poll_item(asker),
             Incoming::Given(item) => Poll::Ready(item.take()),
         }
     }
-}
 
-impl Input<Item> for Incoming {
     fn is_over(&self) -> bool {
         match self {
             Incoming::Appended(items) => items.is_over(),
@@ -71,6 +68,12 @@ impl Input<Item> for Incoming {
             Incoming::Given(_) => false,
         }
     }
+
+    fn note_wait(&self) {
+        if let Incoming::Appended(items) = self {
+            items.note_wait();
+        }
+    }
 }
 
 /// Flattens messages.
@@ -79,6 +82,8 @@ pub(crate) struct FlattenMessages;
 
 impl Flatten<Item, MessagePromise> for FlattenMessages {
     type Rest = Flattening;
+
+    const TAKES_STEPS: bool = true;
 
     fn flatten(&self, item: Item, output: &Output<MessagePromise>) -> Option<Flattening> {
         match put_or_open(item, output) {
@@ -159,7 +164,11 @@ fn next_promise(items: &mut vec::IntoIter<Item>) -> Option<MessagePromise> {
 }
 
 impl Rest<MessagePromise> for Flattening {
-    fn poll(&mut self, output: &Output<MessagePromise>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll(
+        &mut self,
+        output: &Output<MessagePromise>,
+        asker: &mut Asker<'_, '_>,
+    ) -> Poll<Result<()>> {
         while let Some(innermost) = &mut self.innermost {
             let next = match innermost {
                 Open::List(items) => {
@@ -168,8 +177,11 @@ impl Rest<MessagePromise> for Flattening {
                     }
                     items.next().map(Ok)
                 }
-                Open::Stream(items) => ready!(Pin::new(items).poll_next(cx)),
-                Open::Sequence(reader) => match ready!(reader.poll_batch(cx)) {
+                Open::Stream(items) => match asker {
+                    Asker::Task(cx) => ready!(Pin::new(items).poll_next(cx)),
+                    Asker::Step(_) => return Poll::Pending,
+                },
+                Open::Sequence(reader) => match ready!(reader.poll_batch(asker)) {
                     Some(Batch::Run(run)) => {
                         output.put_run(run);
                         continue;
@@ -187,5 +199,17 @@ impl Rest<MessagePromise> for Flattening {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Somebody's stream is polled by a task.
+    fn needs_task(&self) -> bool {
+        matches!(self.innermost, Some(Open::Stream(_)))
+    }
+
+    fn note_wait(&self, depth: u8) {
+        if let (Some(Open::Sequence(reader)), Some(depth)) = (&self.innermost, depth.checked_sub(1))
+        {
+            reader.note_wait(depth);
+        }
     }
 }

@@ -16,11 +16,11 @@ use super::message::{Message, owned_fields};
 use super::token::Token;
 use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
-use crate::executor::{Asker, Awaitable, Notify};
+use crate::executor::{Asker, Asks, Awaitable, Notify};
 use crate::frozen::{Frozen, Value, name};
 use crate::promise::{
-    Batch, Come, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start, StepBack,
-    StreamedPromise, TryNext, Wait, Whole, read,
+    Batch, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start, StepBack,
+    StreamedPromise, TryNext, Wait, Whole,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -348,18 +348,22 @@ struct MessageOfTokens {
 }
 
 impl Whole<Token, Message> for MessageOfTokens {
-    fn poll_whole(&mut self, tokens: &PieceLog<Token>, _: &Asker<'_, '_>) -> Poll<Result<Message>> {
+    fn make(
+        self: Box<Self>,
+        tokens: &PieceLog<Token>,
+        _: &mut Asker<'_, '_>,
+    ) -> Made<Token, Message> {
         let text = text_of(tokens);
         let meanwhile = self.fields.as_ref().map(FieldCollector::take);
         let has_more = |fields: &Fields| !fields.is_empty();
         if self.known.is_empty() && !meanwhile.as_ref().is_some_and(has_more) {
-            return Poll::Ready(Message::of_text(self.class, text));
+            return Made::Whole(Message::of_text(self.class, text));
         }
         let given = meanwhile.into_iter().flatten();
         let given = given.chain(owned_fields(&self.known));
         let given = given.filter(|(key, _)| !self.class.is_content(key));
         let content = (name(CONTENT), Value::from(text));
-        Poll::Ready(with_declared(
+        Made::Whole(with_declared(
             self.class,
             std::iter::once(content).chain(given),
         ))
@@ -425,7 +429,7 @@ impl Future for MessageWait {
 
 impl MessageWait {
     /// As polling it, but an error does not count as read, and whoever asks need not be a task.
-    pub(crate) fn poll_quietly(&mut self, asker: &Asker<'_, '_>) -> Poll<Result<Message>> {
+    pub(crate) fn poll_quietly<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<Message>> {
         match &mut self.kind {
             Waiting::Known(message) => Poll::Ready(Ok(handed_over(message))),
             Waiting::Promise { wait, .. } => wait.poll_quietly(asker),
@@ -541,27 +545,10 @@ impl StepBack for Tokens {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        matches!(self, Tokens::Streamed(reader) if reader.knows_next())
-    }
-
-    #[inline(always)]
-    fn read_known(&mut self) -> Result<Token> {
+    fn read_known(&mut self) -> Option<Result<Token>> {
         match self {
             Tokens::Streamed(reader) => reader.read_known(),
-            _ => unreachable!("only a reader knows what comes next"),
-        }
-    }
-
-    #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
-        match self {
-            Tokens::Known(message) => {
-                let token = message.take().map(|known| Ok(known.to_token()));
-                Poll::Ready(Come::of(token))
-            }
-            Tokens::Streamed(reader) => reader.poll_known(cx),
-            Tokens::Safe(tokens) => tokens.poll_safely(cx).map(Come::of),
+            _ => None,
         }
     }
 }
@@ -571,7 +558,11 @@ impl Stream for Tokens {
 
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
-        self.poll_item(cx)
+        match &mut *self {
+            Tokens::Known(message) => Poll::Ready(message.take().map(|known| Ok(known.to_token()))),
+            Tokens::Streamed(reader) => Pin::new(reader).poll_next(cx),
+            Tokens::Safe(tokens) => tokens.poll_safely(cx),
+        }
     }
 }
 
@@ -626,18 +617,12 @@ impl StepBack for TokenStream {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        self.tokens.knows_next()
-    }
-
-    #[inline(always)]
-    fn read_known(&mut self) -> Result<Token> {
-        read(self.tokens.read_known())
-    }
-
-    #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
-        self.tokens.poll_known(cx).map(|come| come.map(read))
+    fn read_known(&mut self) -> Option<Result<Token>> {
+        let token = self.tokens.read_known();
+        if let Some(Err(error)) = &token {
+            error.mark_read();
+        }
+        token
     }
 }
 
@@ -646,7 +631,11 @@ impl Stream for TokenStream {
 
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
-        self.poll_item(cx)
+        let token = Pin::new(&mut self.tokens).poll_next(cx);
+        if let Poll::Ready(Some(Err(error))) = &token {
+            error.mark_read();
+        }
+        token
     }
 }
 
@@ -795,7 +784,7 @@ impl MessagePromiseBuilder {
                  appends, or do so inside of `fill`",
             ));
         }
-        let promise = self.finish(Some(appender.fields().clone()), appender.stream())?;
+        let promise = self.finish(Some(appender.fields().clone()), appender.pieces())?;
         if let Some(promise) = promise.promise() {
             promise.on_cancel(appender.canceller());
         }

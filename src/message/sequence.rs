@@ -218,6 +218,11 @@ impl MessageSequenceAppender {
         self.items.fill(body).await
     }
 
+    /// Where it is noted who opens it.
+    pub(crate) fn opener(&self) -> u64 {
+        self.items.opener()
+    }
+
     /// Whether it was ever opened.
     pub fn was_open(&self) -> bool {
         self.items.was_open()

@@ -17,9 +17,9 @@ use super::message::Message;
 use super::message_promise::{MessagePromise, MessageWait};
 use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Awaitable, Notify, Ticket};
+use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
-    Batch, Come, Flattened, Next, OnCancel, Outcome, PieceLog, PieceSource, PromisingContext,
+    Batch, Flattened, Made, Next, OnCancel, Outcome, PieceLog, PieceSource, PromisingContext,
     Reader, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
 };
 
@@ -94,7 +94,7 @@ impl MessageSequencePromise {
         let promise = if safe {
             StreamedPromise::with_source(start, flat, SafeResolver::of)
         } else {
-            StreamedPromise::with_whole(context, start, flat, AllMessages::default)
+            StreamedPromise::with_whole(context, start, flat, || AllMessages)
         };
         MessageSequencePromise { promise, safe }
     }
@@ -347,13 +347,7 @@ impl fmt::Debug for MessageSequencePromise {
 }
 
 /// Waits for the message of each promise of a sequence.
-#[derive(Default)]
-struct AllMessages {
-    /// Those that were waited for, and those before them.
-    messages: Vec<Message>,
-    /// The message that it waits for; empty between messages.
-    waiting: Option<MessageWait>,
-}
+struct AllMessages;
 
 impl AllMessages {
     /// Those of promises that have all been known from the beginning.
@@ -373,24 +367,47 @@ impl AllMessages {
 }
 
 impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
-    fn poll_whole(
-        &mut self,
+    fn make(
+        self: Box<Self>,
         promises: &PieceLog<MessagePromise>,
-        asker: &Asker<'_, '_>,
-    ) -> Poll<Result<Rc<[Message]>>> {
-        if self.waiting.is_none()
-            && let Some(messages) = Self::known(promises)
-        {
-            return Poll::Ready(Ok(messages));
+        asker: &mut Asker<'_, '_>,
+    ) -> Made<MessagePromise, Rc<[Message]>> {
+        match Self::known(promises) {
+            Some(messages) => Made::Whole(Ok(messages)),
+            None => Box::<MessageByMessage>::default().make(promises, asker),
         }
+    }
+}
+
+/// Waits for one message after the other.
+#[derive(Default)]
+struct MessageByMessage {
+    /// Those that were waited for, and those before them.
+    messages: Vec<Message>,
+    /// The message that it waits for; empty between messages.
+    waiting: Option<MessageWait>,
+}
+
+impl Whole<MessagePromise, Rc<[Message]>> for MessageByMessage {
+    fn make(
+        mut self: Box<Self>,
+        promises: &PieceLog<MessagePromise>,
+        asker: &mut Asker<'_, '_>,
+    ) -> Made<MessagePromise, Rc<[Message]>> {
         loop {
             if let Some(waiting) = &mut self.waiting {
-                let message = ready!(waiting.poll_quietly(asker));
+                let message = match waiting.poll_quietly(asker) {
+                    Poll::Ready(message) => message,
+                    Poll::Pending => return Made::Waits(self),
+                };
                 self.waiting = None;
-                self.messages.push(message?);
+                match message {
+                    Ok(message) => self.messages.push(message),
+                    Err(error) => return Made::Whole(Err(error)),
+                }
             }
             let Some(promise) = promises.get(self.messages.len()) else {
-                return Poll::Ready(Ok(std::mem::take(&mut self.messages).into()));
+                return Made::Whole(Ok(self.messages.into()));
             };
             match promise.into_known() {
                 Ok(message) => self.messages.push(message),
@@ -462,17 +479,32 @@ pub(crate) struct SequenceReader {
 
 impl SequenceReader {
     /// As polling it, but messages that were sent together may come together.
-    pub(crate) fn poll_batch(
+    pub(crate) fn poll_batch<'b>(
         &mut self,
-        cx: &mut Context<'_>,
+        asker: &mut impl Asks<'b>,
     ) -> Poll<Option<Batch<MessagePromise>>> {
         if self.safe {
-            return Pin::new(self)
-                .poll_next(cx)
-                .map(|next| next.map(Batch::One));
+            let next = self.reader.poll_piece(asker).map(safely);
+            return next.map(|next| next.map(Batch::One));
         }
-        self.reader.poll_batch(cx)
+        self.reader.poll_batch(asker)
     }
+
+    /// Notes whom the current task waits for that waits for a promise, over so many levels.
+    pub(crate) fn note_wait(&self, depth: u8) {
+        self.reader.note_wait(depth);
+    }
+}
+
+/// What was read, with an error as a message.
+fn safely(read: Option<Result<MessagePromise>>) -> Option<Result<MessagePromise>> {
+    Some(match read? {
+        Ok(promise) => Ok(MessagePromise::safe(promise)),
+        Err(error) if error.stays_an_error() => Err(error),
+        Err(error) => ErrorMessage::new(error_text(&error))
+            .build()
+            .map(|message| message.promise()),
+    })
 }
 
 impl Stream for SequenceReader {
@@ -481,18 +513,7 @@ impl Stream for SequenceReader {
     #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = Pin::new(&mut self.reader).poll_next(cx);
-        if !self.safe {
-            return next;
-        }
-        next.map(|next| {
-            Some(match next? {
-                Ok(promise) => Ok(MessagePromise::safe(promise)),
-                Err(error) if error.stays_an_error() => Err(error),
-                Err(error) => ErrorMessage::new(error_text(&error))
-                    .build()
-                    .map(|message| message.promise()),
-            })
-        })
+        if self.safe { next.map(safely) } else { next }
     }
 }
 
@@ -609,27 +630,21 @@ impl StepBack for MessageStream {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        self.ahead.next < self.ahead.end
-    }
-
-    #[inline(always)]
-    fn read_known(&mut self) -> Result<MessagePromise> {
-        let message = self.ahead.take_next();
-        Ok(MessagePromise::known(message.expect("it is known")))
-    }
-
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
-        self.poll_promises(cx).map(Come::of)
+    fn read_known(&mut self) -> Option<Result<MessagePromise>> {
+        let message = self.ahead.take_next()?;
+        Some(Ok(MessagePromise::known(message)))
     }
 }
 
 impl Stream for MessageStream {
     type Item = Result<MessagePromise>;
 
-    #[inline(always)]
+    #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_item(cx)
+        match self.read_known() {
+            Some(next) => Poll::Ready(Some(next)),
+            None => self.poll_promises(cx),
+        }
     }
 }
 

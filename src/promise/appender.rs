@@ -8,12 +8,14 @@ use std::task::{Context, Poll};
 use futures_lite::Stream;
 
 use super::context::PromisingContext;
-use super::flat_sequence::{Input, Sleeper};
+use super::flow::{Input, Sleeper};
+use super::pieces::Batch;
 use super::pipe::{Pipe, Way};
+use super::source::PieceSource;
 use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
 use crate::error::{Error, Result};
-use crate::executor::{Origin, Ticket, WrittenBy};
+use crate::executor::{Asker, Origin, Ticket, Waiter, WrittenBy};
 
 /// A handle through which pieces enter a streamed promise.
 ///
@@ -190,6 +192,11 @@ impl<P> StreamAppender<P> {
         self.pipe().clone()
     }
 
+    /// Where it is noted who opens it, see [`Opener::place`](crate::executor::Opener::place).
+    pub(crate) fn opener(&self) -> u64 {
+        self.pipe().opener()
+    }
+
     /// Whether it was ever opened.
     pub fn was_open(&self) -> bool {
         self.pipe().was_open()
@@ -208,6 +215,11 @@ impl<P> StreamAppender<P> {
     /// The pieces that are appended beside the others, for one reader.
     pub(crate) fn stream_beside(&self) -> Appended<P> {
         self.stream_on(Way::Beside)
+    }
+
+    /// The pieces that are appended, as the source of a promise of ours.
+    pub(crate) fn pieces(&self) -> AppendedPieces<P> {
+        AppendedPieces(self.stream())
     }
 
     fn stream_on(&self, way: Way) -> Appended<P> {
@@ -265,6 +277,10 @@ pub struct Appended<P> {
 
 /// Only what is appended beside the others is waited for without a task.
 impl<P: 'static> Input<P> for Appended<P> {
+    fn poll_item(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<P>>> {
+        self.pipe.poll_get(self.way, &mut self.ticket, asker)
+    }
+
     fn is_over(&self) -> bool {
         self.pipe.is_closed() && self.pipe.is_empty(self.way)
     }
@@ -280,6 +296,36 @@ impl<P: 'static> Input<P> for Appended<P> {
     fn nothing_in_order(&self) -> bool {
         self.pipe.is_empty(Way::InOrder)
     }
+
+    fn note_wait(&self) {
+        self.pipe.note_wait();
+    }
+}
+
+/// The pieces that are appended, for a promise that asks for them in steps.
+pub(crate) struct AppendedPieces<P>(Appended<P>);
+
+impl<P: 'static> PieceSource<P> for AppendedPieces<P> {
+    fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        let next = self.0.poll_item(&mut Asker::Task(cx));
+        next.map(|piece| piece.map(Batch::One))
+    }
+
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
+    fn ask_in_step(
+        mut self: Pin<&mut Self>,
+        waiter: &dyn Fn() -> Waiter,
+    ) -> Poll<Option<Batch<P>>> {
+        let next = self.0.poll_item(&mut Asker::Step(waiter));
+        next.map(|piece| piece.map(Batch::One))
+    }
+
+    fn note_wait(&self, _: u8) {
+        self.0.pipe.note_wait();
+    }
 }
 
 impl<P> Stream for Appended<P> {
@@ -287,7 +333,8 @@ impl<P> Stream for Appended<P> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
         let this = &mut *self;
-        this.pipe.poll_get(this.way, &mut this.ticket, cx)
+        let mut asker = Asker::Task(cx);
+        this.pipe.poll_get(this.way, &mut this.ticket, &mut asker)
     }
 }
 

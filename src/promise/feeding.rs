@@ -1,7 +1,9 @@
-//! The task that runs a source ahead of its readers.
+//! Running a source ahead of its readers.
 //!
 //! What the source gives is put into the log of its promise at once. At its end, or when it panics, it
-//! is dropped, and the log ends with it; so it does if the task goes away before.
+//! is dropped, and the log ends with it; so it does if it is given up before.
+//!
+//! A source that must be polled is run by a task; any other by steps of the promise.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,13 +12,169 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::pieces::Batch;
-use super::source::{PieceSource, drop_source};
-use super::streamed_promise::Inner;
+use super::source::{PieceSource, Source, drop_source};
+use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
 use crate::error::{Error, What};
-use crate::executor::{AfterTurn, Body, Poller, Task, TaskRef};
+use crate::executor::{AfterTurn, Body, Poller, Task, TaskRef, Waiter, queue_step};
 
-struct Feeding<P: Clone + 'static, W: Clone + 'static, S> {
+/// What runs the source.
+pub(super) enum Feeding<P> {
+    Task(TaskRef),
+    Steps(FeedingInSteps<P>),
+}
+
+/// A source that is asked in steps.
+pub(super) struct FeedingInSteps<P> {
+    /// Empty after the end; it cannot be borrowed while it is asked.
+    source: RefCell<Option<Source<P>>>,
+    /// Whether its turn came while it is asked: it blocks inside of itself and others run meanwhile.
+    missed: Cell<bool>,
+}
+
+impl<P> Feeding<P> {
+    pub(super) fn in_steps(source: Source<P>) -> Self {
+        Feeding::Steps(FeedingInSteps {
+            source: RefCell::new(Some(source)),
+            missed: Cell::new(false),
+        })
+    }
+
+    /// The task that runs the source, if one does.
+    #[inline(always)]
+    pub(super) fn task(&self) -> Option<&TaskRef> {
+        match self {
+            Feeding::Task(task) => Some(task),
+            Feeding::Steps(_) => None,
+        }
+    }
+
+    /// Whether the source is at its end, if it is asked in steps.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Feeding::Task(_) => true,
+            Feeding::Steps(steps) => {
+                let source = steps.source.try_borrow();
+                source.is_ok_and(|source| source.is_none())
+            }
+        }
+    }
+
+    /// See [`PieceSource::note_wait`].
+    pub(super) fn note_wait(&self, depth: u8) {
+        match self {
+            Feeding::Task(task) => task.note_wait(),
+            Feeding::Steps(steps) => {
+                if let Ok(source) = steps.source.try_borrow()
+                    && let Some(source) = &*source
+                {
+                    source.note_wait(depth);
+                }
+            }
+        }
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
+    /// Stops it: the source is dropped when its turn comes.
+    pub(super) fn cancel_feeding(self: &Rc<Self>) {
+        match self.feeding.get() {
+            Some(Feeding::Task(task)) => task.cancel(),
+            Some(steps @ Feeding::Steps(_)) if !steps.is_over() => queue_step(self.clone(), FEED),
+            _ => {}
+        }
+    }
+
+    /// Puts what there is of the source into the log.
+    pub(super) fn step_feeding(self: &Rc<Self>) {
+        let Some(Feeding::Steps(steps)) = self.feeding.get() else {
+            return;
+        };
+        let Ok(mut slot) = steps.source.try_borrow_mut() else {
+            return steps.missed.set(true);
+        };
+        let Some(source) = &mut *slot else { return };
+        let cancelled = self.log.has_ended();
+        let waiter = || Waiter::Step(self.clone(), FEED);
+        let asked = match cancelled {
+            true => Ok(Poll::Pending),
+            false => self.guest().act(|| {
+                catch_unwind(AssertUnwindSafe(|| {
+                    loop {
+                        match source.as_mut().ask_in_step(&waiter) {
+                            Poll::Pending => return Poll::Pending,
+                            Poll::Ready(Some(batch)) => self.put(batch),
+                            Poll::Ready(None) => return Poll::Ready(()),
+                        }
+                    }
+                }))
+            }),
+        };
+        let panic = match asked {
+            Ok(Poll::Pending) if cancelled || self.log.has_ended() => {
+                drop(slot);
+                return self.give_up_feeding();
+            }
+            Ok(Poll::Pending) => {
+                drop(slot);
+                if steps.missed.take() {
+                    queue_step(self.clone(), FEED);
+                }
+                return;
+            }
+            Ok(Poll::Ready(())) => drop_source(&mut slot),
+            Err(panic) => {
+                drop_source(&mut slot);
+                Some(panic)
+            }
+        };
+        drop(slot);
+        self.end_feeding(panic.map(|panic| Error::from_panic("a source of pieces", &*panic)));
+        self.leave_if_over();
+    }
+
+    pub(super) fn give_up_feeding(&self) {
+        let Some(Feeding::Steps(steps)) = self.feeding.get() else {
+            return;
+        };
+        let source = steps.source.try_borrow_mut().ok();
+        if let Some(source) = source.and_then(|mut slot| slot.take()) {
+            self.abandon_source(&mut Some(source));
+        }
+        self.leave_if_over();
+    }
+
+    fn put(&self, batch: Batch<P>) {
+        if let Batch::One(Err(error)) = &batch {
+            error.capture(self.context().error_level());
+        }
+        self.log.push_batch(batch);
+    }
+
+    /// Ends the log, with a panic of the source if there was one.
+    fn end_feeding(&self, panic: Option<Error>) {
+        if let Some(error) = panic {
+            self.put(Batch::One(Err(error)));
+        }
+        self.log.end();
+    }
+
+    /// Drops a source before its end.
+    fn abandon_source<S>(&self, source: &mut Option<S>) {
+        if let Some(panic) = drop_source(source) {
+            let error = Error::from_panic("a task", &*panic);
+            error.capture(self.context().error_level());
+        }
+        if !self.log.has_ended() {
+            let text = "the source of these pieces was dropped before its end";
+            self.log.push(Err(Error::own(What::Abandoned, text)));
+            self.log.end();
+        }
+    }
+}
+
+/// The task that runs a source.
+struct FeedingTask<P: Clone + 'static, W: Clone + 'static, S> {
     promise: Rc<Inner<P, W>>,
     /// Empty after the end; it cannot be borrowed while it is polled.
     source: RefCell<Option<S>>,
@@ -32,7 +190,7 @@ pub(super) fn start_feeding<P: Clone + 'static, W: Clone + 'static>(
     source: impl PieceSource<P> + Unpin + 'static,
 ) -> TaskRef {
     let context = promise.context().clone();
-    let task = context.admit(Feeding {
+    let task = context.admit(FeedingTask {
         promise,
         source: RefCell::new(Some(source)),
         cancelled: Cell::new(false),
@@ -41,23 +199,16 @@ pub(super) fn start_feeding<P: Clone + 'static, W: Clone + 'static>(
     task.header().to_ref()
 }
 
-impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Feeding<P, W, S> {
+impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> FeedingTask<P, W, S> {
     /// Takes what there is of the source; ready at its end.
     fn feed(&self, source: &mut S, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match Pin::new(&mut *source).poll_pieces(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(batch)) => self.put(batch),
+                Poll::Ready(Some(batch)) => self.promise.put(batch),
                 Poll::Ready(None) => return Poll::Ready(()),
             }
         }
-    }
-
-    fn put(&self, batch: Batch<P>) {
-        if let Batch::One(Err(error)) = &batch {
-            error.capture(self.promise.context().error_level());
-        }
-        self.promise.log.push_batch(batch);
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> AfterTurn {
@@ -85,20 +236,15 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Feeding<
             }
         };
         drop(slot);
-        self.end(panic.map(|panic| Error::from_panic("a source of pieces", &*panic)))
-    }
-
-    /// Ends the log, with a panic of the source if there was one.
-    fn end(&self, panic: Option<Error>) -> AfterTurn {
-        if let Some(error) = panic {
-            self.put(Batch::One(Err(error)));
-        }
-        self.promise.log.end();
+        let panic = panic.map(|panic| Error::from_panic("a source of pieces", &*panic));
+        self.promise.end_feeding(panic);
         AfterTurn::Ended
     }
 }
 
-impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Body for Feeding<P, W, S> {
+impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Body
+    for FeedingTask<P, W, S>
+{
     fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, |cx| self.poll(cx))
     }
@@ -110,15 +256,6 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Body for
     fn abandon(&self) {
         let source = self.source.try_borrow_mut().ok();
         let mut source = source.and_then(|mut slot| slot.take());
-        if let Some(panic) = drop_source(&mut source) {
-            let error = Error::from_panic("a task", &*panic);
-            error.capture(self.promise.context().error_level());
-        }
-        let log = &self.promise.log;
-        if !log.has_ended() {
-            let text = "the source of these pieces was dropped before its end";
-            log.push(Err(Error::own(What::Abandoned, text)));
-            log.end();
-        }
+        self.promise.abandon_source(&mut source);
     }
 }

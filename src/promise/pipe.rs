@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
-use super::flat_sequence::{Sleeper, Woken};
+use super::flow::{Sleeper, Woken};
 use super::streamed_promise::OnCancel;
 use crate::error::{Error, Result, What};
-use crate::executor::{Awaited, Opener, Origin, Ticket, WaitList, Waiter};
+use crate::executor::{Asker, Awaited, Opener, Origin, Ticket, WaitList};
 
 pub(super) struct Pipe<P> {
     state: RefCell<State<P>>,
@@ -244,7 +244,7 @@ impl<P> Pipe<P> {
         &self,
         way: Way,
         ticket: &mut Option<Ticket>,
-        cx: &Context<'_>,
+        asker: &mut Asker<'_, '_>,
     ) -> Poll<Option<Result<P>>> {
         let mut state = self.state.borrow_mut();
         let is_closed = state.is_closed;
@@ -259,13 +259,24 @@ impl<P> Pipe<P> {
             return Poll::Ready(piece);
         }
         drop(state);
-        let waiter = Waiter::waiting_for(Awaited::Appended, cx);
+        let waiter = asker.waiter_for(Awaited::Appended);
         let mut state = self.state.borrow_mut();
         let replaced = state.lane(way).getters.wait(ticket, waiter);
         drop(state);
         drop(replaced);
-        self.opener.note_wait(self.origin);
+        if let Asker::Task(_) = asker {
+            self.note_wait();
+        }
         Poll::Pending
+    }
+
+    pub(super) fn opener(&self) -> u64 {
+        self.opener.place()
+    }
+
+    /// Notes that the current task waits for what is put.
+    pub(super) fn note_wait(&self) {
+        self.opener.note_wait(self.origin);
     }
 
     pub(super) fn leave(&self, way: Way, ticket: Option<Ticket>) {

@@ -17,12 +17,14 @@ use crate::executor::Waiter;
 /// Where pieces come from.
 pub(super) type Source<P> = Pin<Box<dyn PieceSource<P>>>;
 
+/// Over so many levels of sources inside of each other is told whom somebody waits for.
+pub(super) const LEVELS: u8 = 16;
+
 /// What pieces come from: a stream of them, or something that has many at once.
 pub(crate) trait PieceSource<P> {
     fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>;
 
     /// Whether it can be [asked in a step](Self::ask_in_step), and need not be polled.
-    #[allow(dead_code, reason = "the next change asks")]
     fn takes_steps(&self) -> bool {
         false
     }
@@ -31,6 +33,12 @@ pub(crate) trait PieceSource<P> {
     fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<P>>> {
         let _ = waiter;
         unreachable!("what is polled is polled by a task")
+    }
+
+    /// Notes whom the current task waits for that waits for a piece of it, if it takes steps and that is known,
+    /// over so many levels of sources at most.
+    fn note_wait(&self, depth: u8) {
+        let _ = depth;
     }
 
     /// Whether it is known to have given all its pieces.

@@ -10,18 +10,20 @@ use std::task::{Context, Poll, ready};
 use futures_lite::Stream;
 
 use super::context::PromisingContext;
-use super::feeding::start_feeding;
+use super::feeding::{Feeding, start_feeding};
 use super::flat_drop::drop_flat;
-use super::next::{Come, Next, StepBack, TryNext, read};
+use super::next::{Next, StepBack, TryNext};
 use super::outcome::Outcome;
 use super::piece_log::{PieceLog, Place};
 use super::pieces::{Batch, Block};
-use super::source::PieceSource;
+use super::source::{LEVELS, PieceSource};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
-use super::whole::{Collected, Making, Whole};
+use super::whole::{Collected, Made, Making, Whole};
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Asks, Awaitable, Notify, TaskRef, Ticket};
+use crate::executor::{
+    Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket, queue_step,
+};
 
 /// A value that comes in pieces `P`, together a whole `W`.
 ///
@@ -60,12 +62,14 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     outcome: Outcome<W>,
     /// Makes the whole; empty when it has begun.
     resolver: Cell<Option<Resolver<P, W>>>,
-    /// What makes the whole of a promise that is fed.
+    /// What makes the whole in steps, where nothing has to be polled for that.
     pub(super) making: Making<P, W>,
     /// The task that makes the whole where that is not so; empty before it has begun.
     resolving: OnceCell<TaskRef>,
-    /// The task that runs the source; empty for a source on demand.
-    pub(super) feeding: OnceCell<TaskRef>,
+    /// What runs the source; empty for a source on demand.
+    pub(super) feeding: OnceCell<Feeding<P>>,
+    /// What its steps have in common with a task; empty before the first.
+    guest: OnceCell<Guest>,
     /// What else is done when it is cancelled.
     on_cancel: Cell<Option<Rc<dyn OnCancel>>>,
     /// How many readers there are.
@@ -99,6 +103,31 @@ pub(crate) trait Keeper<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
+    /// What its steps have in common with a task, from the first on.
+    #[track_caller]
+    pub(super) fn guest(&self) -> &Guest {
+        self.guest.get_or_init(|| self.context.invite())
+    }
+
+    /// Has the context go on if no more steps come.
+    pub(super) fn leave_if_over(&self) {
+        if !self.making.goes_on()
+            && self.feeding.get().is_none_or(Feeding::is_over)
+            && let Some(guest) = self.guest.get()
+        {
+            guest.leave();
+        }
+    }
+
+    /// Notes whom the current task waits for that waits for a piece.
+    fn note_wait_for_piece(&self, depth: u8) {
+        if let Some(feeding) = self.feeding.get() {
+            feeding.note_wait(depth);
+        } else {
+            self.log.note_wait(depth);
+        }
+    }
+
     fn resolved_by(&self, task: TaskRef) {
         let noted = self.resolving.set(task);
         debug_assert!(noted.is_ok(), "one task makes the whole");
@@ -204,16 +233,19 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         whole: impl FnOnce() -> M + 'static,
     ) -> Self {
         if context.starts_soon(start) {
-            let promise = Self::make(context, PieceLog::fed(), None);
-            promise.inner.begin_making(whole());
+            let promise = Self::make_by(context, PieceLog::fed(), Box::new(whole()));
+            promise.inner.begin_making();
             promise.feed(source);
             promise
+        } else if source.takes_steps() {
+            let log = PieceLog::on_demand(Box::pin(source));
+            Self::make_by(context, log, Box::new(whole()))
         } else {
             let log = PieceLog::on_demand(Box::pin(source));
             let resolver = on_demand(|promise: Self| Reading {
                 pieces: Some(promise.reader()),
                 promise,
-                whole: whole(),
+                whole: Some(Box::new(whole())),
             });
             Self::make(context, log, Some(resolver))
         }
@@ -251,11 +283,26 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     }
 
     fn make(context: PromisingContext, log: PieceLog<P>, resolver: Option<Resolver<P, W>>) -> Self {
+        Self::put_together(context, log, resolver, None)
+    }
+
+    /// As [`make`](Self::make), of what makes the whole in steps.
+    fn make_by(context: PromisingContext, log: PieceLog<P>, whole: Box<dyn Whole<P, W>>) -> Self {
+        Self::put_together(context, log, None, Some(whole))
+    }
+
+    fn put_together(
+        context: PromisingContext,
+        log: PieceLog<P>,
+        resolver: Option<Resolver<P, W>>,
+        whole: Option<Box<dyn Whole<P, W>>>,
+    ) -> Self {
         let inner = Inner {
             log,
             outcome: Outcome::open(),
             resolver: Cell::new(resolver),
-            making: Making::not_begun(),
+            making: Making::by(whole),
+            guest: OnceCell::new(),
             resolving: OnceCell::new(),
             feeding: OnceCell::new(),
             on_cancel: Cell::new(None),
@@ -268,12 +315,19 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         }
     }
 
-    /// Starts the task that runs the source ahead of its readers.
+    /// Starts to run the source ahead of its readers.
     #[track_caller]
     fn feed(&self, source: impl PieceSource<P> + Unpin + 'static) {
-        let task = start_feeding(self.inner.clone(), source);
-        let noted = self.inner.feeding.set(task);
-        debug_assert!(noted.is_ok(), "a promise is fed by one task");
+        let inner = &self.inner;
+        let feeding = if source.takes_steps() {
+            inner.guest().keep(inner.clone(), FEED);
+            queue_step(inner.clone(), FEED);
+            Feeding::in_steps(Box::pin(source))
+        } else {
+            Feeding::Task(start_feeding(inner.clone(), source))
+        };
+        let noted = inner.feeding.set(feeding);
+        debug_assert!(noted.is_ok(), "a promise is fed once");
     }
 
     /// Stops the work behind it: the source is dropped before it runs again, or at its next
@@ -301,9 +355,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         let inner = &self.inner;
         error.capture(inner.context.error_level());
         let mut stopped = inner.log.cancel(error);
-        if let Some(feeding) = inner.feeding.get() {
-            feeding.cancel();
-        }
+        inner.cancel_feeding();
         if !self.is_done() {
             drop(inner.resolver.take());
             if let Some(resolving) = inner.resolving.get() {
@@ -388,7 +440,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             self.inner.clone().start();
         }
         let worker = self.inner.worker();
-        self.inner.outcome.poll(ticket, worker, &Asker::Task(cx))
+        let poll = self.inner.outcome.poll(ticket, worker, &*cx);
+        if poll.is_pending() {
+            self.inner.note_wait();
+        }
+        poll
     }
 
     /// Waits for the whole, as awaiting a reference does.
@@ -441,16 +497,17 @@ where
 }
 
 /// Makes the whole of pieces that come on demand, as it is the one who asks for them.
-struct Reading<P: Clone + 'static, W: Clone + 'static, M> {
+struct Reading<P: Clone + 'static, W: Clone + 'static> {
     /// Empty when all were read.
     pieces: Option<Reader<P, W>>,
     promise: StreamedPromise<P, W>,
-    whole: M,
+    /// Empty after the end.
+    whole: Option<Box<dyn Whole<P, W>>>,
 }
 
-impl<P: Clone + 'static, W: Clone + 'static, M> Unpin for Reading<P, W, M> {}
+impl<P: Clone + 'static, W: Clone + 'static> Unpin for Reading<P, W> {}
 
-impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Future for Reading<P, W, M> {
+impl<P: Clone + 'static, W: Clone + 'static> Future for Reading<P, W> {
     type Output = Result<W>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<W>> {
@@ -462,8 +519,16 @@ impl<P: Clone + 'static, W: Clone + 'static, M: Whole<P, W>> Future for Reading<
                 None => this.pieces = None,
             }
         }
-        let asker = Asker::Task(cx);
-        this.whole.poll_whole(&this.promise.inner.log, &asker)
+        let Some(whole) = this.whole.take() else {
+            return Poll::Pending;
+        };
+        match whole.make(&this.promise.inner.log, &mut Asker::Task(cx)) {
+            Made::Whole(whole) => Poll::Ready(whole),
+            Made::Waits(whole) => {
+                this.whole = Some(whole);
+                Poll::Pending
+            }
+        }
     }
 }
 
@@ -477,7 +542,14 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn worker(&self) -> Option<&TaskRef> {
-        self.resolving.get().or_else(|| self.feeding.get())
+        let feeding = || self.feeding.get().and_then(Feeding::task);
+        self.resolving.get().or_else(feeding)
+    }
+
+    fn note_wait(&self) {
+        if self.worker().is_none() {
+            self.note_wait_for_piece(LEVELS);
+        }
     }
 
     fn resolved(&self) {
@@ -494,6 +566,33 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
             });
             self.resolved_by(resolving);
         }
+        self.begin_making();
+    }
+}
+
+/// The step in which it goes over the pieces, to make the whole of them.
+pub(super) const MAKE: u32 = 0;
+/// The step in which it asks its source.
+pub(super) const FEED: u32 = 1;
+
+impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
+    fn queue(&self) -> &Rc<ReadyQueue> {
+        self.guest().queue()
+    }
+
+    fn step(self: Rc<Self>, which: u32, _: &mut Poller) {
+        match which {
+            MAKE => self.step_making(),
+            _ => self.step_feeding(),
+        }
+    }
+
+    fn abandon(self: Rc<Self>, which: u32) {
+        match which {
+            MAKE => self.give_up_making(),
+            _ => self.give_up_feeding(),
+        }
+        self.leave_if_over();
     }
 }
 
@@ -582,11 +681,43 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         self.place.skip_to(index);
     }
 
+    /// Notes whom the current task waits for that waits for a piece, over so many levels of sources.
+    pub(crate) fn note_wait(&self, depth: u8) {
+        self.promise.inner.note_wait_for_piece(depth);
+    }
+
+    /// As polling it, for whoever asks.
+    pub(crate) fn poll_piece<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Option<Result<P>>> {
+        if let Some(piece) = self.place.read_on() {
+            return Poll::Ready(Some(piece));
+        }
+        Poll::Ready(match ready!(self.poll_there(asker)) {
+            Ok(()) => self.place.read_on(),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    /// Asks the log, where it does not know by itself.
+    #[inline(never)]
+    fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
+        Poll::Ready(match ready!(self.poll_there(cx)) {
+            Ok(()) => self.place.read_on(),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
     #[inline(always)]
     fn poll_there<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Result<()>> {
         let inner = &self.promise.inner;
         let feeding = inner.feeding.get();
-        inner.log.poll_next(&mut self.place, feeding, asker)
+        let task = feeding.and_then(Feeding::task);
+        let poll = inner.log.poll_next(&mut self.place, task, asker);
+        if poll.is_pending()
+            && let Some(feeding @ Feeding::Steps(_)) = feeding
+        {
+            feeding.note_wait(LEVELS);
+        }
+        poll
     }
 
     /// Reads the pieces that it knows to be there, if they are of a block; tells which of that they are.
@@ -613,7 +744,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
 
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        self.poll_item(cx)
+        match self.place.read_on() {
+            Some(piece) => Poll::Ready(Some(piece)),
+            None => self.poll_log(cx),
+        }
     }
 }
 
@@ -628,23 +762,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        self.place.knows_next()
-    }
-
-    #[inline(always)]
-    fn read_known(&mut self) -> Result<P> {
-        self.place.read_known()
-    }
-
-    #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
-        let asked = ready!(self.poll_there(cx));
-        Poll::Ready(match asked {
-            Ok(()) if self.place.knows_next() => Come::Known,
-            Ok(()) => Come::End,
-            Err(error) => Come::Other(Err(error)),
-        })
+    fn read_known(&mut self) -> Option<Result<P>> {
+        self.place.read_on()
     }
 }
 
@@ -722,7 +841,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
 
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        self.poll_item(cx)
+        let piece = Pin::new(&mut self.reader).poll_next(cx);
+        if let Poll::Ready(Some(Err(error))) = &piece {
+            error.mark_read();
+        }
+        piece
     }
 }
 
@@ -737,18 +860,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        self.reader.knows_next()
-    }
-
-    #[inline(always)]
-    fn read_known(&mut self) -> Result<P> {
-        read(self.reader.read_known())
-    }
-
-    #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
-        self.reader.poll_known(cx).map(|come| come.map(read))
+    fn read_known(&mut self) -> Option<Result<P>> {
+        let piece = self.reader.read_known();
+        if let Some(Err(error)) = &piece {
+            error.mark_read();
+        }
+        piece
     }
 }
 

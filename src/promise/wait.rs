@@ -21,6 +21,9 @@ pub(crate) trait Promised<T> {
     /// The task that brings it to its outcome; empty before it has begun.
     fn worker(&self) -> Option<&TaskRef>;
 
+    /// Notes whom the current task waits for that waits for it, where that is no such task.
+    fn note_wait(&self) {}
+
     /// Begins the work, if it has not begun.
     fn start(self: Rc<Self>);
 
@@ -147,7 +150,11 @@ impl<T: Clone> Wait<T> {
             self.promise.clone().start();
         }
         let worker = self.promise.worker();
-        self.promise.outcome().poll(&mut self.ticket, worker, asker)
+        let poll = self.promise.outcome().poll(&mut self.ticket, worker, asker);
+        if poll.is_pending() {
+            self.promise.note_wait();
+        }
+        poll
     }
 }
 

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future, stream};
-use miniagents::executor::{sleep, yield_now};
+use miniagents::executor::{Awaitable, sleep, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, FlatSequence, InteractionContext, Message, MessageClass,
-    MessagePromise, MessageSequence, MessageSequencePromise, Messages, MiniAgents,
-    PromisingContext, Result, Start, StreamAppender, TextMessage, Token, generate, messages,
+    MessagePromise, MessageSequence, MessageSequencePromise, MessageTokenAppender, Messages,
+    MiniAgent, MiniAgents, PromisingContext, Result, Start, StreamAppender, TextMessage, Token,
+    generate, messages,
 };
 
 use crate::events::{STARTS, events_in, events_of, note};
@@ -645,4 +646,71 @@ fn an_empty_list_of_messages_is_nothing() {
         Ok(sequence.await?.len())
     });
     assert_eq!(count.unwrap(), 0);
+}
+
+async fn echo_each(ctx: InteractionContext) -> Result<()> {
+    let mut messages = ctx.messages().stream();
+    while let Some(message) = messages.try_next().await? {
+        ctx.reply(message);
+    }
+    Ok(())
+}
+
+/// What is left of open calls, sequences and messages when the executor goes that brought them.
+#[test]
+fn whoever_reads_on_when_the_executor_has_gone_gets_an_error() {
+    let kept = RefCell::new(None);
+    let context = MiniAgents::new();
+    let mut scope = Box::pin(context.scope(async {
+        let call = MiniAgent::new(echo_each).initiate_call();
+        call.send_message("heard");
+        let sequence = MessageSequence::new();
+        let appender = sequence.appender().clone();
+        appender.open()?.append("said")?;
+        let tokens = MessageTokenAppender::new();
+        tokens.open()?;
+        let message = MessagePromise::of(MessageClass::TEXT).append_from(&tokens)?;
+        tokens.append("begun")?;
+        let on_demand = MessageSequencePromise::of([message.clone()]);
+        on_demand.start(); // waits for the message
+        for _ in 0..20 {
+            yield_now().await;
+        }
+        let promises = (
+            call.replies().clone(),
+            sequence.promise().clone(),
+            on_demand,
+        );
+        kept.replace(Some((promises, message, (call, appender, tokens))));
+        std::future::pending::<Result<()>>().await
+    }));
+    let polled = future::block_on(future::poll_once(&mut scope));
+    assert!(polled.is_none(), "nobody finishes it");
+    let ((replies, appended, on_demand), message, open) = kept.take().unwrap();
+    let mut waiting = Box::pin(replies.wait());
+    assert!(future::block_on(future::poll_once(&mut waiting)).is_none());
+
+    drop(scope);
+
+    let at_once = |sequence: &MessageSequencePromise| {
+        let whole = future::block_on(future::poll_once(sequence.wait()));
+        whole.expect("nobody will bring it").unwrap_err()
+    };
+    for sequence in [&replies, &appended, &on_demand] {
+        assert!(at_once(sequence).is_cancelled());
+    }
+    let woken = future::block_on(future::poll_once(&mut waiting));
+    assert!(woken.expect("it was woken").is_err());
+    let whole = future::block_on(future::poll_once(message.wait()));
+    assert!(
+        whole
+            .expect("nobody will bring it")
+            .unwrap_err()
+            .is_cancelled()
+    );
+    let mut read = replies.stream();
+    let (first, second) = future::block_on(async { (read.next().await, read.next().await) });
+    assert!(first.unwrap().is_ok(), "what was there stays");
+    assert!(second.unwrap().is_err());
+    drop(open);
 }

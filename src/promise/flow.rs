@@ -1,0 +1,745 @@
+//! Many streams of many on their way into one flat one.
+//!
+//! What comes in is flattened one item after the other, in order. What comes in *out of order* is
+//! flattened beside that, each item by a task of its own, and its parts appear as soon as they are
+//! there; neither waits for the other.
+//!
+//! ```text
+//! ordered ──▶ flatten, one by one ───────┐
+//!                                        ├──▶ output ──▶ promise of the flat sequence
+//! out of order ──▶ flatten, all at once ─┘
+//! ```
+//!
+//! Both take the turns of a task, and are waited for as one. But they need none unless something must be
+//! polled: where what comes in says so, turns are steps, until an item turns up that is somebody's stream; from
+//! there on a task goes on, in the same turn. What comes out of order waits without a task until something does.
+//! When the flat sequence is cancelled, all of them are.
+//!
+//! An error, of the input or of the flattening, is a piece of the result; the rest of that item is
+//! given up, the items behind it come.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, ready};
+
+use super::context::{PromisingContext, Started};
+use super::output::Output;
+use super::pieces::Batch;
+use super::source::{LEVELS, PieceSource};
+use crate::error::{Error, Result};
+use crate::executor::{
+    AfterTurn, Asker, Body, Gather, Guest, Inheritance, Poller, ReadyQueue, Step, Task, TaskRef,
+    Waiter, gather, queue_step,
+};
+
+/// How items are flattened.
+pub(crate) trait Flatten<I, O>: Clone + 'static {
+    /// What is left of an item where something must be waited for.
+    type Rest: Rest<O> + 'static;
+
+    /// Whether items come, and are flattened, without anything being polled, except where what is left of one
+    /// [says so](Rest::needs_task).
+    const TAKES_STEPS: bool;
+
+    /// Puts into the output what can be put at once, and gives what is left to do.
+    fn flatten(&self, item: I, output: &Output<O>) -> Option<Self::Rest>;
+}
+
+/// What is left of an item.
+pub(crate) trait Rest<O> {
+    /// Puts more of it into the output; an error is the last of its parts. In a step nothing comes of it where
+    /// it needs a task.
+    fn poll(&mut self, output: &Output<O>, asker: &mut Asker<'_, '_>) -> Poll<Result<()>>;
+
+    /// Whether what comes next must be polled.
+    fn needs_task(&self) -> bool;
+
+    /// Notes whom the current task waits for that waits for more of it; see [`PieceSource::note_wait`].
+    fn note_wait(&self, depth: u8);
+}
+
+/// Where items come from that are to be flattened.
+pub(crate) trait Input<I>: Unpin + 'static {
+    /// The next item, or nothing after the end.
+    fn poll_item(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<I>>>;
+
+    /// Whether nothing comes any more.
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    /// Whether it can wait without a task, and has something to wait for. It ends no later than what comes
+    /// in order.
+    fn can_sleep(&self) -> bool {
+        false
+    }
+
+    /// Has `sleeper` woken when something comes, or at the end.
+    fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
+        drop(sleeper);
+    }
+
+    /// Whether of what comes in order there is nothing that nobody has got, as far as that can be told.
+    fn nothing_in_order(&self) -> bool {
+        false
+    }
+
+    /// Notes whom the current task waits for that waits for an item.
+    fn note_wait(&self) {}
+}
+
+/// Who waits for items without a task.
+pub(crate) trait Sleeper {
+    fn wake(self: Rc<Self>, why: Woken);
+}
+
+/// Why it was woken.
+pub(crate) enum Woken {
+    Item,
+    End,
+}
+
+/// The flat stream itself: a source for a promise.
+pub(crate) struct Flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    flow: Rc<Flow<I, O, S, F>>,
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flattened<I, O, S, F> {
+    pub(crate) fn new(
+        context: PromisingContext,
+        ordered: S,
+        unordered: Option<S>,
+        flatten: F,
+    ) -> Self {
+        let inputs = 1 + u8::from(unordered.is_some());
+        let flow = Flow {
+            output: Output::new(context, inputs),
+            flatten,
+            ordered: Work::new(InOrder {
+                items: ordered,
+                rest: None,
+            }),
+            state: Cell::new(State::Waits),
+            worker: OnceCell::new(),
+            beside: Cell::new(unordered.map_or(Beside::Gone, Beside::Input)),
+            tasks: Cell::new(None),
+        };
+        Flattened {
+            flow: Rc::new(flow),
+        }
+    }
+
+    /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
+    pub(crate) fn ask(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
+        if self.flow.worker.get().is_none() {
+            self.flow.begin();
+        }
+        let batch = self.flow.output.poll_next(asker);
+        if let (Poll::Pending, Asker::Task(_)) = (&batch, asker) {
+            self.flow.note_wait(LEVELS);
+        }
+        batch
+    }
+
+    /// See [`PieceSource::note_wait`].
+    pub(crate) fn note_wait_over(&self, depth: u8) {
+        self.flow.note_wait(depth);
+    }
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
+    for Flattened<I, O, S, F>
+{
+    fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<O>>> {
+        self.ask(&Asker::Task(cx))
+    }
+
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
+    fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<O>>> {
+        self.ask(&Asker::Step(waiter))
+    }
+
+    fn note_wait(&self, depth: u8) {
+        self.flow.note_wait(depth);
+    }
+
+    fn is_over(&self) -> bool {
+        self.flow.output.is_over()
+    }
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unpin for Flattened<I, O, S, F> {}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Drop for Flattened<I, O, S, F> {
+    fn drop(&mut self) {
+        if self.flow.output.abandon() {
+            self.flow.cancel();
+        }
+    }
+}
+
+/// What is done bit by bit.
+struct Work<W> {
+    /// Empty after the end; it cannot be borrowed while it goes on.
+    rest: RefCell<Option<W>>,
+    /// Whether it is to be dropped when its turn comes.
+    is_stopped: Cell<bool>,
+    /// Whether its turn came while it goes on: a flattener blocks and others run meanwhile.
+    missed: Cell<bool>,
+}
+
+/// What comes after a bit of work.
+enum After {
+    Goes(AfterTurn),
+    Ended,
+    /// It was stopped, or has panicked.
+    BrokenOff,
+}
+
+impl<W> Work<W> {
+    fn new(work: W) -> Self {
+        Work {
+            rest: RefCell::new(Some(work)),
+            is_stopped: Cell::new(false),
+            missed: Cell::new(false),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.rest.try_borrow().is_ok_and(|rest| rest.is_none())
+    }
+
+    fn go_on(&self, context: &PromisingContext, poll: impl FnOnce(&mut W) -> Poll<()>) -> After {
+        let mut slot = match self.rest.try_borrow_mut() {
+            Ok(slot) if slot.is_some() => slot,
+            _ => {
+                self.missed.set(true);
+                return After::Goes(AfterTurn::Waits);
+            }
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let work = slot.as_mut().filter(|_| !self.is_stopped.get());
+            work.map_or(Poll::Pending, poll)
+        }));
+        match polled {
+            Ok(Poll::Ready(())) => After::Ended,
+            Ok(Poll::Pending) if self.is_stopped.get() => After::BrokenOff,
+            Ok(Poll::Pending) if self.missed.take() => After::Goes(AfterTurn::Again),
+            Ok(Poll::Pending) => After::Goes(AfterTurn::Waits),
+            Err(panic) => {
+                Error::from_panic("a task", &*panic).capture(context.error_level());
+                After::BrokenOff
+            }
+        }
+    }
+
+    fn stop(&self) -> bool {
+        !self.is_stopped.replace(true)
+    }
+
+    /// Drops what is left of it, and tells whether there was anything.
+    fn let_go(&self, context: &PromisingContext) -> bool {
+        let slot = self.rest.try_borrow_mut().ok();
+        let rest = slot.and_then(|mut slot| slot.take());
+        let was_there = rest.is_some();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(rest))) {
+            Error::from_panic("a task", &*panic).capture(context.error_level());
+        }
+        was_there
+    }
+}
+
+/// Items that are flattened into one output, and who does it.
+struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    output: Output<O>,
+    flatten: F,
+    /// What comes in order.
+    ordered: Work<InOrder<I, O, S, F>>,
+    state: Cell<State>,
+    /// Who flattens that; empty before it has begun.
+    worker: OnceCell<Worker>,
+    /// What comes out of order, as long as it has no task.
+    beside: Cell<Beside<S>>,
+    /// The tasks of what came out of order, for when it is not wanted any more; empty where nothing did.
+    tasks: Cell<Option<Box<Tasks>>>,
+}
+
+/// What comes in order, and what is left of the item that is flattened.
+struct InOrder<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    items: S,
+    /// Empty between items.
+    rest: Option<F::Rest>,
+}
+
+/// What the one does that goes over what comes in order.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// It is in the middle of an item.
+    Flattens,
+    /// It waits for an item, or is about to look whether there is one.
+    Waits,
+    Ended,
+}
+
+/// Who flattens what comes in order.
+enum Worker {
+    Task(TaskRef),
+    /// Steps, until there is a task for it.
+    Steps(Guest, OnceCell<TaskRef>),
+}
+
+enum Beside<S> {
+    /// It has not begun.
+    Input(S),
+    /// Its first step is about to come.
+    Begins(S, Guest),
+    /// It waits without a task; beside it what it inherited, for when it goes on.
+    Asleep(S, Inheritance),
+    /// It has a task or has ended, or there is nothing.
+    Gone,
+}
+
+struct Tasks {
+    /// The one that goes over what comes out of order.
+    unordered: TaskRef,
+    /// Those of the items.
+    items: Vec<TaskRef>,
+}
+
+impl Tasks {
+    fn add_item(&mut self, task: TaskRef) {
+        if self.items.len() >= 8 && self.items.len().is_power_of_two() {
+            self.items.retain(TaskRef::is_alive);
+        }
+        self.items.push(task);
+    }
+}
+
+/// The step in which it goes over what comes in order.
+const IN_ORDER: u32 = 0;
+/// The first step of what comes out of order.
+const BESIDE: u32 = 1;
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
+    /// Begins with what comes in order; what comes out of order begins in the first turn of that.
+    fn begin(self: &Rc<Self>) {
+        let context = &self.output.context;
+        self.state.set(State::Flattens);
+        let worker = if F::TAKES_STEPS {
+            let guest = context.invite();
+            guest.keep(self.clone(), IN_ORDER);
+            Worker::Steps(guest, OnceCell::new())
+        } else {
+            let task = context.admit(InOrderTask { flow: self.clone() });
+            Worker::Task(task.header().to_ref())
+        };
+        let begun = self.worker.set(worker);
+        debug_assert!(begun.is_ok(), "it begins once");
+        if F::TAKES_STEPS {
+            queue_step(self.clone(), IN_ORDER);
+        }
+    }
+
+    fn task(&self) -> Option<&TaskRef> {
+        match self.worker.get()? {
+            Worker::Task(task) => Some(task),
+            Worker::Steps(_, task) => task.get(),
+        }
+    }
+
+    /// Notes whom the current task waits for that waits for a part.
+    fn note_wait(&self, depth: u8) {
+        match (self.state.get(), self.task()) {
+            (State::Ended, _) => {
+                self.look_at_tasks(|tasks| tasks.unordered.note_wait());
+                self.look_beside(|beside| {
+                    if let Beside::Asleep(items, _) = beside {
+                        items.note_wait();
+                    }
+                });
+            }
+            (_, Some(task)) => task.note_wait(),
+            (state, None) => {
+                let ordered = self.ordered.rest.try_borrow();
+                let Some(ordered) = ordered.as_ref().ok().and_then(|rest| rest.as_ref()) else {
+                    return;
+                };
+                match &ordered.rest {
+                    Some(rest) if state == State::Flattens => rest.note_wait(depth),
+                    _ => ordered.items.note_wait(),
+                }
+            }
+        }
+    }
+
+    fn look_at_tasks(&self, look: impl FnOnce(&mut Tasks)) {
+        let mut tasks = self.tasks.take();
+        if let Some(tasks) = &mut tasks {
+            look(tasks);
+        }
+        self.tasks.set(tasks);
+    }
+
+    fn look_beside(&self, look: impl FnOnce(&Beside<S>)) {
+        let beside = self.beside.replace(Beside::Gone);
+        look(&beside);
+        self.beside.set(beside);
+    }
+
+    /// Stops all that goes on, as the output is not wanted any more.
+    fn cancel(self: &Rc<Self>) {
+        if let Some(task) = self.task() {
+            task.cancel();
+        } else if self.worker.get().is_some() && !self.ordered.is_over() && self.ordered.stop() {
+            queue_step(self.clone(), IN_ORDER);
+        }
+        if let Some(tasks) = self.tasks.take() {
+            tasks.unordered.cancel();
+            tasks.items.iter().for_each(TaskRef::cancel);
+        }
+    }
+
+    /// Goes on with what comes in order.
+    fn go_on(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> After {
+        let work = &self.ordered;
+        let after = work.go_on(&self.output.context, |ordered| self.poll(ordered, asker));
+        match after {
+            After::Goes(_) => return after,
+            After::Ended => {
+                self.state.set(State::Ended);
+                self.output.end_input(true);
+                work.let_go(&self.output.context);
+            }
+            After::BrokenOff => self.break_off(),
+        }
+        After::Ended
+    }
+
+    fn poll(
+        self: &Rc<Self>,
+        ordered: &mut InOrder<I, O, S, F>,
+        asker: &mut Asker<'_, '_>,
+    ) -> Poll<()> {
+        match self.beside.replace(Beside::Gone) {
+            Beside::Input(items) => self.begin_beside(items),
+            begun => self.beside.set(begun),
+        }
+        loop {
+            self.state.set(State::Flattens);
+            ready!(poll_rest(&mut ordered.rest, &self.output, asker));
+            self.state.set(State::Waits);
+            match ready!(ordered.items.poll_item(asker)) {
+                Some(item) => ordered.rest = begin_item(item, &self.flatten, &self.output),
+                None => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Whether what comes next of what comes in order must be polled.
+    fn needs_task(&self) -> bool {
+        let ordered = self.ordered.rest.try_borrow();
+        let rest = ordered.as_ref().ok().and_then(|ordered| ordered.as_ref());
+        let rest = rest.and_then(|ordered| ordered.rest.as_ref());
+        rest.is_some_and(Rest::needs_task)
+    }
+
+    /// Begins with what comes out of order, in a turn to come.
+    fn begin_beside(self: &Rc<Self>, items: S) {
+        let guest = self.output.context.invite();
+        self.beside.set(Beside::Begins(items, guest));
+        queue_step(self.clone(), BESIDE);
+    }
+
+    /// A step: goes on with what comes in order.
+    fn step_in_order(self: &Rc<Self>, poller: &mut Poller) {
+        let Some(Worker::Steps(guest, task)) = self.worker.get() else {
+            return;
+        };
+        if task.get().is_some() || self.ordered.is_over() {
+            return;
+        }
+        let waiter = || Waiter::Step(self.clone(), IN_ORDER);
+        let after = guest.act(|| self.go_on(&mut Asker::Step(&waiter)));
+        match after {
+            After::Goes(AfterTurn::Again) => queue_step(self.clone(), IN_ORDER),
+            After::Goes(_) if self.needs_task() => {
+                let body = InOrderTask { flow: self.clone() };
+                let going = Task::new(guest.become_task(), body);
+                poller.begin(going, |going| drop(task.set(going)));
+            }
+            After::Goes(_) => {}
+            After::Ended | After::BrokenOff => guest.leave(),
+        }
+    }
+
+    /// The first turn of what comes out of order. Where nothing has come it waits without a task, and has a
+    /// first turn again when something does, at the place where it would have been woken.
+    fn step_beside(self: &Rc<Self>, poller: &mut Poller) {
+        let (items, guest) = match self.beside.replace(Beside::Gone) {
+            Beside::Begins(items, guest) => (items, guest),
+            other => return self.beside.set(other),
+        };
+        if items.is_over() {
+            self.output.end_input(true);
+        } else if self.output.is_abandoned() {
+            drop(items);
+            self.output.break_off();
+        } else if items.can_sleep() {
+            items.sleep(Rc::downgrade(self) as Weak<dyn Sleeper>);
+            self.beside.set(Beside::Asleep(items, guest.inheritance()));
+        } else {
+            let body = Unordered {
+                flow: self.clone(),
+                work: Work::new(Unfinished {
+                    items: Some(items),
+                    tasks: Vec::new(),
+                    end: None,
+                }),
+            };
+            let task = Task::new(guest.become_task(), body);
+            poller.begin(task, |unordered| {
+                let items = Vec::new();
+                let tasks = Box::new(Tasks { unordered, items });
+                self.tasks.set(Some(tasks));
+            });
+        }
+    }
+
+    /// Whoever flattens goes away before the end.
+    fn break_off(&self) {
+        let beside = self.beside.replace(Beside::Gone);
+        let never_began = matches!(beside, Beside::Input(_) | Beside::Asleep(..));
+        if let Beside::Begins(..) = beside {
+            self.beside.set(beside);
+        }
+        if self.ordered.let_go(&self.output.context) {
+            self.output.break_off();
+        }
+        if never_began {
+            self.output.end_input(true);
+        }
+    }
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, S, F> {
+    fn queue(&self) -> &Rc<ReadyQueue> {
+        match self.worker.get() {
+            Some(Worker::Steps(guest, _)) => guest.queue(),
+            Some(Worker::Task(task)) => task.queue(),
+            None => unreachable!("it takes steps when it has begun"),
+        }
+    }
+
+    fn step(self: Rc<Self>, which: u32, poller: &mut Poller) {
+        match which {
+            IN_ORDER => self.step_in_order(poller),
+            _ => self.step_beside(poller),
+        }
+    }
+
+    fn abandon(self: Rc<Self>, which: u32) {
+        if which == BESIDE {
+            match self.beside.replace(Beside::Gone) {
+                Beside::Begins(items, guest) => {
+                    drop(items);
+                    self.output.break_off();
+                    drop(guest);
+                }
+                other => self.beside.set(other),
+            }
+        } else if let Some(Worker::Steps(guest, task)) = self.worker.get()
+            && task.get().is_none()
+        {
+            self.break_off();
+            guest.leave();
+        }
+    }
+}
+
+/// Wakes what comes out of order, where it waits without a task.
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Sleeper for Flow<I, O, S, F> {
+    fn wake(self: Rc<Self>, why: Woken) {
+        let (items, values) = match self.beside.replace(Beside::Gone) {
+            Beside::Asleep(items, values) => (items, values),
+            other => return self.beside.set(other),
+        };
+        match why {
+            _ if self.output.is_abandoned() => {}
+            // The other one is about to say the end, and nobody can tell when this does.
+            Woken::End if self.state.get() == State::Waits && items.nothing_in_order() => {
+                self.output.end_input(false);
+            }
+            Woken::Item | Woken::End => values.apply(|| self.begin_beside(items)),
+        }
+    }
+}
+
+/// The task that flattens what comes in order.
+struct InOrderTask<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    flow: Rc<Flow<I, O, S, F>>,
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask<I, O, S, F> {
+    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+        let after = poller.poll_as(task, |cx| self.flow.go_on(&mut Asker::Task(cx)));
+        match after {
+            After::Goes(after) => after,
+            After::Ended | After::BrokenOff => AfterTurn::Ended,
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.flow.ordered.stop()
+    }
+
+    fn abandon(&self) {
+        self.flow.break_off();
+    }
+}
+
+/// Puts the parts of an item into the output that can be put at once; an error, or a panic, is the last.
+fn begin_item<I, O: 'static, F: Flatten<I, O>>(
+    item: Result<I>,
+    flatten: &F,
+    output: &Output<O>,
+) -> Option<F::Rest> {
+    let begun = match item {
+        Ok(item) => catch_unwind(AssertUnwindSafe(|| flatten.flatten(item, output)))
+            .map_err(|panic| Error::from_panic("a flattener", &*panic)),
+        Err(error) => Err(error),
+    };
+    begun.unwrap_or_else(|error| {
+        output.put(Err(error));
+        None
+    })
+}
+
+/// Goes on with an item; an error, or a panic, is the last of its parts.
+fn poll_rest<O: 'static>(
+    rest: &mut Option<impl Rest<O>>,
+    output: &Output<O>,
+    asker: &mut Asker<'_, '_>,
+) -> Poll<()> {
+    let Some(flattening) = rest else {
+        return Poll::Ready(());
+    };
+    let polled = catch_unwind(AssertUnwindSafe(|| flattening.poll(output, asker)));
+    let flattened = match polled {
+        Ok(poll) => ready!(poll),
+        Err(panic) => Err(Error::from_panic("a flattener", &*panic)),
+    };
+    *rest = None;
+    if let Err(error) = flattened {
+        output.put(Err(error));
+    }
+    Poll::Ready(())
+}
+
+/// The task that starts another one for each item that comes out of order.
+struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    flow: Rc<Flow<I, O, S, F>>,
+    work: Work<Unfinished<S>>,
+}
+
+/// What is out of order and not at its end.
+struct Unfinished<S> {
+    /// Empty where no more come.
+    items: Option<S>,
+    /// Those tasks that were started and had not ended when that was looked at, or else the last of them.
+    tasks: Vec<Started<()>>,
+    /// Waits for the tasks; empty while items come.
+    end: Option<Gather<Started<()>>>,
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I, O, S, F> {
+    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task, |cx| {
+            let (work, output) = (&self.work, &self.flow.output);
+            match work.go_on(&output.context, |work| self.poll(work, cx)) {
+                After::Goes(after) => return after,
+                After::Ended => {
+                    output.end_input(true);
+                    work.let_go(&output.context);
+                }
+                After::BrokenOff => self.abandon(),
+            }
+            AfterTurn::Ended
+        })
+    }
+
+    fn stop(&self) -> bool {
+        self.work.stop()
+    }
+
+    fn abandon(&self) {
+        let output = &self.flow.output;
+        if self.work.let_go(&output.context) {
+            output.break_off();
+        }
+    }
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F> {
+    fn poll(&self, work: &mut Unfinished<S>, cx: &mut Context<'_>) -> Poll<()> {
+        let flow = &self.flow;
+        while let Some(items) = &mut work.items {
+            match ready!(items.poll_item(&mut Asker::Task(cx))) {
+                Some(item) => {
+                    let task = flow.output.context.start_unpinned(FlattenOne {
+                        item: Some(item),
+                        rest: None,
+                        flow: flow.clone(),
+                    });
+                    flow.look_at_tasks(|tasks| tasks.add_item(task.to_ref()));
+                    forget_ended(&mut work.tasks);
+                    work.tasks.push(task);
+                }
+                None => work.items = None,
+            }
+        }
+        let tasks = &mut work.tasks;
+        let end = work.end.get_or_insert_with(|| gather(mem::take(tasks)));
+        Pin::new(end).poll(cx).map(drop)
+    }
+}
+
+/// Lets go of tasks that have ended, all but the last: waiting for one or for many takes the same turns.
+/// It looks only now and then, when there are twice as many.
+fn forget_ended(tasks: &mut Vec<Started<()>>) {
+    if tasks.len() >= 8 && tasks.len().is_power_of_two() {
+        let last = tasks.pop();
+        tasks.retain(|task| !task.is_finished());
+        tasks.extend(last);
+    }
+}
+
+/// The task that flattens one item that came out of order.
+struct FlattenOne<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    /// Empty once it has begun.
+    item: Option<Result<I>>,
+    rest: Option<F::Rest>,
+    flow: Rc<Flow<I, O, S, F>>,
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unpin for FlattenOne<I, O, S, F> {}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for FlattenOne<I, O, S, F> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = &mut *self;
+        let Flow {
+            output, flatten, ..
+        } = &*this.flow;
+        if let Some(item) = this.item.take() {
+            this.rest = begin_item(item, flatten, output);
+        }
+        poll_rest(&mut this.rest, output, &mut Asker::Task(cx)).map(Ok)
+    }
+}
