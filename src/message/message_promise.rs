@@ -16,11 +16,11 @@ use super::message::{Message, owned_fields};
 use super::token::Token;
 use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
-use crate::executor::{Asker, Asks, Awaitable, Notify};
+use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::frozen::{Frozen, Value, name};
 use crate::promise::{
     Batch, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start, StepBack,
-    StreamedPromise, TryNext, Wait, Whole,
+    StreamedPromise, TryNext, Whole,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -254,22 +254,20 @@ impl MessagePromise {
 
     /// Waits for the message, as awaiting a reference does.
     pub fn wait(&self) -> MessageWait {
-        self.waiting(false)
+        self.clone().waiting(false)
     }
 
     /// As [`wait`](Self::wait), but an error does not count as read.
     pub(crate) fn quietly(&self) -> MessageWait {
-        self.waiting(true)
+        self.clone().waiting(true)
     }
 
-    fn waiting(&self, quiet: bool) -> MessageWait {
-        let wait = match &self.kind {
-            Kind::Known(message) => return MessageWait::known(message.clone()),
-            Kind::Streamed(streamed) => streamed.promise.wait(),
-            Kind::Safe(safe) => safe.promise.wait(),
-        };
+    #[inline(always)]
+    fn waiting(self, quiet: bool) -> MessageWait {
         MessageWait {
-            kind: Waiting::Promise { wait, quiet },
+            promise: Some(self),
+            ticket: None,
+            quiet,
         }
     }
 
@@ -288,10 +286,7 @@ impl IntoFuture for MessagePromise {
 
     #[inline]
     fn into_future(self) -> MessageWait {
-        match self.kind {
-            Kind::Known(message) => MessageWait::known(message),
-            _ => self.wait(),
-        }
+        self.waiting(false)
     }
 }
 
@@ -391,25 +386,51 @@ fn text_of(tokens: &PieceLog<Token>) -> Rc<str> {
 #[derive(Debug)]
 #[must_use = "futures do nothing until they are awaited"]
 pub struct MessageWait {
-    kind: Waiting,
-}
-
-#[derive(Debug)]
-enum Waiting {
-    /// Empty when it was handed over.
-    Known(Option<Message>),
-    Promise {
-        wait: Wait<Message>,
-        /// Whether an error does not count as read.
-        quiet: bool,
-    },
+    /// Empty when a message that was there has been handed over.
+    promise: Option<MessagePromise>,
+    /// Its place among those who wait; empty while it does not.
+    ticket: Option<Ticket>,
+    /// Whether an error does not count as read.
+    quiet: bool,
 }
 
 impl MessageWait {
+    /// The message, if it is there from the beginning.
     #[inline(always)]
-    fn known(message: Message) -> Self {
-        MessageWait {
-            kind: Waiting::Known(Some(message)),
+    fn take_known(&mut self) -> Option<Message> {
+        let known = |promise: &mut MessagePromise| matches!(promise.kind, Kind::Known(_));
+        match self.promise.take_if(known)?.kind {
+            Kind::Known(message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// As polling it, but an error does not count as read, and whoever asks need not be a task.
+    pub(crate) fn poll_quietly<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<Message>> {
+        match self.take_known() {
+            Some(message) => Poll::Ready(Ok(message)),
+            None => self.poll_promise(asker),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_promise<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<Message>> {
+        let promise = self.promise.as_ref().and_then(MessagePromise::promise);
+        let promise = promise.expect("a message that was handed over is not asked for again");
+        let message = promise.poll_quietly(&mut self.ticket, asker);
+        if !self.quiet
+            && let Poll::Ready(Err(error)) = &message
+        {
+            error.mark_read();
+        }
+        message
+    }
+
+    #[inline(never)]
+    fn leave(&self) {
+        let promise = self.promise.as_ref().and_then(MessagePromise::promise);
+        if let Some(promise) = promise {
+            promise.whole().leave(self.ticket);
         }
     }
 }
@@ -419,28 +440,20 @@ impl Future for MessageWait {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
-        match &mut self.kind {
-            Waiting::Known(message) => Poll::Ready(Ok(handed_over(message))),
-            Waiting::Promise { wait, quiet: true } => wait.poll_quietly(&Asker::Task(cx)),
-            Waiting::Promise { wait, quiet: false } => Pin::new(wait).poll(cx),
+        match self.take_known() {
+            Some(message) => Poll::Ready(Ok(message)),
+            None => self.poll_promise(cx),
         }
     }
 }
 
-impl MessageWait {
-    /// As polling it, but an error does not count as read, and whoever asks need not be a task.
-    pub(crate) fn poll_quietly<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<Message>> {
-        match &mut self.kind {
-            Waiting::Known(message) => Poll::Ready(Ok(handed_over(message))),
-            Waiting::Promise { wait, .. } => wait.poll_quietly(asker),
+impl Drop for MessageWait {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.leave();
         }
     }
-}
-
-#[inline(always)]
-fn handed_over(message: &mut Option<Message>) -> Message {
-    let message = message.take();
-    message.expect("a message was handed over already: it is not to be polled again")
 }
 
 /// A stream that is made when the first item is asked for.

@@ -431,16 +431,16 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     }
 
     /// Waits for the whole in the place that `ticket` says; an error does not count as read.
-    pub(crate) fn poll_quietly(
+    pub(crate) fn poll_quietly<'a>(
         &self,
         ticket: &mut Option<Ticket>,
-        cx: &mut Context<'_>,
+        asker: &impl Asks<'a>,
     ) -> Poll<Result<W>> {
         if !self.is_done() {
             self.inner.clone().start();
         }
         let worker = self.inner.worker();
-        let poll = self.inner.outcome.poll(ticket, worker, &*cx);
+        let poll = self.inner.outcome.poll(ticket, worker, asker);
         if poll.is_pending() {
             self.inner.note_wait();
         }

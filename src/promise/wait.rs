@@ -168,8 +168,6 @@ impl<T: Clone> Future for Wait<T> {
 }
 
 impl<T> Drop for Wait<T> {
-    /// Out of line: what is known from the beginning is waited for without one.
-    #[inline(never)]
     fn drop(&mut self) {
         self.promise.outcome().leave(self.ticket);
     }
