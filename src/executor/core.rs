@@ -129,7 +129,7 @@ impl Core {
     pub(crate) fn admit(&self, task: Rc<Task>) {
         self.take_in(&task);
         task.header().queued.set(true);
-        self.ready.push_task(task);
+        self.ready.push(Ready::Task(task));
     }
 
     /// Takes a task in that has its first turn at once.
@@ -236,7 +236,7 @@ pub(crate) struct Poller {
     lent: LentWaker,
     /// What was current before.
     outer: Option<Rc<Core>>,
-    outer_task: Polled,
+    outer_task: Polling,
     /// Whether the same executor was polled before, further out.
     was_polling: bool,
 }
@@ -247,25 +247,20 @@ impl Poller {
         Poller {
             lent: lent.unwrap_or_else(|| LentWaker::new(&core.inbox)),
             outer: replace_polling(Some(core.clone())),
-            outer_task: replace_polled(Polled::nothing()),
+            outer_task: replace_polled(Polling::nothing()),
             was_polling: core.ready.polling.replace(true),
             core: core.clone(),
         }
     }
 
-    /// Gives a task, or whatever else is ready, its turn.
+    /// Gives a task its turn.
     #[inline]
-    pub(crate) fn give_turn(&mut self, ready: Ready) {
-        match ready {
-            Ready::Task(task) => {
-                task.header().queued.set(false);
-                match task.body().turn(&task, self) {
-                    AfterTurn::Waits => {}
-                    AfterTurn::Again => schedule(task),
-                    AfterTurn::Ended => self.core.end(&task),
-                }
-            }
-            Ready::Step(step, which) => step.step(which, self),
+    pub(crate) fn give_turn(&mut self, task: Rc<Task>) {
+        task.header().queued.set(false);
+        match task.body().turn(&task, self) {
+            AfterTurn::Waits => {}
+            AfterTurn::Again => schedule(task),
+            AfterTurn::Ended => self.core.end(&task),
         }
     }
 
@@ -273,7 +268,7 @@ impl Poller {
     pub(crate) fn begin(&mut self, task: Rc<Task>, begun: impl FnOnce(TaskRef)) {
         self.core.take_in(&task);
         begun(task.header().to_ref());
-        self.give_turn(Ready::Task(task));
+        self.give_turn(task);
     }
 
     /// Does `body`, which polls, as `task`: that is current, with its locals, and with its own waker or the one
@@ -285,12 +280,11 @@ impl Poller {
         body: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         /// Nothing is current from its end on, also when `body` panics.
-        struct Polling;
-        impl Drop for Polling {
+        struct Current;
+        impl Drop for Current {
             #[inline]
             fn drop(&mut self) {
-                let task = POLLED.with(|polled| polled.borrow_mut().task.take());
-                drop(task);
+                drop(POLLED.with(|polled| polled.set_task(None)));
             }
         }
 
@@ -301,14 +295,13 @@ impl Poller {
             None => self.lent.lend_to(header.id.get()),
         };
         POLLED.with(|polled| {
-            *polled.borrow_mut() = ManuallyDrop::new(Polled {
-                task: Some(task.clone()),
-                waker: waker.data(),
-            });
+            let none = polled.set_task(Some(task.clone()));
+            std::mem::forget(none); // as `Current` and `Poller::new` leave it
+            polled.waker.set(waker.data());
         });
-        let polling = Polling;
+        let current = Current;
         let result = body(&mut Context::from_waker(waker));
-        drop(polling);
+        drop(current);
         if self.lent.is_kept() {
             self.give_away(header);
         }
@@ -330,7 +323,7 @@ impl Drop for Poller {
     fn drop(&mut self) {
         self.core.ready.polling.set(self.was_polling);
         self.core.lent.set(Some(self.lent.clone()));
-        let outer_task = std::mem::replace(&mut self.outer_task, Polled::nothing());
+        let outer_task = std::mem::replace(&mut self.outer_task, Polling::nothing());
         drop(replace_polled(outer_task));
         drop(replace_polling(self.outer.take()));
     }
@@ -361,17 +354,49 @@ struct Outside {
     locals: LocalsCell,
 }
 
-/// The task that is polled.
+/// The task that is polled. Whoever looks at it takes it out and puts it back, and runs nobody's code in between.
 struct Polled {
     /// Empty outside of tasks.
-    task: Option<Rc<Task>>,
+    task: Cell<ManuallyDrop<Option<Rc<Task>>>>,
     /// Where the waker points that the task is polled with.
-    waker: *const (),
+    waker: Cell<*const ()>,
 }
 
 impl Polled {
+    #[inline(always)]
+    fn set_task(&self, task: Option<Rc<Task>>) -> Option<Rc<Task>> {
+        ManuallyDrop::into_inner(self.task.replace(ManuallyDrop::new(task)))
+    }
+
+    #[inline(always)]
+    fn look<R>(&self, look: impl FnOnce(&Option<Rc<Task>>) -> R) -> R {
+        let task = self.task.replace(ManuallyDrop::new(None));
+        let result = look(&task);
+        self.task.set(task);
+        result
+    }
+
+    #[inline(always)]
+    fn task(&self) -> Option<Rc<Task>> {
+        self.look(Option::clone)
+    }
+
+    /// Whether the task is polled with that waker.
+    #[inline(always)]
+    fn polls_with(&self, waker: &Waker) -> bool {
+        self.waker.get() == waker.data()
+    }
+}
+
+/// What [`Polled`] holds.
+struct Polling {
+    task: Option<Rc<Task>>,
+    waker: *const (),
+}
+
+impl Polling {
     const fn nothing() -> Self {
-        Polled {
+        Polling {
             task: None,
             waker: ptr::null(),
         }
@@ -381,8 +406,12 @@ impl Polled {
 // The first two are looked at in every turn. They are empty while nothing is polled, so nothing in them has
 // to be dropped at the end of the thread, and what is not dropped need not be asked whether it still is.
 thread_local! {
-    static POLLED: RefCell<ManuallyDrop<Polled>> =
-        const { RefCell::new(ManuallyDrop::new(Polled::nothing())) };
+    static POLLED: Polled = const {
+        Polled {
+            task: Cell::new(ManuallyDrop::new(None)),
+            waker: Cell::new(ptr::null()),
+        }
+    };
     /// The executor that polls; empty while none does.
     static POLLING: RefCell<ManuallyDrop<Option<Rc<Core>>>> =
         const { RefCell::new(ManuallyDrop::new(None)) };
@@ -403,21 +432,17 @@ fn replace_polling(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
 }
 
 /// Makes a task the one that is polled and gives the one before.
-#[inline]
-fn replace_polled(polled: Polled) -> Polled {
-    ManuallyDrop::into_inner(POLLED.replace(ManuallyDrop::new(polled)))
+fn replace_polled(polling: Polling) -> Polling {
+    POLLED.with(|polled| Polling {
+        task: polled.set_task(polling.task),
+        waker: polled.waker.replace(polling.waker),
+    })
 }
 
-/// Looks at the task that is polled.
-#[inline]
-fn look_at_polled<R>(look: impl FnOnce(&Polled) -> R) -> R {
-    POLLED.with(|polled| look(&polled.borrow()))
-}
-
-/// Looks at what is known of the task that is polled; nothing outside of tasks.
+/// Looks at what is known of the task that is polled; nothing outside of tasks. `look` only notes or copies.
 #[inline]
 fn look_at_current<R>(look: impl FnOnce(&Header) -> R) -> Option<R> {
-    look_at_polled(|polled| polled.task.as_ref().map(|task| look(task.header())))
+    POLLED.with(|polled| polled.look(|task| task.as_ref().map(|task| look(task.header()))))
 }
 
 /// The executor that polls just now, or else the one appointed for this thread.
@@ -471,15 +496,16 @@ pub(crate) fn look_at_locals<R>(look: impl FnOnce(&Locals) -> R) -> R {
 
 #[inline]
 fn at_locals<R>(body: impl FnOnce(&LocalsCell) -> R) -> R {
-    look_at_polled(|polled| match &polled.task {
+    match current_task() {
         Some(task) => body(&task.header().locals),
         None => OUTSIDE.with(|outside| body(&outside.locals)),
-    })
+    }
 }
 
 /// The task that is being polled.
+#[inline]
 pub(crate) fn current_task() -> Option<Rc<Task>> {
-    look_at_polled(|polled| polled.task.clone())
+    POLLED.with(Polled::task)
 }
 
 /// Does `body` with the values of `task`, which is not being polled.
@@ -490,28 +516,20 @@ pub(crate) fn with_locals_of<R>(task: &Rc<Task>, body: impl FnOnce() -> R) -> R 
 /// Notes what the current task waits for, if `what` says it, and gives the task, if `waker` is its own.
 #[inline]
 pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<Task>> {
-    look_at_polled(|polled| {
-        let task = polled.task.as_ref()?;
+    POLLED.with(|polled| {
+        let task = polled.task()?;
         if let Some(what) = what {
             task.header().note_wait_for(what);
         }
-        (polled.waker == waker.data()).then(|| task.clone())
+        polled.polls_with(waker).then_some(task)
     })
 }
 
 /// Puts the current task at the end of the ready queue, if `waker` is its own.
-#[inline]
+#[inline(never)]
 pub(crate) fn yield_current(waker: &Waker) -> bool {
-    look_at_polled(|polled| match &polled.task {
-        Some(task) if polled.waker == waker.data() => {
-            let header = task.header();
-            if !header.queued.replace(true) {
-                header.ready().push_task(task.clone());
-            }
-            true
-        }
-        _ => false,
-    })
+    let task = POLLED.with(|polled| polled.task().filter(|_| polled.polls_with(waker)));
+    task.map(schedule).is_some()
 }
 
 /// A task waits for what it should bring itself.
@@ -525,8 +543,8 @@ pub(crate) fn waiting_for_task(
     by: Option<&TaskRef>,
     waker: &Waker,
 ) -> Result<Option<Rc<Task>>, WaitsForItself> {
-    look_at_polled(|polled| {
-        let Some(task) = &polled.task else {
+    POLLED.with(|polled| {
+        let Some(task) = polled.task() else {
             return Ok(None);
         };
         let header = task.header();
@@ -537,18 +555,14 @@ pub(crate) fn waiting_for_task(
         if let Some(by) = by {
             header.note_wait_on(by.id());
         }
-        Ok((polled.waker == waker.data()).then(|| task.clone()))
+        Ok(polled.polls_with(waker).then_some(task))
     })
 }
 
 /// Notes what the current task waits for, and tells whether `waker` is its own.
 pub(crate) fn is_own_waker(what: Awaited, waker: &Waker) -> bool {
-    look_at_polled(|polled| {
-        polled.task.as_ref().is_some_and(|task| {
-            task.header().note_wait_for(what);
-            polled.waker == waker.data()
-        })
-    })
+    look_at_current(|header| header.note_wait_for(what)).is_some()
+        && POLLED.with(|polled| polled.polls_with(waker))
 }
 
 /// Notes which task should bring what the current task waits for.
@@ -596,15 +610,15 @@ pub(crate) fn unfinished(task: &Rc<Task>) -> Vec<Unfinished> {
 
 fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<'_>) -> R) -> R {
     /// Puts back what was current before, also when `body` panics.
-    struct Restore(Polled);
+    struct Restore(Polling);
     impl Drop for Restore {
         fn drop(&mut self) {
-            let before = std::mem::replace(&mut self.0, Polled::nothing());
+            let before = std::mem::replace(&mut self.0, Polling::nothing());
             drop(replace_polled(before));
         }
     }
 
-    let polled = Polled {
+    let polled = Polling {
         task: Some(task.clone()),
         waker: waker.data(),
     };
@@ -613,11 +627,12 @@ fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<
 }
 
 /// Puts a task at the end of its ready queue, once.
+#[inline]
 pub(crate) fn schedule(task: Rc<Task>) {
     let header = task.header();
     if !header.queued.replace(true) {
         let ready = header.ready().clone();
-        ready.push_task_here(task);
+        ready.take_in(Ready::Task(task));
     }
 }
 

@@ -84,28 +84,23 @@ impl ReadyQueue {
         }
     }
 
-    /// As [`push`](Self::push), for a task.
-    pub(crate) fn push_task(&self, task: Rc<Task>) {
-        self.push_task_here(task);
-    }
-
-    /// As [`push_task`](Self::push_task), for the places that all wakes come through. Where nothing else is
-    /// to be done the task goes from where it is to its place, and is not put together in between.
+    /// As [`push`](Self::push), for the places that all wakes come through.
     #[inline(always)]
-    pub(crate) fn push_task_here(&self, task: Rc<Task>) {
-        if self.polling.get() {
-            let mut queue = self.queue.borrow_mut();
-            if queue.len() < queue.capacity() {
-                return queue.push_back(Ready::Task(task));
-            }
+    pub(crate) fn take_in(self: Rc<Self>, ready: Ready) {
+        /// What is done here takes everything along, so that nothing is left to whoever called.
+        #[cold]
+        #[inline(never)]
+        fn otherwise(queue: Rc<ReadyQueue>, ready: Ready) {
+            queue.push(ready);
         }
-        self.push_task_otherwise(task);
-    }
 
-    #[cold]
-    #[inline(never)]
-    fn push_task_otherwise(&self, task: Rc<Task>) {
-        self.push(Ready::Task(task));
+        if self.polling.get()
+            && let Ok(mut queue) = self.queue.try_borrow_mut()
+            && queue.len() < queue.capacity()
+        {
+            return queue.push_back(ready);
+        }
+        otherwise(self, ready);
     }
 
     /// Makes whoever polls the executor poll it again, unless that is going on just now.

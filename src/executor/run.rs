@@ -106,10 +106,9 @@ impl<F: Future> Run<F> {
         }
     }
 
-    fn poll_main(&mut self, poller: &mut Poller) -> Poll<F::Output> {
-        let main = self.main.clone() as Rc<Task>;
+    fn poll_main(&mut self, main: &Rc<Task>, poller: &mut Poller) -> Poll<F::Output> {
         main.header().queued.set(false);
-        poller.poll_as(&main, |cx| self.future.as_mut().poll(cx))
+        poller.poll_as(main, |cx| self.future.as_mut().poll(cx))
     }
 
     /// What to do when nothing is ready: none of our business any more, or go on.
@@ -217,7 +216,7 @@ impl<F: Future> Run<F> {
         let mut turns = 0;
         loop {
             if self.take_due()
-                && let Poll::Ready(output) = self.poll_main(poller)
+                && let Poll::Ready(output) = self.poll_main(main, poller)
             {
                 return Poll::Ready(Ok(output));
             }
@@ -236,23 +235,39 @@ impl<F: Future> Run<F> {
             }
             let mut left = ready;
             while left > 0 {
-                let next = match conductor {
-                    None => core.ready.pop(),
-                    Some(conductor) => conductor.next(&core, left),
+                // One place for each, so that what is popped need not be put together.
+                let over = match conductor {
+                    None => match core.ready.pop() {
+                        Some(ready) => self.give_turn(ready, main, poller),
+                        None => break,
+                    },
+                    Some(conductor) => match conductor.next(&core, left) {
+                        Some(ready) => self.give_turn(ready, main, poller),
+                        None => break,
+                    },
                 };
-                left -= 1;
-                match next {
-                    Some(Ready::Task(task)) if Rc::ptr_eq(&task, main) => {
-                        if let Poll::Ready(output) = self.poll_main(poller) {
-                            return Poll::Ready(Ok(output));
-                        }
-                    }
-                    Some(ready) => poller.give_turn(ready),
-                    None => break,
+                if let Poll::Ready(output) = over {
+                    return Poll::Ready(Ok(output));
                 }
+                left -= 1;
             }
             turns += ready;
         }
+    }
+
+    /// Gives the turn to whoever is at the front; ready if that was the future, and it has ended.
+    #[inline(always)]
+    fn give_turn(&mut self, ready: Ready, main: &Rc<Task>, poller: &mut Poller) -> Poll<F::Output> {
+        match ready {
+            Ready::Task(task) => {
+                if Rc::ptr_eq(&task, main) {
+                    return self.poll_main(main, poller);
+                }
+                poller.give_turn(task);
+            }
+            Ready::Step(step, which) => step.step(which, poller),
+        }
+        Poll::Pending
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) trait Step {
 /// Puts a step at the end of the ready queue, even if another of the same stands there.
 pub(crate) fn queue_step(step: Rc<dyn Step>, which: u32) {
     let queue = step.queue().clone();
-    queue.push(Ready::Step(step, which));
+    queue.take_in(Ready::Step(step, which));
 }
 
 impl ReadyQueue {

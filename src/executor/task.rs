@@ -405,9 +405,18 @@ pub(crate) struct Spawned<F: Future, R> {
     /// It cannot be borrowed while the future is polled.
     state: RefCell<State<F>>,
     report: R,
-    cancelled: Cell<bool>,
-    /// Whether its turn came while it is polled: it blocks inside of itself and others run meanwhile.
-    missed: Cell<bool>,
+    /// What is to come after the turn that it has.
+    after: Cell<AfterPoll>,
+}
+
+/// What is to come after a poll that was not the last.
+#[derive(Clone, Copy, PartialEq)]
+enum AfterPoll {
+    Waiting,
+    /// Its turn came while it was polled: it blocked inside of itself and others ran meanwhile.
+    Missed,
+    /// It is cancelled.
+    Stop,
 }
 
 enum State<F: Future> {
@@ -446,8 +455,7 @@ impl<F: Future, R: Report<F::Output>> Spawned<F, R> {
         Spawned {
             state: RefCell::new(State::Running(future)),
             report,
-            cancelled: Cell::new(false),
-            missed: Cell::new(false),
+            after: Cell::new(AfterPoll::Waiting),
         }
     }
 
@@ -485,7 +493,9 @@ impl<F: Future + Unpin, R: Report<F::Output>> Joinable<F::Output> for Spawned<F,
 impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
     fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
         let Ok(mut state) = self.state.try_borrow_mut() else {
-            self.missed.set(true);
+            if self.after.get() == AfterPoll::Waiting {
+                self.after.set(AfterPoll::Missed);
+            }
             return AfterTurn::Waits;
         };
         if let State::Ended(_) = &*state {
@@ -493,16 +503,20 @@ impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
         }
         poller.poll_as(task, |cx| {
             let polled = match &mut *state {
-                State::Running(future) if !self.cancelled.get() => {
+                State::Running(future) if self.after.get() != AfterPoll::Stop => {
                     catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)))
                 }
                 _ => Ok(Poll::Pending),
             };
-            if matches!(polled, Ok(Poll::Pending)) && !self.cancelled.get() {
-                return match self.missed.take() {
-                    true => AfterTurn::Again,
-                    false => AfterTurn::Waits,
-                };
+            if let Ok(Poll::Pending) = polled {
+                match self.after.get() {
+                    AfterPoll::Waiting => return AfterTurn::Waits,
+                    AfterPoll::Missed => {
+                        self.after.set(AfterPoll::Waiting);
+                        return AfterTurn::Again;
+                    }
+                    AfterPoll::Stop => {}
+                }
             }
             self.finish(state, polled);
             AfterTurn::Ended
@@ -510,7 +524,7 @@ impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
     }
 
     fn stop(&self) -> bool {
-        !self.cancelled.replace(true)
+        self.after.replace(AfterPoll::Stop) != AfterPoll::Stop
     }
 
     fn abandon(&self) {

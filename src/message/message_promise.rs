@@ -19,8 +19,8 @@ use crate::error::{Error, Result, What};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::frozen::{Frozen, Value, name};
 use crate::promise::{
-    Batch, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start, StepBack,
-    StreamedPromise, TryNext, Whole,
+    Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start,
+    StepBack, StreamedPromise, TryNext, Whole, read,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -558,10 +558,27 @@ impl StepBack for Tokens {
     }
 
     #[inline(always)]
-    fn read_known(&mut self) -> Option<Result<Token>> {
+    fn knows_next(&self) -> bool {
+        matches!(self, Tokens::Streamed(reader) if reader.knows_next())
+    }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Result<Token> {
         match self {
             Tokens::Streamed(reader) => reader.read_known(),
-            _ => None,
+            _ => unreachable!("only a reader knows what comes next"),
+        }
+    }
+
+    #[inline(always)]
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
+        match self {
+            Tokens::Known(message) => {
+                let token = message.take().map(|known| Ok(known.to_token()));
+                Poll::Ready(Come::of(token))
+            }
+            Tokens::Streamed(reader) => reader.poll_known(cx),
+            Tokens::Safe(tokens) => tokens.poll_safely(cx).map(Come::of),
         }
     }
 }
@@ -571,11 +588,7 @@ impl Stream for Tokens {
 
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
-        match &mut *self {
-            Tokens::Known(message) => Poll::Ready(message.take().map(|known| Ok(known.to_token()))),
-            Tokens::Streamed(reader) => Pin::new(reader).poll_next(cx),
-            Tokens::Safe(tokens) => tokens.poll_safely(cx),
-        }
+        self.poll_item(cx)
     }
 }
 
@@ -630,12 +643,18 @@ impl StepBack for TokenStream {
     }
 
     #[inline(always)]
-    fn read_known(&mut self) -> Option<Result<Token>> {
-        let token = self.tokens.read_known();
-        if let Some(Err(error)) = &token {
-            error.mark_read();
-        }
-        token
+    fn knows_next(&self) -> bool {
+        self.tokens.knows_next()
+    }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Result<Token> {
+        read(self.tokens.read_known())
+    }
+
+    #[inline(always)]
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
+        self.tokens.poll_known(cx).map(|come| come.map(read))
     }
 }
 
@@ -644,11 +663,7 @@ impl Stream for TokenStream {
 
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
-        let token = Pin::new(&mut self.tokens).poll_next(cx);
-        if let Poll::Ready(Some(Err(error))) = &token {
-            error.mark_read();
-        }
-        token
+        self.poll_item(cx)
     }
 }
 

@@ -19,7 +19,7 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
-    Batch, Flattened, Made, Next, OnCancel, Outcome, PieceLog, PieceSource, PromisingContext,
+    Batch, Come, Flattened, Made, Next, OnCancel, Outcome, PieceLog, PieceSource, PromisingContext,
     Reader, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
 };
 
@@ -630,21 +630,27 @@ impl StepBack for MessageStream {
     }
 
     #[inline(always)]
-    fn read_known(&mut self) -> Option<Result<MessagePromise>> {
-        let message = self.ahead.take_next()?;
-        Some(Ok(MessagePromise::known(message)))
+    fn knows_next(&self) -> bool {
+        self.ahead.next < self.ahead.end
+    }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Result<MessagePromise> {
+        let message = self.ahead.take_next();
+        Ok(MessagePromise::known(message.expect("it is known")))
+    }
+
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
+        self.poll_promises(cx).map(Come::of)
     }
 }
 
 impl Stream for MessageStream {
     type Item = Result<MessagePromise>;
 
-    #[inline]
+    #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.read_known() {
-            Some(next) => Poll::Ready(Some(next)),
-            None => self.poll_promises(cx),
-        }
+        self.poll_item(cx)
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) use appender::AppendedPieces;
 pub(crate) use flat_drop::drop_flat;
 pub(crate) use flow::{Flatten, Flattened, Input, Rest, Sleeper};
 pub(crate) use generator::generate_batches;
-pub(crate) use next::{Next, StepBack, TryNext};
+pub(crate) use next::{Come, Next, StepBack, TryNext, read};
 pub(crate) use outcome::Outcome;
 pub(crate) use output::Output;
 pub(crate) use piece_log::PieceLog;

@@ -5,7 +5,7 @@
 //! hold them up.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_lite::Stream;
 
@@ -19,17 +19,72 @@ pub(crate) trait StepBack: Stream + Unpin {
     /// Passes on what it holds; does nothing if it does not wait.
     fn step_back(&mut self);
 
-    /// The next item, if it is known to be there without asking anybody.
+    /// Whether the next item is known to be there, without asking anybody.
+    fn knows_next(&self) -> bool;
+
+    /// The next item, which is known to be there.
+    fn read_known(&mut self) -> Self::Item;
+
+    /// Asks for the next item, where it is not known.
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Self::Item>>;
+
+    /// The next item: what polling the stream gives.
     #[inline(always)]
-    fn read_known(&mut self) -> Option<Self::Item> {
-        None
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.knows_next() {
+            true => Poll::Ready(Some(self.read_known())),
+            false => self.poll_unknown(cx),
+        }
     }
+
+    /// The next item, where it is not known.
+    #[inline(always)]
+    fn poll_unknown(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(match ready!(self.poll_known(cx)) {
+            Come::Known => Some(self.read_known()),
+            Come::Other(item) => Some(item),
+            Come::End => None,
+        })
+    }
+}
+
+/// What has come to a reader that asked.
+pub(crate) enum Come<T> {
+    /// Something that is [known](StepBack::read_known) now.
+    Known,
+    /// An item that is given at once.
+    Other(T),
+    End,
+}
+
+impl<T> Come<T> {
+    #[inline(always)]
+    pub(crate) fn of(item: Option<T>) -> Self {
+        item.map_or(Come::End, Come::Other)
+    }
+
+    #[inline(always)]
+    pub(crate) fn map(self, change: impl FnOnce(T) -> T) -> Self {
+        match self {
+            Come::Other(item) => Come::Other(change(item)),
+            come => come,
+        }
+    }
+}
+
+/// An item that somebody reads: an error is not to be told of any more.
+#[inline(always)]
+pub(crate) fn read<T>(item: Result<T>) -> Result<T> {
+    if let Err(error) = &item {
+        error.mark_read();
+    }
+    item
 }
 
 /// The next item; dropping it gives up waiting and skips nothing.
 pub(crate) struct Next<'a, R: StepBack> {
     reader: &'a mut R,
-    /// Whether it was asked last and nothing was there: only then is there anything to give up, which is
+    /// Whether it was ever asked when nothing was there: only then may there be anything to give up, which is
     /// known here without asking the reader.
     waits: bool,
 }
@@ -42,13 +97,13 @@ impl<'a, R: StepBack> Next<'a, R> {
             waits: false,
         }
     }
+}
 
-    #[inline(always)]
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        let item = match self.reader.read_known() {
-            Some(item) => Poll::Ready(Some(item)),
-            None => Pin::new(&mut *self.reader).poll_next(cx),
-        };
+impl<R: StepBack> Next<'_, R> {
+    /// Out of line, so that what is known is read on the shortest way.
+    #[inline(never)]
+    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
+        let item = self.reader.poll_unknown(cx);
         self.waits = item.is_pending();
         item
     }
@@ -59,7 +114,12 @@ impl<R: StepBack> Future for Next<'_, R> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        self.poll_item(cx)
+        if self.reader.knows_next() {
+            let item = self.reader.read_known();
+            self.waits = false;
+            return Poll::Ready(Some(item));
+        }
+        self.ask(cx)
     }
 }
 
@@ -81,12 +141,11 @@ impl<T, R: StepBack<Item = Result<T>>> Future for TryNext<'_, R> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         let next = &mut self.0;
-        match next.reader.read_known() {
-            Some(item) => {
-                next.waits = false;
-                Poll::Ready(item.map(Some))
-            }
-            None => next.poll_item(cx).map(Option::transpose),
+        if next.reader.knows_next() {
+            let item = next.reader.read_known();
+            next.waits = false;
+            return Poll::Ready(item.map(Some));
         }
+        next.ask(cx).map(Option::transpose)
     }
 }

@@ -24,7 +24,6 @@
 //! nobody.
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
-use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
@@ -35,7 +34,7 @@ use super::pieces::{Batch, Block, IS_FILLED, Kept, Pieces, Run, Stretch};
 use super::source::{Source, ask};
 use super::wait::awaits_itself;
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Asks, Awaited, TaskRef, Ticket, Waiter};
+use crate::executor::{Asker, Asks, Awaited, TaskRef, Waiter};
 
 /// Pieces as they come, kept for every reader.
 pub(crate) struct PieceLog<P: 'static> {
@@ -64,21 +63,12 @@ struct State<P> {
     ended: bool,
     /// Whether somebody has read the end.
     end_taken: bool,
-    gate: Gate,
+    /// Where somebody stands who may pass the gate.
+    gate: At,
     /// Those who wait before the gate; nobody does while it is free.
     line: Line,
     /// The one past the gate, when it waits for a task to produce a piece.
     getter: Option<Waiter>,
-}
-
-/// Where readers pass one at a time.
-#[derive(Clone, Copy, PartialEq)]
-enum Gate {
-    Free,
-    /// The holder of the ticket was told to pass and has not come yet.
-    Called(Ticket),
-    /// A reader is past it.
-    Occupied,
 }
 
 /// What a reader finds.
@@ -116,8 +106,8 @@ impl<P: Clone + 'static> PieceLog<P> {
             on_demand: source.is_some(),
             ended,
             end_taken: ended,
-            gate: Gate::Free,
-            line: Line::default(),
+            gate: At::PIECES,
+            line: Line::empty(),
             getter: None,
         };
         PieceLog {
@@ -240,15 +230,13 @@ impl<P: Clone + 'static> PieceLog<P> {
             }
             Step::Gate | Step::Line => {}
         }
-        let Some(waiter) = asker.waiter(Awaited::NextPiece, feeding) else {
-            drop(state);
-            self.leave(place);
-            return Poll::Ready(Err(awaits_itself()));
-        };
-        let replaced = state.wait(&mut place.stand, waiter);
-        drop(state);
-        drop(replaced);
-        Poll::Pending
+        let stand = &mut place.stand;
+        let waiter = || asker.waiter(Awaited::NextPiece, feeding);
+        if State::wait(state, stand, waiter) {
+            return Poll::Pending;
+        }
+        self.step_back(stand);
+        Poll::Ready(Err(awaits_itself()))
     }
 
     /// Asks the source, past the gate, until it has something for whoever stands there: it has passed then.
@@ -272,12 +260,15 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Lets the next reader pass the gate, behind the one that has its piece now.
     #[inline(always)]
     fn pass_on(mut state: RefMut<'_, State<P>>, place: &mut Place<P>) {
-        let called = state.call_next();
-        state.find(place);
-        drop(state);
-        if let Some(called) = called {
-            called.wake();
+        if !state.line.is_empty() {
+            state.find(place);
+            if let Some(called) = state.call_next() {
+                drop(state);
+                return called.wake();
+            }
         }
+        state.free_gate();
+        state.find(place);
     }
 
     /// Goes over the pieces without reading them, up to the first error or the end; whoever does so has
@@ -289,45 +280,36 @@ impl<P: Clone + 'static> PieceLog<P> {
     ) -> Poll<Result<()>> {
         loop {
             let mut state = self.state.borrow_mut();
-            let over = match state.step(stand) {
+            let passed = match state.step(stand) {
+                Step::Known => false,
+                Step::Passed => true,
                 Step::Gate if state.on_demand => {
                     drop(state);
                     ready!(self.poll_on_demand(stand, &mut Asker::Step(&waiter)));
-                    Self::go_over(self.state.borrow_mut(), stand, true)
+                    state = self.state.borrow_mut();
+                    true
                 }
                 Step::Line | Step::Gate => {
-                    let replaced = state.wait(stand, waiter());
-                    drop(state);
-                    drop(replaced);
+                    let waits = State::wait(state, stand, || Some(waiter()));
+                    debug_assert!(waits, "there is a waiter");
                     return Poll::Pending;
                 }
-                Step::Known => Self::go_over(state, stand, false),
-                Step::Passed => Self::go_over(state, stand, true),
             };
-            if let Some(over) = over {
-                return Poll::Ready(over);
+            if passed && state.line.is_empty() {
+                state.free_gate();
             }
-        }
-    }
-
-    /// Goes over what is there, and tells if it is all there is; whoever has `passed` the gate calls the next.
-    #[inline(always)]
-    fn go_over(
-        mut state: RefMut<'_, State<P>>,
-        stand: &mut Stand,
-        passed: bool,
-    ) -> Option<Result<()>> {
-        let called = if passed { state.call_next() } else { None };
-        let error = state.pieces.error_before(state.taken);
-        let is_end = stand.index >= state.taken;
-        stand.index = state.taken;
-        drop(state);
-        if let Some(called) = called {
-            called.wake();
-        }
-        match error {
-            Some(error) => Some(Err(error)),
-            None => is_end.then_some(Ok(())),
+            let error = state.pieces.error_before(state.taken);
+            let is_end = stand.index >= state.taken;
+            stand.index = state.taken;
+            if passed && let Some(called) = state.call_next() {
+                drop(state);
+                called.wake();
+            }
+            match error {
+                Some(error) => return Poll::Ready(Err(error)),
+                None if is_end => return Poll::Ready(Ok(())),
+                None => {}
+            }
         }
     }
 
@@ -383,11 +365,12 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Gives up waiting: what was held is passed on.
     pub(crate) fn step_back(&self, stand: &mut Stand) {
         let mut state = self.state.borrow_mut();
-        let (left, next) = match std::mem::replace(&mut stand.at, At::Pieces) {
-            At::Pieces => return,
-            At::Gate => (state.getter.take(), state.call_next()),
-            At::Line(ticket) if state.gate == Gate::Called(ticket) => (None, state.call_next()),
-            At::Line(ticket) => (state.line.remove(ticket), None),
+        let at = std::mem::replace(&mut stand.at, At::PIECES);
+        let (left, next) = match at {
+            At::PIECES => return,
+            At::GATE => (state.getter.take(), state.call_next()),
+            called if state.gate == called => (None, state.call_next()),
+            ticket => (state.line.remove(ticket), None),
         };
         drop(state);
         drop(left);
@@ -447,17 +430,14 @@ impl<P: 'static> State<P> {
     /// Goes on as far as it can at once.
     #[inline(always)]
     fn step(&mut self, stand: &mut Stand) -> Step {
-        match stand.at {
-            At::Line(ticket) if self.gate != Gate::Called(ticket) => return Step::Line,
-            At::Line(_) | At::Gate => {}
-            At::Pieces => {
-                self.take_all_if_free();
-                if stand.index < self.taken || self.end_taken {
-                    return Step::Known;
-                }
-                if self.gate != Gate::Free {
-                    return Step::Line;
-                }
+        if stand.at != self.gate {
+            let reads = stand.at == At::PIECES && self.is_known(stand.index);
+            return if reads { Step::Known } else { Step::Line };
+        }
+        if stand.at == At::PIECES {
+            self.free_gate(); // of what has come since it was
+            if self.is_known(stand.index) {
+                return Step::Known;
             }
         }
         // It may pass the gate: what comes next is there for it, also if nobody has read it yet.
@@ -466,32 +446,51 @@ impl<P: 'static> State<P> {
         } else {
             self.taken = self.pieces.len;
             if !self.ended {
-                self.gate = Gate::Occupied;
-                stand.at = At::Gate;
+                self.gate = At::GATE;
+                stand.at = At::GATE;
                 return Step::Gate;
             }
             self.end_taken = true;
         }
-        stand.at = At::Pieces;
+        stand.at = At::PIECES;
         Step::Passed
     }
 
-    /// Has whoever stands there wait, in the line or past the gate; gives who waited there before.
-    #[inline]
-    fn wait(&mut self, stand: &mut Stand, waiter: Waiter) -> Option<Waiter> {
+    /// Whether somebody has read what comes there.
+    #[inline(always)]
+    fn is_known(&self, index: usize) -> bool {
+        index < self.taken || self.end_taken
+    }
+
+    /// Has whoever stands there wait, in the line or past the gate; false if there is nobody to wait.
+    #[inline(always)]
+    fn wait(
+        mut state: RefMut<'_, Self>,
+        stand: &mut Stand,
+        waiter: impl FnOnce() -> Option<Waiter>,
+    ) -> bool {
         if stand.waits() {
-            return self.wait_on(*stand, waiter);
+            return Self::wait_on(state, stand.at, waiter());
         }
-        stand.at = At::Line(self.line.push(waiter));
-        None
+        // The place comes first, so that the waiter goes straight there.
+        let (ticket, place) = state.line.next_place();
+        let Some(waiter) = waiter() else { return false };
+        let nobody = place.replace(waiter);
+        std::mem::forget(nobody); // so that nobody looks
+        stand.at = ticket;
+        true
     }
 
     #[inline(never)]
-    fn wait_on(&mut self, stand: Stand, waiter: Waiter) -> Option<Waiter> {
-        match stand.at {
-            At::Line(ticket) => self.line.replace(ticket, waiter),
-            At::Gate | At::Pieces => self.getter.replace(waiter),
-        }
+    fn wait_on(mut state: RefMut<'_, Self>, at: At, waiter: Option<Waiter>) -> bool {
+        let Some(waiter) = waiter else { return false };
+        let replaced = match at {
+            At::GATE => state.getter.replace(waiter),
+            ticket => state.line.replace(ticket, waiter),
+        };
+        drop(state);
+        drop(replaced);
+        true
     }
 
     /// Lets a reader know which of the pieces behind its place it may read.
@@ -529,57 +528,87 @@ impl<P: 'static> State<P> {
         }
     }
 
-    /// Takes what is there for everybody, if nobody is at the gate or waits before it: each piece would be
-    /// got without a task switch, by whoever came first.
-    #[inline]
-    fn take_all_if_free(&mut self) {
-        if self.gate == Gate::Free {
-            self.taken = self.pieces.len;
-        }
-    }
-
     /// Lets the one who waits longest pass the gate, to be woken when the borrow has ended.
     #[inline]
     fn call_next(&mut self) -> Option<Waiter> {
-        let next = self.line.pop();
-        match &next {
-            Some(_) => self.gate = Gate::Called(self.line.last_called()),
-            None => {
-                self.gate = Gate::Free;
-                self.taken = self.pieces.len;
-            }
-        }
-        next
+        let Some(next) = self.line.pop() else {
+            self.free_gate();
+            return None;
+        };
+        self.gate = self.line.last_called();
+        Some(next)
+    }
+
+    /// Nobody is at the gate or waits before it: each piece that is there would be got without a task switch,
+    /// by whoever came first.
+    #[inline]
+    fn free_gate(&mut self) {
+        self.gate = At::PIECES;
+        self.taken = self.pieces.len;
     }
 }
 
-/// Those who wait, in the order in which they came.
-#[derive(Default)]
+/// Those who wait, in the order in which they came, each at a place that its ticket tells.
 struct Line {
-    /// Empty where one has left.
-    waiting: VecDeque<Option<Waiter>>,
-    /// The ticket of the first of them.
-    first: Ticket,
+    /// As many places as a power of two, used in turn, or none at all. Those of nobody who waits are empty, and
+    /// so is that of one who has left.
+    places: Box<[Option<Waiter>]>,
+    /// The ticket of the first.
+    first: u64,
+    /// The ticket that is given next.
+    next: u64,
 }
 
 impl Line {
-    #[inline]
-    fn push(&mut self, waiter: Waiter) -> Ticket {
-        self.waiting.push_back(Some(waiter));
-        self.first + self.waiting.len() as Ticket - 1
+    fn empty() -> Self {
+        Line {
+            places: Box::default(),
+            first: At::FIRST,
+            next: At::FIRST,
+        }
     }
 
+    /// Whether nobody is in it, not even one who has left.
     #[inline]
-    fn pop(&mut self) -> Option<Waiter> {
-        let waiter = self.waiting.pop_front()?;
-        self.first += 1;
-        waiter.or_else(|| self.pop_over_gaps())
+    fn is_empty(&self) -> bool {
+        self.first == self.next
+    }
+
+    #[inline(always)]
+    fn place(&mut self, ticket: u64) -> Option<&mut Option<Waiter>> {
+        let mask = self.places.len().wrapping_sub(1);
+        self.places.get_mut(ticket as usize & mask)
+    }
+
+    /// The ticket and the place of the next one. A place that is left empty is passed over.
+    #[inline(always)]
+    fn next_place(&mut self) -> (At, &mut Option<Waiter>) {
+        let ticket = self.next;
+        if ticket - self.first == self.places.len() as u64 {
+            self.grow();
+        }
+        self.next += 1;
+        let place = self.place(ticket);
+        (At(ticket), place.expect("there is room for one more"))
     }
 
     #[cold]
-    fn pop_over_gaps(&mut self) -> Option<Waiter> {
-        while let Some(waiter) = self.waiting.pop_front() {
+    #[inline(never)]
+    fn grow(&mut self) {
+        let len = (2 * self.places.len()).max(4);
+        let mut places: Box<[_]> = (0..len).map(|_| None).collect();
+        for ticket in self.first..self.next {
+            places[ticket as usize & (len - 1)] = self.place(ticket).and_then(Option::take);
+        }
+        self.places = places;
+    }
+
+    #[inline(always)]
+    fn pop(&mut self) -> Option<Waiter> {
+        while !self.is_empty() {
+            let ticket = self.first;
             self.first += 1;
+            let waiter = self.place(ticket).and_then(Option::take);
             if waiter.is_some() {
                 return waiter;
             }
@@ -589,22 +618,20 @@ impl Line {
 
     /// The ticket of the one that was taken out last.
     #[inline]
-    fn last_called(&self) -> Ticket {
-        self.first - 1
+    fn last_called(&self) -> At {
+        At(self.first - 1)
     }
 
     /// Whoever has the ticket is polled again; gives what is to be dropped when the borrow has ended.
-    fn replace(&mut self, ticket: Ticket, waiter: Waiter) -> Option<Waiter> {
-        let place = self.waiting.get_mut((ticket - self.first) as usize);
-        match place.and_then(Option::as_mut) {
+    fn replace(&mut self, ticket: At, waiter: Waiter) -> Option<Waiter> {
+        match self.place(ticket.0).and_then(Option::as_mut) {
             Some(known) if !known.is_same(&waiter) => Some(std::mem::replace(known, waiter)),
             _ => Some(waiter),
         }
     }
 
-    fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {
-        let place = self.waiting.get_mut((ticket - self.first) as usize);
-        place.and_then(Option::take)
+    fn remove(&mut self, ticket: At) -> Option<Waiter> {
+        self.place(ticket.0).and_then(Option::take)
     }
 }
 
@@ -631,25 +658,29 @@ impl Stand {
     pub(crate) fn beginning() -> Self {
         Stand {
             index: 0,
-            at: At::Pieces,
+            at: At::PIECES,
         }
     }
 
     /// Whether it is in the line or past the gate.
     #[inline]
     pub(crate) fn waits(&self) -> bool {
-        !matches!(self.at, At::Pieces)
+        self.at != At::PIECES
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum At {
-    /// Among the pieces that are there.
-    Pieces,
-    /// In the line before the gate.
-    Line(Ticket),
-    /// Past the gate.
-    Gate,
+/// Where a reader is: among the pieces that are there, past the gate, or in the line before it, by its ticket.
+///
+/// The gate knows where somebody must be to pass it: among the pieces while it is free, past it while it is
+/// occupied, or at the ticket that was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct At(u64);
+
+impl At {
+    const PIECES: At = At(0);
+    const GATE: At = At(1);
+    /// The first ticket.
+    const FIRST: u64 = 2;
 }
 
 impl<P> Place<P> {
@@ -688,10 +719,13 @@ impl<P: Clone + 'static> Place<P> {
     /// The next piece, if it is known to be there.
     #[inline(always)]
     pub(crate) fn read_on(&mut self) -> Option<Result<P>> {
+        self.knows_next().then(|| self.read_known())
+    }
+
+    /// The next piece, which is known to be there.
+    #[inline(always)]
+    pub(crate) fn read_known(&mut self) -> Result<P> {
         let index = self.stand.index;
-        if index >= self.until {
-            return None;
-        }
         self.stand.index = index + 1;
         match &self.stretch {
             Some(
@@ -701,21 +735,23 @@ impl<P: Clone + 'static> Place<P> {
                 },
             ) => {
                 let piece = places[stretch.place(index)].get();
-                Some(Ok(piece.expect(IS_FILLED).clone()))
+                Ok(piece.expect(IS_FILLED).clone())
             }
             stretch => Self::read_otherwise(stretch.as_ref(), index),
         }
     }
 
     /// Whether the next piece is known to be there.
+    #[inline(always)]
     pub(crate) fn knows_next(&self) -> bool {
         self.stand.index < self.until
     }
 
     /// Out of line, as most pieces come one by one.
+    #[cold]
     #[inline(never)]
-    fn read_otherwise(stretch: Option<&Stretch<P>>, index: usize) -> Option<Result<P>> {
-        stretch.map(|stretch| stretch.get(index))
+    fn read_otherwise(stretch: Option<&Stretch<P>>, index: usize) -> Result<P> {
+        stretch.expect("what is known is somewhere").get(index)
     }
 
     /// Reads the pieces that are known to be there, if they are of a block; tells which of that they are.

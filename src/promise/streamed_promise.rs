@@ -12,7 +12,7 @@ use futures_lite::Stream;
 use super::context::PromisingContext;
 use super::feeding::{Feeding, start_feeding};
 use super::flat_drop::drop_flat;
-use super::next::{Next, StepBack, TryNext};
+use super::next::{Come, Next, StepBack, TryNext, read};
 use super::outcome::Outcome;
 use super::piece_log::{PieceLog, Place};
 use super::pieces::{Batch, Block};
@@ -697,15 +697,6 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         })
     }
 
-    /// Asks the log, where it does not know by itself.
-    #[inline(never)]
-    fn poll_log(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        Poll::Ready(match ready!(self.poll_there(cx)) {
-            Ok(()) => self.place.read_on(),
-            Err(error) => Some(Err(error)),
-        })
-    }
-
     #[inline(always)]
     fn poll_there<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Result<()>> {
         let inner = &self.promise.inner;
@@ -744,10 +735,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
 
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        match self.place.read_on() {
-            Some(piece) => Poll::Ready(Some(piece)),
-            None => self.poll_log(cx),
-        }
+        self.poll_item(cx)
     }
 }
 
@@ -762,8 +750,23 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
     }
 
     #[inline(always)]
-    fn read_known(&mut self) -> Option<Result<P>> {
-        self.place.read_on()
+    fn knows_next(&self) -> bool {
+        self.place.knows_next()
+    }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Result<P> {
+        self.place.read_known()
+    }
+
+    #[inline(always)]
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
+        let asked = ready!(self.poll_there(cx));
+        Poll::Ready(match asked {
+            Ok(()) if self.place.knows_next() => Come::Known,
+            Ok(()) => Come::End,
+            Err(error) => Come::Other(Err(error)),
+        })
     }
 }
 
@@ -841,11 +844,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
 
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        let piece = Pin::new(&mut self.reader).poll_next(cx);
-        if let Poll::Ready(Some(Err(error))) = &piece {
-            error.mark_read();
-        }
-        piece
+        self.poll_item(cx)
     }
 }
 
@@ -860,12 +859,18 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
     }
 
     #[inline(always)]
-    fn read_known(&mut self) -> Option<Result<P>> {
-        let piece = self.reader.read_known();
-        if let Some(Err(error)) = &piece {
-            error.mark_read();
-        }
-        piece
+    fn knows_next(&self) -> bool {
+        self.reader.knows_next()
+    }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Result<P> {
+        read(self.reader.read_known())
+    }
+
+    #[inline(always)]
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
+        self.reader.poll_known(cx).map(|come| come.map(read))
     }
 }
 
