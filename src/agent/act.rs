@@ -44,8 +44,8 @@ pub(crate) struct Act {
     spending: Option<Rc<Spending>>,
     /// The replies; set at once.
     replies: OnceCell<WeakSequencePromise>,
-    /// The context that it acts in; empty until it starts.
-    miniagents: OnceCell<MiniAgents>,
+    /// The context that it acts in; before it starts that of the call, empty where that is a bare one.
+    miniagents: Option<MiniAgents>,
     /// What the agent has in hand; empty until it acts, and where its arguments were refused.
     interaction: OnceCell<Interaction>,
     /// Empty before and after; it cannot be borrowed while the agent goes on.
@@ -101,6 +101,7 @@ impl OnCancel for Calls {
 impl Act {
     /// A call that is not started.
     pub(crate) fn new(
+        miniagents: Option<MiniAgents>,
         agent: MiniAgent,
         input: MessageSequencePromise,
         arguments: Result<Frozen>,
@@ -114,7 +115,7 @@ impl Act {
             arguments: Cell::new(arguments),
             spending,
             replies: OnceCell::new(),
-            miniagents: OnceCell::new(),
+            miniagents,
             interaction: OnceCell::new(),
             acting: RefCell::new(None),
             calls: OnceCell::new(),
@@ -158,7 +159,7 @@ impl Act {
 
     /// The context that the agent acts in.
     pub(crate) fn miniagents(&self) -> &MiniAgents {
-        let miniagents = self.miniagents.get();
+        let miniagents = self.miniagents.as_ref();
         miniagents.expect("nobody asks before the agent starts")
     }
 
@@ -301,11 +302,17 @@ impl Body for Act {
 
 /// Starts the agent; it is cancelled with the replies. Nobody else has the call before.
 pub(crate) fn start(call: &mut Rc<Task<Act>>) {
-    let miniagents = MiniAgents::current();
-    miniagents.promising().start(call);
+    let miniagents = &mut Task::idle_body(call).miniagents;
+    let miniagents = match miniagents
+        .take()
+        .filter(|known| known.promising().is_current())
+    {
+        Some(known) => miniagents.insert(known),
+        None => miniagents.insert(MiniAgents::current()),
+    };
+    let context = miniagents.promising().clone();
+    context.start(call);
     let act = call.body();
-    let started = act.miniagents.set(miniagents);
-    debug_assert!(started.is_ok(), "the agent of a call starts once");
     *act.acting.borrow_mut() = Some(Acting {
         call: call.clone(),
         phase: Phase::Beginning,

@@ -178,8 +178,8 @@ struct Parts {
 impl AgentCall {
     #[track_caller]
     pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
-        let caller = Caller::here();
         let context = PromisingContext::current();
+        let caller = Caller::here(&context);
         let (messages, input) = MessageSequence::options()
             .with_start(Start::OnDemand)
             .with_errors_as_messages(false)
@@ -211,8 +211,8 @@ impl AgentCall {
         options: CallOptions,
         messages: impl IntoMessages,
     ) -> MessageSequencePromise {
-        let caller = Caller::here();
         let context = PromisingContext::current();
+        let caller = Caller::here(&context);
         let input = MessageSequencePromise::given(context.clone(), messages.into_messages(), false);
         caller.call(context, agent, input, options)
     }
@@ -286,9 +286,7 @@ impl AgentCall {
     /// Says that no more messages will be sent. Finishing it again does nothing.
     pub fn finish(&self) -> &Self {
         self.parts.messages.close();
-        if let Some(caller) = self.parts.listed.upgrade() {
-            caller.child_calls().remove(self);
-        }
+        self.parts.listed.forget(self);
         self
     }
 
@@ -321,22 +319,36 @@ impl AgentCall {
 enum Caller {
     Agent(InteractionContext),
     /// Somebody outside of agents.
-    Context(Rc<ChildCalls>),
+    Context(MiniAgents),
 }
 
 impl Caller {
     #[track_caller]
-    fn here() -> Self {
+    fn here(context: &PromisingContext) -> Self {
         match InteractionContext::here() {
             Some(caller) => Caller::Agent(caller),
-            None => Caller::Context(MiniAgents::current().child_calls().clone()),
+            None => {
+                let miniagents = MiniAgents::of(context.clone());
+                Caller::Context(miniagents.unwrap_or_else(|error| panic!("{error}")))
+            }
+        }
+    }
+
+    /// The context that it calls in, if that is one of agents.
+    fn miniagents(&self, context: &PromisingContext) -> Option<MiniAgents> {
+        match self {
+            Caller::Agent(caller) if caller.miniagents().promising().is(context) => {
+                Some(caller.miniagents().clone())
+            }
+            Caller::Agent(_) => MiniAgents::of(context.clone()).ok(),
+            Caller::Context(miniagents) => Some(miniagents.clone()),
         }
     }
 
     fn child_calls(&self) -> &ChildCalls {
         match self {
             Caller::Agent(caller) => caller.child_calls(),
-            Caller::Context(calls) => calls,
+            Caller::Context(miniagents) => miniagents.child_calls(),
         }
     }
 
@@ -350,7 +362,8 @@ impl Caller {
         options: CallOptions,
     ) -> MessageSequencePromise {
         let limit = options.limits.as_ref().and_then(|limits| limits.time());
-        let replies = reply_sequence::begin(context, agent, input, options);
+        let miniagents = self.miniagents(&context);
+        let replies = reply_sequence::begin(context, miniagents, agent, input, options);
         if let Some(limit) = limit {
             cancel_in_time(limit, &replies);
         }
@@ -363,7 +376,9 @@ impl Caller {
     fn downgrade(&self) -> WeakCaller {
         match self {
             Caller::Agent(caller) => WeakCaller::Agent(caller.downgrade()),
-            Caller::Context(calls) => WeakCaller::Context(Rc::downgrade(calls)),
+            Caller::Context(miniagents) => {
+                WeakCaller::Context(Rc::downgrade(miniagents.child_calls()))
+            }
         }
     }
 }
@@ -375,13 +390,19 @@ enum WeakCaller {
 }
 
 impl WeakCaller {
-    fn upgrade(&self) -> Option<Caller> {
+    /// Lists that call no more.
+    fn forget(&self, call: &AgentCall) {
         match self {
-            WeakCaller::Agent(call) => {
-                let call = call.upgrade()?;
-                Some(Caller::Agent(InteractionContext::of(call)))
+            WeakCaller::Agent(caller) => {
+                if let Some(caller) = caller.upgrade().map(InteractionContext::of) {
+                    caller.child_calls().remove(call);
+                }
             }
-            WeakCaller::Context(calls) => calls.upgrade().map(Caller::Context),
+            WeakCaller::Context(calls) => {
+                if let Some(calls) = calls.upgrade() {
+                    calls.remove(call);
+                }
+            }
         }
     }
 }

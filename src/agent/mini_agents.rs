@@ -126,7 +126,11 @@ impl MiniAgents {
     ///
     /// There is none, or it is a bare [`PromisingContext`]; [`Error::is_no_context`] tells.
     pub fn try_current() -> Result<Self> {
-        let context = PromisingContext::try_current()?;
+        Self::of(PromisingContext::try_current()?)
+    }
+
+    /// That context, as one of agents.
+    pub(crate) fn of(context: PromisingContext) -> Result<Self> {
         match context.extension::<Settings>() {
             Some(settings) => Ok(MiniAgents { context, settings }),
             None => Err(Error::own(
@@ -292,6 +296,10 @@ impl MiniAgents {
 
     pub(crate) fn awaits_reply_persistence(&self) -> bool {
         self.settings.await_reply_persistence.get()
+    }
+
+    pub(crate) fn errors_as_messages(&self) -> bool {
+        self.settings.messages.errors_as_messages.get()
     }
 
     pub(crate) fn child_calls(&self) -> &Rc<ChildCalls> {

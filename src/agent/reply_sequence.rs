@@ -23,6 +23,7 @@ use crate::promise::{Batch, PieceSource, PromisingContext};
 #[track_caller]
 pub(crate) fn begin(
     context: PromisingContext,
+    miniagents: Option<MiniAgents>,
     agent: &MiniAgent,
     input: MessageSequencePromise,
     options: CallOptions,
@@ -31,24 +32,25 @@ pub(crate) fn begin(
         .with_start(options.start)
         .with_capture_errors(true)
         .written_by(WrittenBy::Agent);
-    let sequence = match options.errors_as_messages {
+    let as_messages = options.errors_as_messages;
+    let as_messages = as_messages.or_else(|| Some(miniagents.as_ref()?.errors_as_messages()));
+    let sequence = match as_messages {
         Some(as_messages) => sequence.with_errors_as_messages(as_messages),
         None => sequence,
     };
+    let persists = agent.await_reply_persistence();
+    let persists = persists.or_else(|| Some(miniagents.as_ref()?.awaits_reply_persistence()));
+    let persists = persists.unwrap_or(false);
     let budget = options.limits.and_then(|limits| limits.budget);
     let own_budget = budget.is_some();
     let call = Act::new(
+        miniagents,
         agent.clone(),
         input,
         options.refused.map_or(Ok(options.arguments), Err),
         Spending::begin(budget, agent),
         sequence.make_appender(&context),
     );
-    let persists = agent.await_reply_persistence();
-    let persists = persists.unwrap_or_else(|| {
-        let miniagents = MiniAgents::try_current();
-        miniagents.is_ok_and(|miniagents| miniagents.awaits_reply_persistence())
-    });
     let replies = sequence.make_promise(context, call.body().appender(), |flat| Replies {
         call: call.clone(),
         flat,

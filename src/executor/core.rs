@@ -488,6 +488,12 @@ pub(crate) fn with_locals<R>(change: impl FnOnce(&mut Locals) -> R) -> R {
     at_locals(|locals| locals.change(change))
 }
 
+/// Makes these the values of the current task, or of the thread outside of tasks, and gives those before.
+#[inline]
+pub(crate) fn replace_locals(values: Locals) -> Locals {
+    at_locals(|locals| locals.replace(values))
+}
+
 /// Looks at the values of the current task, or of the thread outside of tasks.
 #[inline]
 pub(crate) fn look_at_locals<R>(look: impl FnOnce(&Locals) -> R) -> R {

@@ -69,6 +69,12 @@ impl<B: Body> Task<B> {
         Rc::new(Task { header, body })
     }
 
+    /// What an idle task is to do, for whoever has it alone.
+    pub(crate) fn idle_body(this: &mut Rc<Self>) -> &mut B {
+        let alone = Rc::get_mut(this);
+        &mut alone.expect("an idle task is changed alone").body
+    }
+
     /// Starts a task that was idle on `core`, as one of a group. Nobody else has it.
     pub(crate) fn start(this: &mut Rc<Self>, core: &Core, group: Rc<Group>)
     where

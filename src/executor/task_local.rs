@@ -108,7 +108,7 @@ impl Locals {
 
     /// Makes these the current ones, and gives those that were.
     pub(crate) fn exchange(self) -> Self {
-        core::with_locals(|current| mem::replace(current, self))
+        core::replace_locals(self)
     }
 
     /// Whether these are the current ones.
@@ -274,10 +274,8 @@ impl<T: 'static> TaskLocal<T> {
     /// Puts a value on top of those of the current task, as `values` of which this is one. Gives those that are
     /// beneath, and the value before.
     pub(crate) fn cover(&'static self, values: Rc<dyn Values>) -> (Locals, Option<Rc<T>>) {
-        let (before, value) = core::with_locals(|locals| {
-            let value = locals.share(self.key());
-            (mem::replace(locals, Locals::of(values)), value)
-        });
+        let before = Locals::of(values).exchange();
+        let value = before.share(self.key());
         let beneath = before.beneath(self.key()).clone();
         (beneath, value.and_then(|value| value.downcast().ok()))
     }

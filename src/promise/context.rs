@@ -228,6 +228,16 @@ impl PromisingContext {
         })
     }
 
+    /// Whether it is the current context.
+    pub(crate) fn is_current(&self) -> bool {
+        CURRENT.inspect(|current| current.is_some_and(|current| current.is(self)))
+    }
+
+    /// Whether both are handles of one context.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// The context that was current when this one was made.
     pub fn parent(&self) -> Option<&PromisingContext> {
         self.inner.parent.as_ref()
