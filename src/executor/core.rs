@@ -284,7 +284,8 @@ impl Poller {
         impl Drop for Current {
             #[inline]
             fn drop(&mut self) {
-                drop(POLLED.with(|polled| polled.set_task(None)));
+                // Where it is, and not taken out: whoever gives the turn has the task as well.
+                POLLED.with(|polled| **polled.task.borrow_mut() = None);
             }
         }
 
@@ -295,8 +296,8 @@ impl Poller {
             None => self.lent.lend_to(header.id.get()),
         };
         POLLED.with(|polled| {
-            let none = polled.set_task(Some(task.clone()));
-            std::mem::forget(none); // as `Current` and `Poller::new` leave it
+            // Over nothing, which `Current` and `Poller::new` leave there.
+            *polled.task.borrow_mut() = ManuallyDrop::new(Some(task.clone()));
             polled.waker.set(waker.data());
         });
         let current = Current;
@@ -354,37 +355,27 @@ struct Outside {
     locals: LocalsCell,
 }
 
-/// The task that is polled. Whoever looks at it takes it out and puts it back, and runs nobody's code in between.
+/// The task that is polled. Whoever looks at it runs nobody's code meanwhile.
 struct Polled {
     /// Empty outside of tasks.
-    task: Cell<ManuallyDrop<Option<Rc<Task>>>>,
+    task: RefCell<ManuallyDrop<Option<Rc<Task>>>>,
     /// Where the waker points that the task is polled with.
     waker: Cell<*const ()>,
 }
 
 impl Polled {
-    #[inline(always)]
-    fn set_task(&self, task: Option<Rc<Task>>) -> Option<Rc<Task>> {
+    fn replace_task(&self, task: Option<Rc<Task>>) -> Option<Rc<Task>> {
         ManuallyDrop::into_inner(self.task.replace(ManuallyDrop::new(task)))
     }
 
     #[inline(always)]
     fn look<R>(&self, look: impl FnOnce(&Option<Rc<Task>>) -> R) -> R {
-        let task = self.task.replace(ManuallyDrop::new(None));
-        let result = look(&task);
-        self.task.set(task);
-        result
+        look(&self.task.borrow())
     }
 
     #[inline(always)]
     fn task(&self) -> Option<Rc<Task>> {
         self.look(Option::clone)
-    }
-
-    /// Whether the task is polled with that waker.
-    #[inline(always)]
-    fn polls_with(&self, waker: &Waker) -> bool {
-        self.waker.get() == waker.data()
     }
 }
 
@@ -408,7 +399,7 @@ impl Polling {
 thread_local! {
     static POLLED: Polled = const {
         Polled {
-            task: Cell::new(ManuallyDrop::new(None)),
+            task: RefCell::new(ManuallyDrop::new(None)),
             waker: Cell::new(ptr::null()),
         }
     };
@@ -434,7 +425,7 @@ fn replace_polling(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
 /// Makes a task the one that is polled and gives the one before.
 fn replace_polled(polling: Polling) -> Polling {
     POLLED.with(|polled| Polling {
-        task: polled.set_task(polling.task),
+        task: polled.replace_task(polling.task),
         waker: polled.waker.replace(polling.waker),
     })
 }
@@ -508,8 +499,14 @@ fn at_locals<R>(body: impl FnOnce(&LocalsCell) -> R) -> R {
     }
 }
 
+/// Whether the current task is polled with that waker.
+#[inline(always)]
+fn polls_with(waker: &Waker) -> bool {
+    POLLED.with(|polled| polled.waker.get()) == waker.data()
+}
+
 /// The task that is being polled.
-#[inline]
+#[inline(always)]
 pub(crate) fn current_task() -> Option<Rc<Task>> {
     POLLED.with(Polled::task)
 }
@@ -522,19 +519,17 @@ pub(crate) fn with_locals_of<R>(task: &Rc<Task>, body: impl FnOnce() -> R) -> R 
 /// Notes what the current task waits for, if `what` says it, and gives the task, if `waker` is its own.
 #[inline]
 pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<Task>> {
-    POLLED.with(|polled| {
-        let task = polled.task()?;
-        if let Some(what) = what {
-            task.header().note_wait_for(what);
-        }
-        polled.polls_with(waker).then_some(task)
-    })
+    let task = current_task()?;
+    if let Some(what) = what {
+        task.header().note_wait_for(what);
+    }
+    polls_with(waker).then_some(task)
 }
 
 /// Puts the current task at the end of the ready queue, if `waker` is its own.
 #[inline(never)]
 pub(crate) fn yield_current(waker: &Waker) -> bool {
-    let task = POLLED.with(|polled| polled.task().filter(|_| polled.polls_with(waker)));
+    let task = current_task().filter(|_| polls_with(waker));
     task.map(schedule).is_some()
 }
 
@@ -543,32 +538,29 @@ pub(crate) struct WaitsForItself;
 
 /// Notes what the current task waits for and the task that should bring it, if one is known, and gives the
 /// task, if `waker` is its own.
-#[inline]
+#[inline(always)]
 pub(crate) fn waiting_for_task(
     what: Awaited,
     by: Option<&TaskRef>,
     waker: &Waker,
 ) -> Result<Option<Rc<Task>>, WaitsForItself> {
-    POLLED.with(|polled| {
-        let Some(task) = polled.task() else {
-            return Ok(None);
-        };
-        let header = task.header();
-        if by.is_some_and(|by| by.is(header)) {
-            return Err(WaitsForItself);
-        }
-        header.note_wait_for(what);
-        if let Some(by) = by {
-            header.note_wait_on(by.id());
-        }
-        Ok(polled.polls_with(waker).then_some(task))
-    })
+    let Some(task) = current_task() else {
+        return Ok(None);
+    };
+    let header = task.header();
+    if by.is_some_and(|by| by.is(header)) {
+        return Err(WaitsForItself);
+    }
+    header.note_wait_for(what);
+    if let Some(by) = by {
+        header.note_wait_on(by.id());
+    }
+    Ok(polls_with(waker).then_some(task))
 }
 
 /// Notes what the current task waits for, and tells whether `waker` is its own.
 pub(crate) fn is_own_waker(what: Awaited, waker: &Waker) -> bool {
-    look_at_current(|header| header.note_wait_for(what)).is_some()
-        && POLLED.with(|polled| polled.polls_with(waker))
+    look_at_current(|header| header.note_wait_for(what)).is_some() && polls_with(waker)
 }
 
 /// Notes which task should bring what the current task waits for.

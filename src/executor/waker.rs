@@ -266,7 +266,7 @@ impl Waiter {
 
     /// As [`waiting_for`](Self::waiting_for), where that task should bring it, if one is known; nothing if
     /// that is the one who polls.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn waiting_for_task(
         what: Awaited,
         by: Option<&TaskRef>,
@@ -286,7 +286,7 @@ impl Waiter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn wake(self) {
         match self {
             Waiter::Task(task) => core::schedule(task),

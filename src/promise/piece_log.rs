@@ -231,12 +231,17 @@ impl<P: Clone + 'static> PieceLog<P> {
             Step::Gate | Step::Line => {}
         }
         let stand = &mut place.stand;
-        let waiter = || asker.waiter(Awaited::NextPiece, feeding);
-        if State::wait(state, stand, waiter) {
-            return Poll::Pending;
+        let place = state.place_for(stand);
+        let Some(waiter) = asker.waiter(Awaited::NextPiece, feeding) else {
+            drop(state);
+            self.step_back(stand);
+            return Poll::Ready(Err(awaits_itself()));
+        };
+        match place {
+            Some(place) => stand.at = place.take(waiter),
+            None => State::wait_on(state, stand.at, waiter),
         }
-        self.step_back(stand);
-        Poll::Ready(Err(awaits_itself()))
+        Poll::Pending
     }
 
     /// Asks the source, past the gate, until it has something for whoever stands there: it has passed then.
@@ -290,8 +295,10 @@ impl<P: Clone + 'static> PieceLog<P> {
                     true
                 }
                 Step::Line | Step::Gate => {
-                    let waits = State::wait(state, stand, || Some(waiter()));
-                    debug_assert!(waits, "there is a waiter");
+                    match state.place_for(stand) {
+                        Some(place) => stand.at = place.take(waiter()),
+                        None => State::wait_on(state, stand.at, waiter()),
+                    }
                     return Poll::Pending;
                 }
             };
@@ -462,35 +469,25 @@ impl<P: 'static> State<P> {
         index < self.taken || self.end_taken
     }
 
-    /// Has whoever stands there wait, in the line or past the gate; false if there is nobody to wait.
+    /// A place at the end of the line for whoever stands there; none if it waits already, there or past the gate.
+    /// Who waits is made when its place is known, and goes straight there.
     #[inline(always)]
-    fn wait(
-        mut state: RefMut<'_, Self>,
-        stand: &mut Stand,
-        waiter: impl FnOnce() -> Option<Waiter>,
-    ) -> bool {
-        if stand.waits() {
-            return Self::wait_on(state, stand.at, waiter());
+    fn place_for(&mut self, stand: &Stand) -> Option<LinePlace<'_>> {
+        match stand.waits() {
+            true => None,
+            false => Some(self.line.next_place()),
         }
-        // The place comes first, so that the waiter goes straight there.
-        let (ticket, place) = state.line.next_place();
-        let Some(waiter) = waiter() else { return false };
-        let nobody = place.replace(waiter);
-        std::mem::forget(nobody); // so that nobody looks
-        stand.at = ticket;
-        true
     }
 
+    /// Has somebody wait who stands in the line or past the gate.
     #[inline(never)]
-    fn wait_on(mut state: RefMut<'_, Self>, at: At, waiter: Option<Waiter>) -> bool {
-        let Some(waiter) = waiter else { return false };
+    fn wait_on(mut state: RefMut<'_, Self>, at: At, waiter: Waiter) {
         let replaced = match at {
             At::GATE => state.getter.replace(waiter),
             ticket => state.line.replace(ticket, waiter),
         };
         drop(state);
         drop(replaced);
-        true
     }
 
     /// Lets a reader know which of the pieces behind its place it may read.
@@ -580,16 +577,19 @@ impl Line {
         self.places.get_mut(ticket as usize & mask)
     }
 
-    /// The ticket and the place of the next one. A place that is left empty is passed over.
+    /// The place of the next one. If it is left empty, it is passed over.
     #[inline(always)]
-    fn next_place(&mut self) -> (At, &mut Option<Waiter>) {
+    fn next_place(&mut self) -> LinePlace<'_> {
         let ticket = self.next;
         if ticket - self.first == self.places.len() as u64 {
             self.grow();
         }
         self.next += 1;
         let place = self.place(ticket);
-        (At(ticket), place.expect("there is room for one more"))
+        LinePlace {
+            ticket: At(ticket),
+            waiter: place.expect("there is room for one more"),
+        }
     }
 
     #[cold]
@@ -632,6 +632,21 @@ impl Line {
 
     fn remove(&mut self, ticket: At) -> Option<Waiter> {
         self.place(ticket.0).and_then(Option::take)
+    }
+}
+
+/// A place in the line that nobody has taken.
+struct LinePlace<'a> {
+    ticket: At,
+    waiter: &'a mut Option<Waiter>,
+}
+
+impl LinePlace<'_> {
+    #[inline(always)]
+    fn take(self, waiter: Waiter) -> At {
+        let nobody = self.waiter.replace(waiter);
+        std::mem::forget(nobody); // so that nobody looks
+        self.ticket
     }
 }
 
