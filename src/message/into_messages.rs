@@ -42,6 +42,21 @@ pub(crate) type ItemStream = Pin<Box<dyn Stream<Item = Result<Item>>>>;
 pub(crate) struct List(Vec<Item>);
 
 impl List {
+    /// How many messages are said by them; without a deep stack.
+    fn count(&self) -> u64 {
+        let (mut open, mut said) = (vec![self.0.iter()], 0);
+        while let Some(items) = open.last_mut() {
+            match items.next() {
+                None => drop(open.pop()),
+                Some(Item::Message(_) | Item::Promise(_)) => said += 1,
+                Some(Item::Block(messages)) => said += messages.len() as u64,
+                Some(Item::List(items)) => open.push(items.0.iter()),
+                Some(Item::Sequence(_) | Item::Stream(_) | Item::Error(_)) => {}
+            }
+        }
+        said
+    }
+
     pub(crate) fn into_items(mut self) -> std::vec::IntoIter<Item> {
         std::mem::take(&mut self.0).into_iter()
     }
@@ -126,19 +141,14 @@ impl Messages {
     }
 
     /// How many messages are said by this, not counting what sequences and streams will bring.
+    #[inline]
     pub(crate) fn count(&self) -> u64 {
-        let (mut open, mut said) = (Vec::new(), 0);
-        let mut next = Some(&self.item);
-        while let Some(item) = next {
-            match item {
-                Item::Message(_) | Item::Promise(_) => said += 1,
-                Item::Block(messages) => said += messages.len() as u64,
-                Item::List(items) => open.extend(&items.0),
-                Item::Sequence(_) | Item::Stream(_) | Item::Error(_) => {}
-            }
-            next = open.pop();
+        match &self.item {
+            Item::Message(_) | Item::Promise(_) => 1,
+            Item::Block(messages) => messages.len() as u64,
+            Item::List(items) => items.count(),
+            Item::Sequence(_) | Item::Stream(_) | Item::Error(_) => 0,
         }
-        said
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! A message that comes token by token.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -114,12 +114,12 @@ impl MessagePromise {
         fields: Option<FieldCollector>,
         tokens: impl PieceSource<Token> + Unpin + 'static,
     ) -> Self {
-        let fields_known = known.clone();
-        let whole = move || MessageOfTokens {
+        let of_tokens = MessageOfTokens {
             class,
             fields,
-            known: fields_known,
+            known: known.clone(),
         };
+        let whole = move || of_tokens.boxed();
         let context = PromisingContext::current();
         let promise = StreamedPromise::with_whole(context, start, tokens, whole);
         if let Some(keeper) = KeptTokens::keeper() {
@@ -342,6 +342,30 @@ struct MessageOfTokens {
     known: Frozen,
 }
 
+impl MessageOfTokens {
+    /// What makes it; that takes no memory for a text of which nothing else can be known.
+    fn boxed(self) -> Box<dyn Whole<Token, Message>> {
+        if self.class.is_plain_text() && self.fields.is_none() && self.known.is_empty() {
+            Box::new(TextOfTokens)
+        } else {
+            Box::new(self)
+        }
+    }
+}
+
+/// Makes the message of class `TextMessage` that has nothing but the text of its tokens.
+struct TextOfTokens;
+
+impl Whole<Token, Message> for TextOfTokens {
+    fn make(
+        self: Box<Self>,
+        tokens: &PieceLog<Token>,
+        _: &mut Asker<'_, '_>,
+    ) -> Made<Token, Message> {
+        Made::Whole(Ok(Message::text_message(text_of(tokens))))
+    }
+}
+
 impl Whole<Token, Message> for MessageOfTokens {
     fn make(
         self: Box<Self>,
@@ -349,7 +373,7 @@ impl Whole<Token, Message> for MessageOfTokens {
         _: &mut Asker<'_, '_>,
     ) -> Made<Token, Message> {
         let text = text_of(tokens);
-        let meanwhile = self.fields.as_ref().map(FieldCollector::take);
+        let meanwhile = self.fields.as_ref().map(FieldCollector::all);
         let has_more = |fields: &Fields| !fields.is_empty();
         if self.known.is_empty() && !meanwhile.as_ref().is_some_and(has_more) {
             return Made::Whole(Message::of_text(self.class, text));
@@ -674,16 +698,17 @@ impl fmt::Debug for TokenStream {
 }
 
 /// Fields of a message that become known while it streams. Clones share them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct FieldCollector {
-    fields: Rc<RefCell<Fields>>,
+    /// Empty while nothing was set, which is mostly so, and while it is looked at.
+    fields: Rc<Cell<Option<Box<Fields>>>>,
 }
 
 impl FieldCollector {
     /// Sets a field of the message to come.
     pub fn set(&self, key: impl Into<Rc<str>>, value: impl Into<Value>) {
         let (key, value) = (key.into(), value.into());
-        let mut fields = self.fields.borrow_mut();
+        let mut fields = self.fields.take().unwrap_or_default();
         let before = match fields.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => Some(std::mem::replace(known, value)),
             None => {
@@ -691,21 +716,34 @@ impl FieldCollector {
                 None
             }
         };
-        drop(fields);
+        self.fields.set(Some(fields));
         drop(before);
     }
 
     /// A field that was set.
     pub fn get(&self, key: &str) -> Option<Value> {
-        let fields = self.fields.borrow();
-        fields
-            .iter()
-            .find(|(known, _)| &**known == key)
-            .map(|(_, value)| value.clone())
+        let fields = self.fields.take()?;
+        let found = fields.iter().find(|(known, _)| **known == *key);
+        let value = found.map(|(_, value)| value.clone());
+        self.fields.set(Some(fields));
+        value
     }
 
-    fn take(&self) -> Fields {
-        self.fields.borrow().clone()
+    /// All that were set so far.
+    fn all(&self) -> Fields {
+        let fields = self.fields.take();
+        let all = fields.as_deref().cloned();
+        self.fields.set(fields);
+        all.unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for FieldCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.all();
+        f.debug_map()
+            .entries(fields.iter().map(|(key, value)| (key, value)))
+            .finish()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages that come one by one.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
@@ -94,7 +95,7 @@ impl MessageSequencePromise {
         let promise = if safe {
             StreamedPromise::with_source(start, flat, SafeResolver::of)
         } else {
-            StreamedPromise::with_whole(context, start, flat, || AllMessages)
+            StreamedPromise::with_whole(context, start, flat, || Box::new(AllMessages))
         };
         MessageSequencePromise { promise, safe }
     }
@@ -350,6 +351,9 @@ impl fmt::Debug for MessageSequencePromise {
 struct AllMessages;
 
 impl AllMessages {
+    /// A place to gather larger than for so many is given back after use.
+    const KEPT: usize = 1 << 10;
+
     /// Those of promises that have all been known from the beginning.
     fn known(promises: &PieceLog<MessagePromise>) -> Option<Rc<[Message]>> {
         if let Some(block) = promises.only_block() {
@@ -360,9 +364,16 @@ impl AllMessages {
             thread_local!(static NONE: Rc<[Message]> = Rc::new([]));
             return Some(NONE.with(Rc::clone));
         }
-        let mut messages = Vec::with_capacity(promises.len());
-        promises.for_each(|promise| messages.extend(promise.as_known().cloned()));
-        (messages.len() == promises.len()).then(|| messages.into())
+        thread_local!(static GATHERED: Cell<Vec<Message>> = const { Cell::new(Vec::new()) });
+        let mut gathered = GATHERED.take();
+        promises.for_each(|promise| gathered.extend(promise.as_known().cloned()));
+        let are_all = gathered.len() == promises.len();
+        let messages = are_all.then(|| gathered.drain(..).collect());
+        gathered.clear();
+        if gathered.capacity() <= Self::KEPT {
+            GATHERED.set(gathered);
+        }
+        messages
     }
 }
 

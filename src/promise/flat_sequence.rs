@@ -81,7 +81,8 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
             self.unordered.map(Items::of),
             self.flattener,
         );
-        StreamedPromise::with_whole(context, self.start, flat, || Collected)
+        let whole = || Box::new(Collected) as _;
+        StreamedPromise::with_whole(context, self.start, flat, whole)
     }
 }
 

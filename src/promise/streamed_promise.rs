@@ -226,26 +226,26 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; what `whole` gives
     /// makes the whole when all pieces are there.
     #[track_caller]
-    pub(crate) fn with_whole<M: Whole<P, W>>(
+    pub(crate) fn with_whole(
         context: PromisingContext,
         start: Start,
         source: impl PieceSource<P> + Unpin + 'static,
-        whole: impl FnOnce() -> M + 'static,
+        whole: impl FnOnce() -> Box<dyn Whole<P, W>> + 'static,
     ) -> Self {
         if context.starts_soon(start) {
-            let promise = Self::make_by(context, PieceLog::fed(), Box::new(whole()));
+            let promise = Self::make_by(context, PieceLog::fed(), whole());
             promise.inner.begin_making();
             promise.feed(source);
             promise
         } else if source.takes_steps() {
             let log = PieceLog::on_demand(Box::pin(source));
-            Self::make_by(context, log, Box::new(whole()))
+            Self::make_by(context, log, whole())
         } else {
             let log = PieceLog::on_demand(Box::pin(source));
             let resolver = on_demand(|promise: Self| Reading {
                 pieces: Some(promise.reader()),
                 promise,
-                whole: Some(Box::new(whole())),
+                whole: Some(whole()),
             });
             Self::make(context, log, Some(resolver))
         }
@@ -492,7 +492,8 @@ where
     #[track_caller]
     pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
         let context = PromisingContext::current();
-        Self::with_whole(context, Start::AsContext, Box::pin(source), || Collected)
+        let whole = || Box::new(Collected) as _;
+        Self::with_whole(context, Start::AsContext, Box::pin(source), whole)
     }
 }
 
