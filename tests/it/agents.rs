@@ -1,10 +1,11 @@
 //! Agents: when they run, what they are given, what becomes of their errors.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use log::LevelFilter;
-use miniagents::executor::{TaskLocal, sleep, spawn, yield_now};
+use miniagents::executor::{Executor, TaskLocal, sleep, spawn, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, Frozen, InteractionContext, Message, MessageSequencePromise,
     MiniAgent, MiniAgents, Result, Start, display_agent_trace, messages,
@@ -650,4 +651,38 @@ fn what_an_agent_starts_inherits_its_interaction_and_its_task_locals() {
             "OUTER sees that of outer",
         ]
     );
+}
+
+#[test]
+fn an_agent_starts_in_the_executor_in_which_its_replies_are_first_asked_for() {
+    async fn say(ctx: InteractionContext) -> Result<()> {
+        ctx.reply("Hello, Ada!");
+        Ok(())
+    }
+
+    let recorded = Rc::new(Cell::new(0));
+    let (noted, miniagents) = (recorded.clone(), MiniAgents::new());
+    miniagents.on_promise_resolved(move |resolved| {
+        let message = resolved.downcast_ref::<Message>();
+        if message.is_some_and(|message| message.class_name() == "AgentReplyNode") {
+            noted.set(noted.get() + 1);
+        }
+        async { Ok(()) }
+    });
+    miniagents
+        .run(async {
+            let replies = say.trigger_with("Ada", CallOptions::new().with_start(false));
+            let inner = Executor::new();
+            let read = async {
+                let replies = replies.clone().await?;
+                MiniAgents::current().promising().flush().await;
+                Result::<usize>::Ok(replies.len())
+            };
+            assert_eq!(inner.block_on(read)??, 1);
+            drop(inner);
+            assert_eq!(replies.await?[0].text(), "Hello, Ada!");
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(recorded.get(), 1);
 }
