@@ -95,18 +95,24 @@ impl fmt::Display for Origin {
 }
 
 /// The task that opened a writing end, and so should close it; empty outside of tasks and before.
-#[derive(Default)]
-pub(crate) struct Opener(Cell<Option<TaskId>>);
+pub(crate) struct Opener(Cell<TaskId>);
+
+impl Default for Opener {
+    fn default() -> Self {
+        Opener(Cell::new(TaskId::MAX))
+    }
+}
 
 impl Opener {
     /// Notes that the current task opens it.
     pub(crate) fn note(&self) {
-        self.0.set(core::current_task_id());
+        self.0.set(core::current_task_id().unwrap_or(TaskId::MAX));
     }
 
     /// Notes that the current task waits for what comes from `origin`.
     pub(crate) fn note_wait(&self, mut origin: Origin) {
-        let writer = match (self.0.get(), origin.by) {
+        let opener = Some(self.0.get()).filter(|id| *id != TaskId::MAX);
+        let writer = match (opener, origin.by) {
             (None, WrittenBy::Agent) => {
                 origin.by = WrittenBy::AgentToCome;
                 Some(self.place())

@@ -67,16 +67,14 @@ pub(crate) struct Guest {
     /// Empty when it has left: among them may be what holds it.
     locals: LocalsCell,
     generation: u32,
-    standing: Cell<Standing>,
+    /// Where the executor keeps it, or else one of the two below.
+    place: Cell<u32>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Standing {
-    Counts,
-    /// It counts, and the executor keeps it at that place.
-    Kept(u32),
-    Left,
-}
+/// It is kept nowhere.
+const NOWHERE: u32 = u32::MAX;
+/// It counts no more.
+const LEFT: u32 = u32::MAX - 1;
 
 impl Guest {
     /// The queue of the executor that it was invited on.
@@ -86,8 +84,7 @@ impl Guest {
 
     /// Has that step abandoned if the executor goes while it counts; it is kept alive until then.
     pub(crate) fn keep(&self, step: Rc<dyn Step>, which: u32) {
-        let place = self.queue().keep(step, which);
-        self.standing.set(Standing::Kept(place));
+        self.place.set(self.queue().keep(step, which));
     }
 
     /// Does `body` with what it inherits, in a step: what is spawned there inherits it too.
@@ -103,11 +100,11 @@ impl Guest {
     /// A task that goes on for it: counts instead of it, and inherits the same.
     #[track_caller]
     pub(crate) fn become_task(&self) -> Header {
-        let standing = self.standing.replace(Standing::Left);
-        debug_assert!(standing != Standing::Left, "it counts once");
+        let place = self.place.replace(LEFT);
+        debug_assert!(place != LEFT, "it counts once");
         let locals = self.locals.replace(Locals::empty());
         let header = Header::with(self.group.clone(), self.generation, locals);
-        if let Standing::Kept(place) = standing {
+        if place != NOWHERE {
             self.queue().let_go(place);
         }
         header
@@ -115,8 +112,8 @@ impl Guest {
 
     /// Counts no more.
     pub(crate) fn leave(&self) {
-        let standing = self.standing.replace(Standing::Left);
-        if standing == Standing::Left {
+        let place = self.place.replace(LEFT);
+        if place == LEFT {
             return;
         }
         let last = self.group.leave(self.generation);
@@ -125,7 +122,7 @@ impl Guest {
             last.tell();
         }
         drop(locals);
-        if let Standing::Kept(place) = standing {
+        if place != NOWHERE {
             self.queue().let_go(place);
         }
     }
@@ -293,7 +290,7 @@ impl TaskGroup {
             generation: group.join(),
             group,
             locals: LocalsCell::new(core::look_at_locals(Locals::clone)),
-            standing: Cell::new(Standing::Counts),
+            place: Cell::new(NOWHERE),
         }
     }
 

@@ -18,106 +18,67 @@ use super::wait::Promised;
 use crate::error::{Error, What};
 use crate::executor::{AfterTurn, Body, Poller, Task, TaskRef, Waiter, queue_step};
 
-/// What runs the source.
-pub(super) enum Feeding<P> {
-    Task(TaskRef),
-    Steps(FeedingInSteps<P>),
-}
-
-/// A source that is asked in steps.
-pub(super) struct FeedingInSteps<P> {
-    /// Empty after the end; it cannot be borrowed while it is asked.
-    source: RefCell<Option<Source<P>>>,
-    /// Whether its turn came while it is asked: it blocks inside of itself and others run meanwhile.
-    missed: Cell<bool>,
-}
-
-impl<P> Feeding<P> {
-    pub(super) fn in_steps(source: Source<P>) -> Self {
-        Feeding::Steps(FeedingInSteps {
-            source: RefCell::new(Some(source)),
-            missed: Cell::new(false),
-        })
-    }
-
-    /// The task that runs the source, if one does.
-    #[inline(always)]
-    pub(super) fn task(&self) -> Option<&TaskRef> {
-        match self {
-            Feeding::Task(task) => Some(task),
-            Feeding::Steps(_) => None,
-        }
-    }
-
-    /// Whether the source is at its end, if it is asked in steps.
-    pub(super) fn is_over(&self) -> bool {
-        match self {
-            Feeding::Task(_) => true,
-            Feeding::Steps(steps) => {
-                let source = steps.source.try_borrow();
-                source.is_ok_and(|source| source.is_none())
-            }
-        }
-    }
-
-    /// See [`PieceSource::note_wait`].
-    pub(super) fn note_wait(&self, depth: u8) {
-        match self {
-            Feeding::Task(task) => task.note_wait(),
-            Feeding::Steps(steps) => {
-                if let Ok(source) = steps.source.try_borrow()
-                    && let Some(source) = &*source
-                {
-                    source.note_wait(depth);
-                }
-            }
-        }
-    }
+/// How far the steps have come that run a source.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Fed {
+    /// No steps run it: a task does, or it is on demand, or at its end.
+    NotInSteps,
+    /// It waits until it has something.
+    Waits,
+    /// It is asked.
+    Asked,
+    /// Its turn came while it is asked: it blocks inside of itself and others run meanwhile.
+    Missed,
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
+    /// Runs a source that is asked in steps.
+    #[track_caller]
+    pub(super) fn begin_feeding(self: &Rc<Self>, source: Source<P>) {
+        self.guest().keep(self.clone(), FEED);
+        self.log.set_source(Some(source));
+        self.fed.set(Fed::Waits);
+        queue_step(self.clone(), FEED);
+    }
+
     /// Stops it: the source is dropped when its turn comes.
     pub(super) fn cancel_feeding(self: &Rc<Self>) {
-        match self.feeding.get() {
-            Some(Feeding::Task(task)) => task.cancel(),
-            Some(steps @ Feeding::Steps(_)) if !steps.is_over() => queue_step(self.clone(), FEED),
-            _ => {}
+        if let Some(task) = self.feeding.get() {
+            task.cancel();
+        } else if self.fed.get() != Fed::NotInSteps {
+            queue_step(self.clone(), FEED);
         }
     }
 
     /// Puts what there is of the source into the log.
     pub(super) fn step_feeding(self: &Rc<Self>) {
-        let Some(Feeding::Steps(steps)) = self.feeding.get() else {
-            return;
-        };
-        let Ok(mut slot) = steps.source.try_borrow_mut() else {
-            return steps.missed.set(true);
-        };
-        let Some(source) = &mut *slot else { return };
-        let cancelled = self.log.has_ended();
+        match self.fed.get() {
+            Fed::NotInSteps => return,
+            Fed::Waits if self.log.has_ended() => return self.give_up_feeding(),
+            Fed::Waits => self.fed.set(Fed::Asked),
+            Fed::Asked | Fed::Missed => return self.fed.set(Fed::Missed),
+        }
+        let mut slot = self.log.take_source();
         let waiter = || Waiter::Step(self.clone(), FEED);
-        let asked = match cancelled {
-            true => Ok(Poll::Pending),
-            false => self.guest().act(|| {
-                catch_unwind(AssertUnwindSafe(|| {
-                    loop {
-                        match source.as_mut().ask_in_step(&waiter) {
-                            Poll::Pending => return Poll::Pending,
-                            Poll::Ready(Some(batch)) => self.put(batch),
-                            Poll::Ready(None) => return Poll::Ready(()),
-                        }
+        let asked = self.guest().act(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                loop {
+                    let source = slot.as_mut().map(|source| source.as_mut());
+                    match source.map_or(Poll::Ready(None), |source| source.ask_in_step(&waiter)) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Some(batch)) => self.put(batch),
+                        Poll::Ready(None) => return Poll::Ready(()),
                     }
-                }))
-            }),
-        };
+                }
+            }))
+        });
+        let missed = self.fed.replace(Fed::Waits) == Fed::Missed;
         let panic = match asked {
-            Ok(Poll::Pending) if cancelled || self.log.has_ended() => {
-                drop(slot);
-                return self.give_up_feeding();
-            }
             Ok(Poll::Pending) => {
-                drop(slot);
-                if steps.missed.take() {
+                self.log.set_source(slot);
+                if self.log.has_ended() {
+                    self.give_up_feeding();
+                } else if missed {
                     queue_step(self.clone(), FEED);
                 }
                 return;
@@ -128,20 +89,18 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
                 Some(panic)
             }
         };
-        drop(slot);
+        self.fed.set(Fed::NotInSteps);
         self.end_feeding(panic.map(|panic| Error::from_panic("a source of pieces", &*panic)));
         self.leave_if_over();
     }
 
+    /// Drops the source, if it is not being asked.
     pub(super) fn give_up_feeding(&self) {
-        let Some(Feeding::Steps(steps)) = self.feeding.get() else {
-            return;
-        };
-        let source = steps.source.try_borrow_mut().ok();
-        if let Some(source) = source.and_then(|mut slot| slot.take()) {
-            self.abandon_source(&mut Some(source));
+        if self.fed.get() == Fed::Waits {
+            self.fed.set(Fed::NotInSteps);
+            self.abandon_source(&mut self.log.take_source());
+            self.leave_if_over();
         }
-        self.leave_if_over();
     }
 
     fn put(&self, batch: Batch<P>) {

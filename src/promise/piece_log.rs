@@ -39,8 +39,8 @@ use crate::executor::{Asker, Asks, Awaited, TaskRef, Waiter};
 /// Pieces as they come, kept for every reader.
 pub(crate) struct PieceLog<P: 'static> {
     state: RefCell<State<P>>,
-    /// A source on demand; empty for a source with a task of its own, while it is polled, and after
-    /// the end.
+    /// A source on demand, or one that steps run; empty for a source with a task of its own, while it is
+    /// asked, and after the end.
     source: Cell<Option<Source<P>>>,
 }
 
@@ -156,7 +156,9 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
         self.push(Err(error.clone()));
         self.end();
-        drop(self.source.take());
+        if self.is_on_demand() {
+            drop(self.source.take());
+        }
         true
     }
 
@@ -188,6 +190,16 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Whether readers ask the source, which has no task.
     pub(crate) fn is_on_demand(&self) -> bool {
         self.state.borrow().on_demand
+    }
+
+    /// Takes the source, where steps run it and not readers.
+    pub(super) fn take_source(&self) -> Option<Source<P>> {
+        self.source.take()
+    }
+
+    /// Leaves the source here that steps run, until the next of them.
+    pub(super) fn set_source(&self, source: Option<Source<P>>) {
+        self.source.set(source);
     }
 
     /// See [`PieceSource::note_wait`](super::source::PieceSource::note_wait), of a source on demand.

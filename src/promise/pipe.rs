@@ -26,18 +26,33 @@ pub(super) struct Pipe<P> {
 
 struct State<P> {
     lane: Lane<P>,
-    /// What was put beside; empty before something was, or somebody waited for it.
-    beside: Option<Box<Lane<P>>>,
     /// Who is told of what is put beside, and of the end; empty unless nobody waits for that.
     sleeper: Option<Weak<dyn Sleeper>>,
-    /// Who wants to know when it is closed; empty if nobody does.
-    watcher: Option<Waker>,
-    /// Why it was cancelled; empty if it was not.
-    cancelled: Option<Error>,
+    /// What few pipes have; empty before there is any of it.
+    rare: Option<Box<Rare<P>>>,
     /// How many handles of the writing end there are.
     writers: u32,
     was_open: bool,
     is_closed: bool,
+}
+
+struct Rare<P> {
+    /// What was put beside the others.
+    beside: Lane<P>,
+    /// Who wants to know when it is closed; empty if nobody does.
+    watcher: Option<Waker>,
+    /// Why it was cancelled; empty if it was not.
+    cancelled: Option<Error>,
+}
+
+impl<P> Default for Rare<P> {
+    fn default() -> Self {
+        Rare {
+            beside: Lane::default(),
+            watcher: None,
+            cancelled: None,
+        }
+    }
 }
 
 /// One of the two queues.
@@ -66,12 +81,36 @@ impl<P> Default for Lane<P> {
     }
 }
 
+impl<P> Lane<P> {
+    fn put(&mut self, piece: Result<P>) {
+        if self.first.is_none() {
+            self.first = Some(piece);
+        } else {
+            self.others.push_back(piece);
+        }
+    }
+
+    /// What came in a burst lets go of its places when all of it was got.
+    fn get(&mut self) -> Option<Result<P>> {
+        let piece = self.first.take();
+        self.first = self.others.pop_front();
+        if self.others.is_empty() && self.others.capacity() > 0 {
+            self.others = VecDeque::new();
+        }
+        piece
+    }
+}
+
 impl<P> State<P> {
     fn lane(&mut self, way: Way) -> &mut Lane<P> {
         match way {
             Way::InOrder => &mut self.lane,
-            Way::Beside => self.beside.get_or_insert_default(),
+            Way::Beside => &mut self.rare().beside,
         }
+    }
+
+    fn rare(&mut self) -> &mut Rare<P> {
+        self.rare.get_or_insert_default()
     }
 }
 
@@ -79,10 +118,8 @@ impl<P> Pipe<P> {
     pub(super) fn new(origin: Origin) -> Rc<Self> {
         let state = State {
             lane: Lane::default(),
-            beside: None,
             sleeper: None,
-            watcher: None,
-            cancelled: None,
+            rare: None,
             writers: 1,
             was_open: false,
             is_closed: false,
@@ -127,12 +164,15 @@ impl<P> Pipe<P> {
             ));
         }
         if state.is_closed {
-            return Err(state.cancelled.clone().unwrap_or_else(|| {
-                Error::own(
-                    What::AppenderClosed,
-                    "this appender was closed: nothing can be appended after the end",
-                )
-            }));
+            let rare = state.rare.as_ref();
+            return Err(rare
+                .and_then(|rare| rare.cancelled.clone())
+                .unwrap_or_else(|| {
+                    Error::own(
+                        What::AppenderClosed,
+                        "this appender was closed: nothing can be appended after the end",
+                    )
+                }));
         }
         Ok(())
     }
@@ -141,11 +181,7 @@ impl<P> Pipe<P> {
         let (getter, sleeper) = {
             let mut state = self.state.borrow_mut();
             let lane = state.lane(way);
-            if lane.first.is_none() {
-                lane.first = Some(piece);
-            } else {
-                lane.others.push_back(piece);
-            }
+            lane.put(piece);
             let getter = lane.getters.pop();
             let is_beside = way == Way::Beside;
             (getter, is_beside.then(|| state.sleeper.take()).flatten())
@@ -165,9 +201,12 @@ impl<P> Pipe<P> {
             if std::mem::replace(&mut state.is_closed, true) {
                 return;
             }
-            let beside = state.beside.as_mut().map(|beside| beside.getters.take());
+            let rare = state.rare.as_mut();
+            let (watcher, beside) = rare.map_or((None, None), |rare| {
+                (rare.watcher.take(), Some(rare.beside.getters.take()))
+            });
             let getters = state.lane.getters.take();
-            (getters, state.watcher.take(), beside, state.sleeper.take())
+            (getters, watcher, beside, state.sleeper.take())
         };
         getters.wake_all();
         if let Some(watcher) = watcher {
@@ -182,7 +221,7 @@ impl<P> Pipe<P> {
     }
 
     pub(super) fn end_with(&self, error: Error) {
-        self.state.borrow_mut().cancelled = Some(error.clone());
+        self.state.borrow_mut().rare().cancelled = Some(error.clone());
         self.put(Way::InOrder, Err(error));
         self.close();
     }
@@ -213,7 +252,7 @@ impl<P> Pipe<P> {
         if state.is_closed {
             return Poll::Ready(());
         }
-        let replaced = state.watcher.replace(waker);
+        let replaced = state.rare().watcher.replace(waker);
         drop(state);
         drop(replaced);
         Poll::Pending
@@ -223,10 +262,10 @@ impl<P> Pipe<P> {
         let state = self.state.borrow();
         match way {
             Way::InOrder => state.lane.first.is_none(),
-            Way::Beside => state
-                .beside
-                .as_ref()
-                .is_none_or(|lane| lane.first.is_none()),
+            Way::Beside => {
+                let rare = state.rare.as_ref();
+                rare.is_none_or(|rare| rare.beside.first.is_none())
+            }
         }
     }
 
@@ -249,9 +288,8 @@ impl<P> Pipe<P> {
         let mut state = self.state.borrow_mut();
         let is_closed = state.is_closed;
         let lane = state.lane(way);
-        let piece = lane.first.take();
+        let piece = lane.get();
         if piece.is_some() || is_closed {
-            lane.first = lane.others.pop_front();
             let ticket = ticket.take();
             let removed = ticket.and_then(|ticket| lane.getters.remove(ticket));
             drop(state);

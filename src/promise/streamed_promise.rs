@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::Stream;
 
 use super::context::PromisingContext;
-use super::feeding::{Feeding, start_feeding};
+use super::feeding::{Fed, start_feeding};
 use super::flat_drop::drop_flat;
 use super::next::{Come, Next, StepBack, TryNext, read};
 use super::outcome::Outcome;
@@ -19,10 +19,10 @@ use super::pieces::{Batch, Block};
 use super::source::{LEVELS, PieceSource};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
-use super::whole::{Collected, Made, Making, Whole};
+use super::whole::{Collected, Made, Maker, Making, Resolver, Whole};
 use crate::error::{Error, Result};
 use crate::executor::{
-    Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket, queue_step,
+    Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -60,28 +60,29 @@ pub struct StreamedPromise<P: Clone + 'static, W: Clone + 'static> {
 pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     pub(super) log: PieceLog<P>,
     outcome: Outcome<W>,
-    /// Makes the whole; empty when it has begun.
-    resolver: Cell<Option<Resolver<P, W>>>,
-    /// What makes the whole in steps, where nothing has to be polled for that.
+    /// What makes the whole.
     pub(super) making: Making<P, W>,
-    /// The task that makes the whole where that is not so; empty before it has begun.
+    /// The task that makes the whole; empty before it has begun, and where steps do.
     resolving: OnceCell<TaskRef>,
-    /// What runs the source; empty for a source on demand.
-    pub(super) feeding: OnceCell<Feeding<P>>,
+    /// The task that runs the source; empty for a source on demand, and where steps do.
+    pub(super) feeding: OnceCell<TaskRef>,
     /// What its steps have in common with a task; empty before the first.
     guest: OnceCell<Guest>,
     /// What else is done when it is cancelled.
     on_cancel: Cell<Option<Rc<dyn OnCancel>>>,
-    /// How many readers there are.
-    readers: Cell<usize>,
-    /// Who decides what is kept of the pieces; empty where all are.
-    keeper: OnceCell<Rc<dyn Keeper<P, W>>>,
+    /// Who decides what is kept of the pieces; empty where all are, as nearly always.
+    #[allow(clippy::redundant_allocation, reason = "one word where there is none")]
+    keeper: OnceCell<Box<Rc<dyn Keeper<P, W>>>>,
     context: PromisingContext,
+    /// How many readers there are.
+    readers: Cell<u32>,
+    /// How far the steps have come that run the source.
+    pub(super) fed: Cell<Fed>,
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
     fn drop(&mut self) {
-        if let Some(resolver) = self.resolver.take() {
+        if let Maker::Task(resolver) = self.making.take() {
             drop_flat(resolver);
         }
         if let (Some(keeper), Some(Ok(_))) = (self.keeper.get(), self.outcome.get()) {
@@ -112,7 +113,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     /// Has the context go on if no more steps come.
     pub(super) fn leave_if_over(&self) {
         if !self.making.goes_on()
-            && self.feeding.get().is_none_or(Feeding::is_over)
+            && self.fed.get() == Fed::NotInSteps
             && let Some(guest) = self.guest.get()
         {
             guest.leave();
@@ -121,10 +122,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Notes whom the current task waits for that waits for a piece.
     fn note_wait_for_piece(&self, depth: u8) {
-        if let Some(feeding) = self.feeding.get() {
-            feeding.note_wait(depth);
-        } else {
-            self.log.note_wait(depth);
+        match self.feeding.get() {
+            Some(feeding) => feeding.note_wait(),
+            None => self.log.note_wait(depth),
         }
     }
 
@@ -149,9 +149,6 @@ pub(crate) trait OnCancel {
     /// Stops it; whether there was anything.
     fn cancel(self: Rc<Self>, error: Error) -> bool;
 }
-
-/// Starts the task that makes the whole.
-type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> TaskRef>;
 
 /// Resolves as a function of the user's says, which is called in the task.
 fn by<P: Clone + 'static, W: Clone + 'static, F: Future<Output = Result<W>> + 'static>(
@@ -211,7 +208,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     ) -> Self {
         let context = PromisingContext::current();
         if context.starts_soon(start) {
-            let promise = Self::make(context, PieceLog::fed(), None);
+            let promise = Self::make(context, PieceLog::fed(), Maker::Nothing);
             let work = resolver(promise.clone());
             let resolving = start_resolving(promise.inner.clone(), work);
             promise.inner.resolved_by(resolving);
@@ -219,7 +216,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             promise
         } else {
             let log = PieceLog::on_demand(Box::pin(source));
-            Self::make(context, log, Some(on_demand(resolver)))
+            Self::make(context, log, Maker::Task(on_demand(resolver)))
         }
     }
 
@@ -233,13 +230,15 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         whole: impl FnOnce() -> Box<dyn Whole<P, W>> + 'static,
     ) -> Self {
         if context.starts_soon(start) {
-            let promise = Self::make_by(context, PieceLog::fed(), whole());
-            promise.inner.begin_making();
+            let maker = Maker::Whole(whole());
+            let promise = Self::make(context, PieceLog::fed(), maker);
+            let by_task = promise.inner.begin_making();
+            debug_assert!(by_task.is_none(), "it is made in steps");
             promise.feed(source);
             promise
         } else if source.takes_steps() {
             let log = PieceLog::on_demand(Box::pin(source));
-            Self::make_by(context, log, whole())
+            Self::make(context, log, Maker::Whole(whole()))
         } else {
             let log = PieceLog::on_demand(Box::pin(source));
             let resolver = on_demand(|promise: Self| Reading {
@@ -247,7 +246,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
                 promise,
                 whole: Some(whole()),
             });
-            Self::make(context, log, Some(resolver))
+            Self::make(context, log, Maker::Task(resolver))
         }
     }
 
@@ -265,7 +264,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         Self::make(
             PromisingContext::current(),
             log,
-            Some(on_demand(by(resolver))),
+            Maker::Task(on_demand(by(resolver))),
         )
     }
 
@@ -277,38 +276,24 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     #[track_caller]
     pub fn ready(pieces: impl IntoIterator<Item = Result<P>>, whole: Result<W>) -> Self {
         let log = PieceLog::known(pieces.into_iter().collect());
-        let promise = Self::make(PromisingContext::current(), log, None);
+        let promise = Self::make(PromisingContext::current(), log, Maker::Nothing);
         promise.inner.context.settle(&promise.inner.outcome, whole);
         promise
     }
 
-    fn make(context: PromisingContext, log: PieceLog<P>, resolver: Option<Resolver<P, W>>) -> Self {
-        Self::put_together(context, log, resolver, None)
-    }
-
-    /// As [`make`](Self::make), of what makes the whole in steps.
-    fn make_by(context: PromisingContext, log: PieceLog<P>, whole: Box<dyn Whole<P, W>>) -> Self {
-        Self::put_together(context, log, None, Some(whole))
-    }
-
-    fn put_together(
-        context: PromisingContext,
-        log: PieceLog<P>,
-        resolver: Option<Resolver<P, W>>,
-        whole: Option<Box<dyn Whole<P, W>>>,
-    ) -> Self {
+    fn make(context: PromisingContext, log: PieceLog<P>, maker: Maker<P, W>) -> Self {
         let inner = Inner {
             log,
             outcome: Outcome::open(),
-            resolver: Cell::new(resolver),
-            making: Making::by(whole),
-            guest: OnceCell::new(),
+            making: Making::by(maker),
             resolving: OnceCell::new(),
             feeding: OnceCell::new(),
+            guest: OnceCell::new(),
             on_cancel: Cell::new(None),
-            readers: Cell::new(0),
             keeper: OnceCell::new(),
             context,
+            readers: Cell::new(0),
+            fed: Cell::new(Fed::NotInSteps),
         };
         StreamedPromise {
             inner: Rc::new(inner),
@@ -319,14 +304,10 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     #[track_caller]
     fn feed(&self, source: impl PieceSource<P> + Unpin + 'static) {
         let inner = &self.inner;
-        let feeding = if source.takes_steps() {
-            inner.guest().keep(inner.clone(), FEED);
-            queue_step(inner.clone(), FEED);
-            Feeding::in_steps(Box::pin(source))
-        } else {
-            Feeding::Task(start_feeding(inner.clone(), source))
-        };
-        let noted = inner.feeding.set(feeding);
+        if source.takes_steps() {
+            return inner.begin_feeding(Box::pin(source));
+        }
+        let noted = inner.feeding.set(start_feeding(inner.clone(), source));
         debug_assert!(noted.is_ok(), "a promise is fed once");
     }
 
@@ -357,7 +338,6 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         let mut stopped = inner.log.cancel(error);
         inner.cancel_feeding();
         if !self.is_done() {
-            drop(inner.resolver.take());
             if let Some(resolving) = inner.resolving.get() {
                 resolving.cancel();
             }
@@ -381,7 +361,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     /// Has `keeper` decide what is kept of the pieces; a promise has one at most.
     pub(crate) fn set_keeper(&self, keeper: Rc<dyn Keeper<P, W>>) {
-        let set = self.inner.keeper.set(keeper);
+        let set = self.inner.keeper.set(Box::new(keeper));
         debug_assert!(set.is_ok(), "it is set when the promise is made");
     }
 
@@ -543,8 +523,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn worker(&self) -> Option<&TaskRef> {
-        let feeding = || self.feeding.get().and_then(Feeding::task);
-        self.resolving.get().or_else(feeding)
+        self.resolving.get().or_else(|| self.feeding.get())
     }
 
     fn note_wait(&self) {
@@ -561,13 +540,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn start(self: Rc<Self>) {
-        if let Some(resolver) = self.resolver.take() {
+        if let Some(resolver) = self.begin_making() {
             let resolving = resolver(StreamedPromise {
                 inner: self.clone(),
             });
             self.resolved_by(resolving);
         }
-        self.begin_making();
     }
 }
 
@@ -702,12 +680,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     fn poll_there<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Result<()>> {
         let inner = &self.promise.inner;
         let feeding = inner.feeding.get();
-        let task = feeding.and_then(Feeding::task);
-        let poll = inner.log.poll_next(&mut self.place, task, asker);
-        if poll.is_pending()
-            && let Some(feeding @ Feeding::Steps(_)) = feeding
-        {
-            feeding.note_wait(LEVELS);
+        let poll = inner.log.poll_next(&mut self.place, feeding, asker);
+        if poll.is_pending() && inner.fed.get() != Fed::NotInSteps {
+            inner.log.note_wait(LEVELS);
         }
         poll
     }

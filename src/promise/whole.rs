@@ -13,10 +13,10 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::piece_log::{PieceLog, Stand};
-use super::streamed_promise::{Inner, MAKE};
+use super::streamed_promise::{Inner, MAKE, StreamedPromise};
 use super::wait::{Promised, abandoned};
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Waiter, queue_step};
+use crate::executor::{Asker, TaskRef, Waiter, queue_step};
 
 /// What makes the whole of pieces.
 pub(crate) trait Whole<P, W>: 'static {
@@ -42,58 +42,84 @@ impl<P: Clone + 'static, W: FromIterator<P>> Whole<P, W> for Collected {
     }
 }
 
+/// Starts the task that makes the whole.
+pub(super) type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> TaskRef>;
+
+/// What makes the whole.
+pub(super) enum Maker<P: Clone + 'static, W: Clone + 'static> {
+    /// It has begun as a task, or has ended; or there is nothing to be made.
+    Nothing,
+    /// A task that has not begun.
+    Task(Resolver<P, W>),
+    /// Steps of the promise, where nothing has to be polled for it.
+    Whole(Box<dyn Whole<P, W>>),
+}
+
 /// The whole of a promise in the making.
-pub(super) struct Making<P, W> {
+pub(super) struct Making<P: Clone + 'static, W: Clone + 'static> {
+    /// Nothing while it is asked, which may be user's code. It is dropped before the promise is resolved.
+    maker: Cell<Maker<P, W>>,
+    /// How far the steps have come.
+    stand: Cell<Stand>,
     state: Cell<State>,
-    /// How far it has come; empty when it has gone over all pieces.
-    stand: Cell<Option<Stand>>,
-    /// What makes it; empty while that is asked, which may be user's code, and after the end. It is dropped
-    /// before the promise is resolved.
-    whole: Cell<Option<Box<dyn Whole<P, W>>>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     NotBegun,
-    GoesOn,
+    /// Steps go over the pieces.
+    GoesOver,
+    /// They are over, and it is made.
+    Makes,
     Ended,
 }
 
-impl<P, W> Making<P, W> {
-    /// With nothing that could make it, it never begins.
-    pub(super) fn by(whole: Option<Box<dyn Whole<P, W>>>) -> Self {
+impl<P: Clone + 'static, W: Clone + 'static> Making<P, W> {
+    pub(super) fn by(maker: Maker<P, W>) -> Self {
         Making {
+            maker: Cell::new(maker),
+            stand: Cell::new(Stand::beginning()),
             state: Cell::new(State::NotBegun),
-            stand: Cell::new(None),
-            whole: Cell::new(whole),
         }
     }
 
+    /// Whether steps are to come.
     pub(super) fn goes_on(&self) -> bool {
-        self.state.get() == State::GoesOn
+        matches!(self.state.get(), State::GoesOver | State::Makes)
+    }
+
+    /// Takes what makes it.
+    pub(super) fn take(&self) -> Maker<P, W> {
+        self.maker.replace(Maker::Nothing)
     }
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
-    /// Begins to make the whole, if there is what makes it and that has not begun.
+    /// Begins to make the whole, if that has not begun; gives what starts the task, if one is to do it.
     #[track_caller]
-    pub(super) fn begin_making(self: &Rc<Self>) {
+    pub(super) fn begin_making(self: &Rc<Self>) -> Option<Resolver<P, W>> {
         let making = &self.making;
-        let whole = making.whole.take();
-        if making.state.get() == State::NotBegun && whole.is_some() {
-            self.guest();
-            making.state.set(State::GoesOn);
-            making.stand.set(Some(Stand::beginning()));
-            queue_step(self.clone(), MAKE);
+        if making.state.get() != State::NotBegun {
+            return None;
         }
-        making.whole.set(whole);
+        match making.take() {
+            Maker::Nothing => None,
+            Maker::Task(resolver) => Some(resolver),
+            maker @ Maker::Whole(_) => {
+                making.maker.set(maker);
+                self.guest();
+                making.state.set(State::GoesOver);
+                queue_step(self.clone(), MAKE);
+                None
+            }
+        }
     }
 
     /// Has it given up when its turn comes, before the promise gets the error that it comes to instead.
     pub(super) fn cancel_making(self: &Rc<Self>) {
         match self.making.state.get() {
-            State::NotBegun => drop(self.making.whole.take()),
-            State::GoesOn => queue_step(self.clone(), MAKE),
+            State::NotBegun => drop(self.making.take()),
+            State::GoesOver | State::Makes => queue_step(self.clone(), MAKE),
             State::Ended => {}
         }
     }
@@ -106,8 +132,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         }
         let cancelled = self.outcome().get().is_some();
         let mut over = Ok(());
-        if let Some(stand) = making.stand.get().filter(|_| !cancelled) {
-            match self.go_over(stand) {
+        if making.state.get() == State::GoesOver && !cancelled {
+            match self.go_over() {
                 Poll::Pending => return,
                 Poll::Ready(all) => over = all,
             }
@@ -121,26 +147,30 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     /// Ready, with the first error, when all pieces are there.
-    fn go_over(self: &Rc<Self>, mut stand: Stand) -> Poll<Result<()>> {
+    fn go_over(self: &Rc<Self>) -> Poll<Result<()>> {
+        let making = &self.making;
+        let mut stand = making.stand.get();
         let waiter = || Waiter::Step(self.clone(), MAKE);
         let poll = match self.log.is_on_demand() {
             false => self.log.poll_over(&mut stand, waiter),
             true => self.guest().act(|| self.log.poll_over(&mut stand, waiter)),
         };
-        let waits = poll.is_pending().then_some(stand);
-        self.making.stand.set(waits);
+        match poll {
+            Poll::Pending => making.stand.set(stand),
+            Poll::Ready(_) => making.state.set(State::Makes),
+        }
         poll
     }
 
     fn make_whole(self: &Rc<Self>) {
-        let Some(whole) = self.making.whole.take() else {
+        let Maker::Whole(whole) = self.making.take() else {
             return;
         };
         let waiter = || Waiter::Step(self.clone(), MAKE);
         let mut asker = Asker::Step(&waiter);
         let made = catch_unwind(AssertUnwindSafe(|| whole.make(&self.log, &mut asker)));
         match made {
-            Ok(Made::Waits(whole)) => self.making.whole.set(Some(whole)),
+            Ok(Made::Waits(whole)) => self.making.maker.set(Maker::Whole(whole)),
             Ok(Made::Whole(whole)) => self.resolve(whole),
             Err(panic) => {
                 let error = Error::from_panic("the work behind a promise", &*panic);
@@ -153,7 +183,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let context = self.context();
         self.making.state.set(State::Ended);
         let resolved = catch_unwind(AssertUnwindSafe(|| {
-            drop(self.making.whole.take());
+            drop(self.making.take());
             context.settle(self.outcome(), whole);
             self.resolved();
         }));
@@ -163,14 +193,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     pub(super) fn give_up_making(&self) {
-        if !self.making.goes_on() {
-            return;
+        match self.making.state.replace(State::Ended) {
+            State::GoesOver => self.log.step_back(&mut self.making.stand.get()),
+            State::Makes => {}
+            before => return self.making.state.set(before),
         }
-        self.making.state.set(State::Ended);
-        if let Some(mut stand) = self.making.stand.take() {
-            self.log.step_back(&mut stand);
-        }
-        drop(self.making.whole.take());
+        drop(self.making.take());
         if self.outcome().get().is_none() {
             self.outcome().set(Err(abandoned()));
         }
