@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -265,7 +266,7 @@ impl MessagePromise {
     #[inline(always)]
     fn waiting(self, quiet: bool) -> MessageWait {
         MessageWait {
-            promise: Some(self),
+            promise: ManuallyDrop::new(Some(self)),
             ticket: None,
             quiet,
         }
@@ -410,8 +411,9 @@ fn text_of(tokens: &PieceLog<Token>) -> Rc<str> {
 #[derive(Debug)]
 #[must_use = "futures do nothing until they are awaited"]
 pub struct MessageWait {
-    /// Empty when a message that was there has been handed over.
-    promise: Option<MessagePromise>,
+    /// Empty when a message that was there has been handed over. What there is to drop then is nothing, which
+    /// is seen where it is awaited.
+    promise: ManuallyDrop<Option<MessagePromise>>,
     /// Its place among those who wait; empty while it does not.
     ticket: Option<Ticket>,
     /// Whether an error does not count as read.
@@ -419,22 +421,16 @@ pub struct MessageWait {
 }
 
 impl MessageWait {
-    /// The message, if it is there from the beginning.
+    /// As polling it, also for whoever is no task; where it was made to, an error does not count as read.
     #[inline(always)]
-    fn take_known(&mut self) -> Option<Message> {
-        let known = |promise: &mut MessagePromise| matches!(promise.kind, Kind::Known(_));
-        match self.promise.take_if(known)?.kind {
-            Kind::Known(message) => Some(message),
-            _ => None,
+    pub(crate) fn poll_for<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<Message>> {
+        let promise = &mut *self.promise;
+        if let Some(Kind::Known(_)) = promise.as_ref().map(|promise| &promise.kind)
+            && let Some(Kind::Known(message)) = promise.take().map(|promise| promise.kind)
+        {
+            return Poll::Ready(Ok(message));
         }
-    }
-
-    /// As polling it, but an error does not count as read, and whoever asks need not be a task.
-    pub(crate) fn poll_quietly<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<Message>> {
-        match self.take_known() {
-            Some(message) => Poll::Ready(Ok(message)),
-            None => self.poll_promise(asker),
-        }
+        self.poll_promise(asker)
     }
 
     #[inline(never)]
@@ -451,9 +447,9 @@ impl MessageWait {
     }
 
     #[inline(never)]
-    fn leave(&self) {
-        let promise = self.promise.as_ref().and_then(MessagePromise::promise);
-        if let Some(promise) = promise {
+    fn let_go(&mut self) {
+        let promise = self.promise.take();
+        if let Some(promise) = promise.as_ref().and_then(MessagePromise::promise) {
             promise.whole().leave(self.ticket);
         }
     }
@@ -464,18 +460,15 @@ impl Future for MessageWait {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
-        match self.take_known() {
-            Some(message) => Poll::Ready(Ok(message)),
-            None => self.poll_promise(cx),
-        }
+        self.poll_for(cx)
     }
 }
 
 impl Drop for MessageWait {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.ticket.is_some() {
-            self.leave();
+        if self.promise.is_some() {
+            self.let_go();
         }
     }
 }

@@ -407,7 +407,7 @@ impl Whole<MessagePromise, Rc<[Message]>> for MessageByMessage {
     ) -> Made<MessagePromise, Rc<[Message]>> {
         loop {
             if let Some(waiting) = &mut self.waiting {
-                let message = match waiting.poll_quietly(asker) {
+                let message = match waiting.poll_for(asker) {
                     Poll::Ready(message) => message,
                     Poll::Pending => return Made::Waits(self),
                 };
