@@ -22,9 +22,8 @@ use super::interaction_context::{Interaction, InteractionContext, WaitForAll};
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
-use super::recording::Recording;
 use crate::error::{Error, Result};
-use crate::executor::{AfterTurn, Body, Poller, Task, Ticket, idle_task, queue_step};
+use crate::executor::{AfterTurn, Body, Guest, Poller, Task, Ticket, idle_task, queue_step};
 use crate::frozen::Frozen;
 use crate::message::{
     Message, MessageSequenceAppender, MessageSequencePromise, WeakSequencePromise,
@@ -43,7 +42,7 @@ pub(crate) struct Act {
     arguments: Cell<Result<Frozen>>,
     spending: Option<Rc<Spending>>,
     /// The replies; set at once.
-    replies: OnceCell<WeakSequencePromise>,
+    replies: Cell<Replies>,
     /// The context that it acts in; before it starts that of the call, empty where that is a bare one.
     miniagents: Option<MiniAgents>,
     /// What the agent has in hand; empty until it acts, and where its arguments were refused.
@@ -56,13 +55,24 @@ pub(crate) struct Act {
     record: OnceCell<Result<Message>>,
     /// Who waits for the record, which is this itself; empty if nobody does.
     recorder: Cell<Option<Rc<Task<Act>>>>,
-    /// How the replies are recorded; empty before their end.
-    recording: OnceCell<Recording>,
+    /// What it is while the replies are recorded, which the context waits for; empty before their end.
+    recording: OnceCell<Guest>,
     /// Whether the replies have come to their end, and are recorded if they ever will be.
     replied: Cell<bool>,
     cancelled: Cell<bool>,
     /// Whether its turn came while it goes on: the agent blocks inside of itself and others run meanwhile.
     missed: Cell<bool>,
+}
+
+/// The replies, as the call knows them.
+#[derive(Default)]
+enum Replies {
+    #[default]
+    Unknown,
+    /// They live as long as anybody reads or makes them.
+    Weak(WeakSequencePromise),
+    /// They are recorded.
+    Held(MessageSequencePromise),
 }
 
 /// The calls that an agent made.
@@ -114,7 +124,7 @@ impl Act {
             appender,
             arguments: Cell::new(arguments),
             spending,
-            replies: OnceCell::new(),
+            replies: Cell::default(),
             miniagents,
             interaction: OnceCell::new(),
             acting: RefCell::new(None),
@@ -148,13 +158,37 @@ impl Act {
 
     /// Says what the replies are.
     pub(crate) fn is_replied_by(&self, replies: &MessageSequencePromise) {
-        let set = self.replies.set(replies.downgrade());
-        debug_assert!(set.is_ok(), "a call has one sequence of replies");
+        self.replies.set(Replies::Weak(replies.downgrade()));
     }
 
     /// The replies, if anybody has them.
     pub(crate) fn replies(&self) -> Option<MessageSequencePromise> {
-        self.replies.get().and_then(WeakSequencePromise::upgrade)
+        let known = self.replies.take();
+        let replies = match &known {
+            Replies::Unknown => None,
+            Replies::Weak(replies) => replies.upgrade(),
+            Replies::Held(replies) => Some(replies.clone()),
+        };
+        self.replies.set(known);
+        replies
+    }
+
+    /// Holds the replies until they are [taken](Self::take_held).
+    pub(crate) fn hold(&self, replies: MessageSequencePromise) {
+        let before = self.replies.replace(Replies::Held(replies));
+        drop(before);
+    }
+
+    /// Gives the replies that were held, to be held again, or else let go of in
+    /// [`end_recording`](Self::end_recording).
+    pub(crate) fn take_held(&self) -> Option<MessageSequencePromise> {
+        match self.replies.take() {
+            Replies::Held(replies) => Some(replies),
+            others => {
+                self.replies.set(others);
+                None
+            }
+        }
     }
 
     /// The context that the agent acts in.
@@ -176,12 +210,12 @@ impl Act {
         interaction.map_or_else(Frozen::empty, |interaction| interaction.recorded().clone())
     }
 
-    pub(crate) fn recording(&self) -> Option<&Recording> {
+    pub(crate) fn recording(&self) -> Option<&Guest> {
         self.recording.get()
     }
 
-    pub(crate) fn begin_recording(&self, recording: Recording) {
-        let begun = self.recording.set(recording);
+    pub(crate) fn begin_recording(&self, guest: Guest) {
+        let begun = self.recording.set(guest);
         debug_assert!(begun.is_ok(), "the replies of a call end once");
     }
 
@@ -213,6 +247,15 @@ impl Act {
         self.settle(Err(error));
     }
 
+    /// Notes that nothing more happens to the replies, which were held while they were recorded.
+    pub(crate) fn end_recording(&self, replies: &MessageSequencePromise) {
+        self.replies.set(Replies::Weak(replies.downgrade()));
+        self.replied.set(true);
+        if self.record.get().is_some() {
+            self.forget_with(replies);
+        }
+    }
+
     /// Notes that nothing more happens to the replies.
     pub(crate) fn end_replies(&self) {
         self.replied.set(true);
@@ -221,12 +264,15 @@ impl Act {
 
     /// Has nothing cancelled any more with the replies that is over, if they and the agent have ended.
     fn forget(&self) {
-        if !self.replied.get() || self.record.get().is_none() {
-            return;
+        if self.replied.get()
+            && self.record.get().is_some()
+            && let Some(replies) = self.replies()
+        {
+            self.forget_with(&replies);
         }
-        let Some(replies) = self.replies() else {
-            return;
-        };
+    }
+
+    fn forget_with(&self, replies: &MessageSequencePromise) {
         match self.calls.get().filter(|calls| !calls.are_over()) {
             Some(calls) => replies.on_cancel(calls.clone()),
             None => replies.forget_on_cancel(),

@@ -4,7 +4,6 @@
 //! context are told of the record of the replies, if there are any. Nobody else sees it: it takes the turns of
 //! a task, in which no user's code runs, and the context waits for it as for one.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
@@ -15,44 +14,33 @@ use crate::executor::{Awaitable, Guest, Poller, ReadyQueue, Step, Task, Waiter, 
 use crate::message::{Message, MessageSequencePromise};
 use crate::promise::PromisingContext;
 
-/// How the replies of a call are recorded.
-pub(crate) struct Recording {
-    /// Empty when they were recorded.
-    replies: Cell<Option<MessageSequencePromise>>,
-    /// The task that makes all of the replies inherits from it, and the handlers that hear of the record.
-    guest: Guest,
-}
-
-/// Records the replies when all of them are there.
+/// Records the replies of a call when all of them are there.
 pub(crate) fn begin(call: &Rc<Task<Act>>) {
-    let Some(replies) = call.body().replies() else {
-        return;
-    };
-    call.body().begin_recording(Recording {
-        replies: Cell::new(Some(replies)),
-        guest: PromisingContext::current().invite(),
-    });
-    queue_step(call.clone(), 0);
+    let act = call.body();
+    if let Some(replies) = act.replies() {
+        act.begin_recording(PromisingContext::current().invite());
+        act.hold(replies);
+        queue_step(call.clone(), 0);
+    }
 }
 
-impl Recording {
-    /// Records the replies if all is there that is recorded.
-    fn poll(&self, call: &Rc<Task<Act>>, replies: &MessageSequencePromise) -> Poll<Result<()>> {
-        let act = call.body();
-        if !replies.is_done() {
-            self.guest.act(|| replies.start());
-        }
-        let whole = replies.whole();
-        let all = ready!(whole.get_or_notify(|| Waiter::Step(call.clone(), 0)));
-        let all = all.as_ref().map_err(Error::clone)?;
-        let call_node = ready!(act.poll_record(call));
-        let call_node = call_node.as_ref().map_err(Error::clone)?;
-        check_reply_fields(act.agent())?;
-        if PromisingContext::any_handlers() {
-            return Poll::Ready(self.guest.act(|| tell(act, call_node, all)));
-        }
-        Poll::Ready(Ok(()))
+/// Records them if all is there that is recorded. What must be started for that, and the handlers that hear of
+/// the record, inherit from `guest`.
+fn poll(call: &Rc<Task<Act>>, guest: &Guest, replies: &MessageSequencePromise) -> Poll<Result<()>> {
+    let act = call.body();
+    if !replies.is_done() {
+        guest.act(|| replies.start());
     }
+    let whole = replies.whole();
+    let all = ready!(whole.get_or_notify(|| Waiter::Step(call.clone(), 0)));
+    let all = all.as_ref().map_err(Error::clone)?;
+    let call_node = ready!(act.poll_record(call));
+    let call_node = call_node.as_ref().map_err(Error::clone)?;
+    check_reply_fields(act.agent())?;
+    if PromisingContext::any_handlers() {
+        return Poll::Ready(guest.act(|| tell(act, call_node, all)));
+    }
+    Poll::Ready(Ok(()))
 }
 
 /// Tells the handlers of the record.
@@ -73,40 +61,41 @@ fn tell(act: &Act, call_node: &Message, replies: &[Message]) -> Result<()> {
 }
 
 impl Task<Act> {
-    fn recording(&self) -> &Recording {
-        let recording = self.body().recording();
-        recording.expect("nothing is recorded before the replies end")
+    fn guest(&self) -> &Guest {
+        let guest = self.body().recording();
+        guest.expect("nothing is recorded before the replies end")
+    }
+
+    /// What follows when the replies were recorded, or never will be: the context may go on.
+    fn end_recording(&self, replies: MessageSequencePromise) {
+        self.body().end_recording(&replies);
+        drop(replies);
+        self.guest().leave();
     }
 }
 
 impl Step for Task<Act> {
     fn queue(&self) -> &Rc<ReadyQueue> {
-        self.recording().guest.queue()
+        self.guest().queue()
     }
 
     fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
-        let recording = self.recording();
-        let Some(replies) = recording.replies.take() else {
+        let Some(replies) = self.body().take_held() else {
             return;
         };
-        let Poll::Ready(recorded) = recording.poll(&self, &replies) else {
-            recording.replies.set(Some(replies));
-            return;
+        let Poll::Ready(recorded) = poll(&self, self.guest(), &replies) else {
+            return self.body().hold(replies);
         };
         if let Err(error) = recorded {
-            let context = recording.guest.act(PromisingContext::current);
+            let context = self.guest().act(PromisingContext::current);
             error.capture(context.error_level());
         }
-        self.body().end_replies();
-        drop(replies);
-        recording.guest.leave(); // the context may go on
+        self.end_recording(replies);
     }
 
     fn abandon(self: Rc<Self>, _: u32) {
-        let recording = self.recording();
-        let replies = recording.replies.take();
-        self.body().end_replies();
-        drop(replies);
-        recording.guest.leave();
+        if let Some(replies) = self.body().take_held() {
+            self.end_recording(replies);
+        }
     }
 }
