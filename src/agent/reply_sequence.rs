@@ -151,6 +151,10 @@ impl PieceSource<MessagePromise> for Replies {
         matches!(self.phase, Phase::Beginning { persists: false })
     }
 
+    fn is_kept(&self) -> bool {
+        true
+    }
+
     fn ask_in_step(
         mut self: Pin<&mut Self>,
         waiter: &dyn Fn() -> Waiter,

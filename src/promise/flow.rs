@@ -161,6 +161,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
         true
     }
 
+    fn is_kept(&self) -> bool {
+        true
+    }
+
     fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<O>>> {
         self.ask(&Asker::Step(waiter))
     }

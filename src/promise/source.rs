@@ -35,6 +35,11 @@ pub(crate) trait PieceSource<P> {
         unreachable!("what is polled is polled by a task")
     }
 
+    /// Whether whoever waits for it is told when the executor goes, if it takes steps.
+    fn is_kept(&self) -> bool {
+        false
+    }
+
     /// Notes whom the current task waits for that waits for a piece of it, if it takes steps and that is known,
     /// over so many levels of sources at most.
     fn note_wait(&self, depth: u8) {

@@ -22,7 +22,7 @@ use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Made, Maker, Making, Resolver, Whole};
 use crate::error::{Error, Result};
 use crate::executor::{
-    Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket,
+    Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket, queue_step,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -553,7 +553,6 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
 pub(super) const MAKE: u32 = 0;
 /// The step in which it asks its source.
 pub(super) const FEED: u32 = 1;
-
 impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
     fn queue(&self) -> &Rc<ReadyQueue> {
         self.guest().queue()
