@@ -57,11 +57,12 @@
 //! - **A token that is waited for** costs a turn of the task that produces it, a turn of the task that
 //!   makes the whole message (which looks at the tokens when all are there), and a turn of each reader;
 //!   readers are called one after the other, in the order of asyncio.
+//! - **A token of at most sixteen bytes** is no allocation, a longer one is one.
 //! - **Forwarding costs nothing per token.** A promise that is handed on is the same promise; eight agents
 //!   that reply with what they got cost per message. An agent that streams anew costs per token: two turns
 //!   and what is counted in w11, no copy of the text.
-//! - **A message that is there** is two allocations, if it is of text and nothing else. Handing it
-//!   on is a count. A list of messages (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a
+//! - **A message that is there** is two allocations, if it is of text and nothing else: the text, and 40
+//!   bytes. Its fields are made when somebody asks for them. Handing it on is a count. A list of messages (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a
 //!   call as one block: the agent's side of a dialogue of N turns costs what its N² reads cost.
 //! - **A call of an agent** is the dearest thing: six tasks, some thirty allocations and seventeen turns,
 //!   a few microseconds, whatever the agent then does. The turns are the original's: they decide

@@ -647,3 +647,14 @@ impl fmt::Debug for Frozen {
         f.write_str(self.full_json())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_text_takes_stays_small() {
+        assert!(size_of::<Inner>() <= 24);
+        assert_eq!(size_of::<Option<Frozen>>(), size_of::<usize>());
+    }
+}

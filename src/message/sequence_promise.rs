@@ -366,7 +366,11 @@ impl AllMessages {
         }
         thread_local!(static GATHERED: Cell<Vec<Message>> = const { Cell::new(Vec::new()) });
         let mut gathered = GATHERED.take();
-        promises.for_each(|promise| gathered.extend(promise.as_known().cloned()));
+        promises.for_each(|promise| {
+            if let Some(message) = promise.as_known() {
+                gathered.push(message.clone());
+            }
+        });
         let are_all = gathered.len() == promises.len();
         let messages = are_all.then(|| gathered.drain(..).collect());
         gathered.clear();

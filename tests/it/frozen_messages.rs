@@ -3,7 +3,9 @@
 //! That fields cannot be changed is a matter of the compiler: there is no method that takes
 //! `&mut self`. What can be seen from outside is that a changed value is another one.
 
-use miniagents::{Frozen, Message, MiniAgents, TextMessage, Value};
+use miniagents::{
+    Frozen, Message, MessageBuilder, MessageClass, MiniAgents, Result, TextMessage, Value,
+};
 use serde::Serialize;
 
 /// The longest and the shortest prefix of a hash that is in use.
@@ -237,4 +239,61 @@ fn template_is_filled_in_and_identity_is_that_of_the_template() {
         r#"{"class_": "TextMessage", "content": null, "content_template": "Dear {name}", "name": "Ada"}"#
     );
     assert_ne!(message.hash_key(), text("Dear Ada").hash_key());
+}
+
+#[test]
+fn what_is_given_last_counts_and_stays_where_it_was_given_first() {
+    let json = |message: MessageBuilder| message.build().unwrap().full_json().to_owned();
+
+    let text = json(
+        TextMessage::new("first")
+            .with("n", 1)
+            .with("content", "last"),
+    );
+    let expected = r#"{"class_":"TextMessage","content":"last","content_template":null,"n":1}"#;
+    assert_eq!(text, expected);
+    let text = json(
+        Message::of(MessageClass::TEXT)
+            .with("n", 1)
+            .content("first")
+            .content("last"),
+    );
+    assert_eq!(text, expected);
+    let text = json(
+        Message::of(MessageClass::TEXT)
+            .content("first")
+            .content("last")
+            .with("n", 1),
+    );
+    assert_eq!(text, expected);
+
+    let plain = json(
+        Message::of(MessageClass::PLAIN)
+            .content("text")
+            .with("n", 1),
+    );
+    assert_eq!(plain, r#"{"class_":"Message","content":"text","n":1}"#);
+    let plain = json(
+        Message::of(MessageClass::PLAIN)
+            .with("n", 1)
+            .content("text"),
+    );
+    assert_eq!(plain, r#"{"class_":"Message","n":1,"content":"text"}"#);
+    let plain = json(Message::of(MessageClass::PLAIN).content("text"));
+    assert_eq!(plain, r#"{"class_":"Message","content":"text"}"#);
+}
+
+#[test]
+fn a_known_message_is_handed_to_each_who_waits() {
+    MiniAgents::new()
+        .run(async {
+            let message = TextMessage::new("here").build()?;
+            let promise = message.promise();
+            assert_eq!(promise.wait().await?, message);
+            assert_eq!((&promise).await?, message);
+            drop(promise.wait());
+            assert_eq!(promise.await?, message);
+            Result::Ok(())
+        })
+        .unwrap();
 }
