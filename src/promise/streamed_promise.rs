@@ -22,7 +22,7 @@ use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Made, Maker, Making, Resolver, Whole};
 use crate::error::{Error, Result};
 use crate::executor::{
-    Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket, queue_step,
+    Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
