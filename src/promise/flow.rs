@@ -277,8 +277,8 @@ struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
 /// What comes in order, and what is left of the item that is flattened.
 struct InOrder<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     items: S,
-    /// Empty between items.
-    rest: Option<F::Rest>,
+    /// Empty between items. Most items leave nothing to be done, so this lies elsewhere.
+    rest: Option<Box<F::Rest>>,
 }
 
 /// What the one does that goes over what comes in order.
@@ -294,8 +294,8 @@ enum State {
 /// Who flattens what comes in order.
 enum Worker {
     Task(TaskRef),
-    /// Steps, until there is a task for it.
-    Steps(Guest, OnceCell<TaskRef>),
+    /// Steps, until there is a task for it, as where somebody's stream turns up.
+    Steps(Guest, OnceCell<Box<TaskRef>>),
 }
 
 enum Beside<S> {
@@ -353,7 +353,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     fn task(&self) -> Option<&TaskRef> {
         match self.worker.get()? {
             Worker::Task(task) => Some(task),
-            Worker::Steps(_, task) => task.get(),
+            Worker::Steps(_, task) => task.get().map(|task| &**task),
         }
     }
 
@@ -439,7 +439,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             ready!(poll_rest(&mut ordered.rest, &self.output, asker));
             self.state.set(State::Waits);
             match ready!(ordered.items.poll_item(asker)) {
-                Some(item) => ordered.rest = begin_item(item, &self.flatten, &self.output),
+                Some(item) => {
+                    let rest = begin_item(item, &self.flatten, &self.output);
+                    ordered.rest = rest.map(Box::new);
+                }
                 None => return Poll::Ready(()),
             }
         }
@@ -450,7 +453,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         let ordered = self.ordered.rest.try_borrow();
         let rest = ordered.as_ref().ok().and_then(|ordered| ordered.as_ref());
         let rest = rest.and_then(|ordered| ordered.rest.as_ref());
-        rest.is_some_and(Rest::needs_task)
+        rest.is_some_and(|rest| rest.needs_task())
     }
 
     /// Begins with what comes out of order, in a turn to come.
@@ -475,7 +478,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             After::Goes(_) if self.needs_task() => {
                 let body = InOrderTask { flow: self.clone() };
                 let going = Task::new(guest.become_task(), body);
-                poller.begin(going, |going| drop(task.set(going)));
+                poller.begin(going, |going| drop(task.set(Box::new(going))));
             }
             After::Goes(_) => {}
             After::Ended | After::BrokenOff => guest.leave(),
@@ -626,7 +629,7 @@ fn begin_item<I, O: 'static, F: Flatten<I, O>>(
 
 /// Goes on with an item; an error, or a panic, is the last of its parts.
 fn poll_rest<O: 'static>(
-    rest: &mut Option<impl Rest<O>>,
+    rest: &mut Option<Box<impl Rest<O>>>,
     output: &Output<O>,
     asker: &mut Asker<'_, '_>,
 ) -> Poll<()> {
@@ -727,7 +730,7 @@ fn forget_ended(tasks: &mut Vec<Started<()>>) {
 struct FlattenOne<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     /// Empty once it has begun.
     item: Option<Result<I>>,
-    rest: Option<F::Rest>,
+    rest: Option<Box<F::Rest>>,
     flow: Rc<Flow<I, O, S, F>>,
 }
 
@@ -742,7 +745,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for FlattenOn
             output, flatten, ..
         } = &*this.flow;
         if let Some(item) = this.item.take() {
-            this.rest = begin_item(item, flatten, output);
+            this.rest = begin_item(item, flatten, output).map(Box::new);
         }
         poll_rest(&mut this.rest, output, &mut Asker::Task(cx)).map(Ok)
     }
