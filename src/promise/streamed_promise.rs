@@ -523,7 +523,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn worker(&self) -> Option<&TaskRef> {
-        self.resolving.get().or_else(|| self.feeding.get())
+        self.resolving.get()
     }
 
     fn note_wait(&self) {

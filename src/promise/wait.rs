@@ -54,8 +54,11 @@ pub(crate) fn note_wait<T>(promise: &impl Promised<T>) -> bool {
     if promise.outcome().get().is_some() {
         return false;
     }
-    let worker = promise.worker();
-    worker.inspect(|worker| worker.note_wait()).is_some()
+    match promise.worker() {
+        Some(worker) => worker.note_wait(),
+        None => promise.note_wait(),
+    }
+    true
 }
 
 /// Brings a promise to its outcome. Written by hand: an async block would hold the work twice.
