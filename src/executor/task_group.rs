@@ -92,6 +92,16 @@ impl Guest {
         self.locals.look(Locals::clone).lend(body)
     }
 
+    /// One that inherits the same, and counts from now on.
+    pub(crate) fn invite_another(&self) -> Guest {
+        Guest {
+            generation: self.group.join(),
+            group: self.group.clone(),
+            locals: LocalsCell::new(self.locals.look(Locals::clone)),
+            place: Cell::new(NOWHERE),
+        }
+    }
+
     /// What it inherits, for later.
     pub(crate) fn inheritance(&self) -> Inheritance {
         Inheritance::of(self.locals.look(Locals::clone), self.queue().core.clone())

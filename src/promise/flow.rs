@@ -410,17 +410,17 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Goes on with what comes in order.
-    fn go_on(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> After {
-        let work = &self.ordered;
-        let after = work.go_on(&self.output.context, |ordered| self.poll(ordered, asker));
+    fn go_on(self: &Rc<Self>, asker: &mut Asker<'_, '_>, guest: Option<&Guest>) -> After {
+        let (work, context) = (&self.ordered, &self.output.context);
+        let after = work.go_on(context, |ordered| self.poll(ordered, asker, guest));
         match after {
             After::Goes(_) => return after,
             After::Ended => {
                 self.state.set(State::Ended);
                 self.output.end_input(true);
-                work.let_go(&self.output.context);
+                work.let_go(context);
             }
-            After::BrokenOff => self.break_off(),
+            After::BrokenOff => inheriting(guest, || self.break_off()),
         }
         After::Ended
     }
@@ -429,19 +429,30 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         self: &Rc<Self>,
         ordered: &mut InOrder<I, O, S, F>,
         asker: &mut Asker<'_, '_>,
+        guest: Option<&Guest>,
     ) -> Poll<()> {
         match self.beside.replace(Beside::Gone) {
-            Beside::Input(items) => self.begin_beside(items),
+            Beside::Input(items) => {
+                let context = &self.output.context;
+                let other = guest.map_or_else(|| context.invite(), Guest::invite_another);
+                self.begin_beside(items, other);
+            }
             begun => self.beside.set(begun),
         }
         loop {
-            self.state.set(State::Flattens);
-            ready!(poll_rest(&mut ordered.rest, &self.output, asker));
+            if ordered.rest.is_some() {
+                self.state.set(State::Flattens);
+                let rest = &mut ordered.rest;
+                ready!(inheriting(guest, || poll_rest(rest, &self.output, asker)));
+            }
             self.state.set(State::Waits);
             match ready!(ordered.items.poll_item(asker)) {
                 Some(item) => {
-                    let rest = begin_item(item, &self.flatten, &self.output);
-                    ordered.rest = rest.map(Box::new);
+                    self.state.set(State::Flattens);
+                    // In a step only handlers look for what they inherit.
+                    let guest = guest.filter(|_| PromisingContext::any_handlers());
+                    let begin = || begin_item(item, &self.flatten, &self.output);
+                    ordered.rest = inheriting(guest, begin).map(Box::new);
                 }
                 None => return Poll::Ready(()),
             }
@@ -457,8 +468,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Begins with what comes out of order, in a turn to come.
-    fn begin_beside(self: &Rc<Self>, items: S) {
-        let guest = self.output.context.invite();
+    fn begin_beside(self: &Rc<Self>, items: S, guest: Guest) {
         self.beside.set(Beside::Begins(items, guest));
         queue_step(self.clone(), BESIDE);
     }
@@ -472,7 +482,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             return;
         }
         let waiter = || Waiter::Step(self.clone(), IN_ORDER);
-        let after = guest.act(|| self.go_on(&mut Asker::Step(&waiter)));
+        let after = self.go_on(&mut Asker::Step(&waiter), Some(guest));
         match after {
             After::Goes(AfterTurn::Again) => queue_step(self.clone(), IN_ORDER),
             After::Goes(_) if self.needs_task() => {
@@ -582,7 +592,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Sleeper for Flow<I, 
             Woken::End if self.state.get() == State::Waits && items.nothing_in_order() => {
                 self.output.end_input(false);
             }
-            Woken::Item | Woken::End => values.apply(|| self.begin_beside(items)),
+            Woken::Item | Woken::End => values.apply(|| {
+                let guest = self.output.context.invite();
+                self.begin_beside(items, guest);
+            }),
         }
     }
 }
@@ -594,7 +607,7 @@ struct InOrderTask<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask<I, O, S, F> {
     fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
-        let after = poller.poll_as(task, |cx| self.flow.go_on(&mut Asker::Task(cx)));
+        let after = poller.poll_as(task, |cx| self.flow.go_on(&mut Asker::Task(cx), None));
         match after {
             After::Goes(after) => after,
             After::Ended | After::BrokenOff => AfterTurn::Ended,
@@ -607,6 +620,14 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask
 
     fn abandon(&self) {
         self.flow.break_off();
+    }
+}
+
+/// Does `body` with what the guest inherits that takes a step; a task has that by itself.
+fn inheriting<R>(guest: Option<&Guest>, body: impl FnOnce() -> R) -> R {
+    match guest {
+        Some(guest) => guest.act(body),
+        None => body(),
     }
 }
 
