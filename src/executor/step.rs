@@ -22,7 +22,7 @@ use super::core::{self, Poller};
 use super::ready_queue::{Ready, ReadyQueue};
 
 /// Something that takes steps.
-pub(crate) trait Step {
+pub(crate) trait Step: Enqueue {
     /// The queue of the executor that it belongs to, see [`ReadyQueue::current`].
     fn queue(&self) -> &Rc<ReadyQueue>;
 
@@ -34,10 +34,22 @@ pub(crate) trait Step {
     fn abandon(self: Rc<Self>, _which: u32) {}
 }
 
+/// What puts a step into its queue, for each structure in words of its own: who wakes it only calls it.
+pub(crate) trait Enqueue {
+    fn enqueue(self: Rc<Self>, which: u32);
+}
+
+impl<T: Step + 'static> Enqueue for T {
+    fn enqueue(self: Rc<Self>, which: u32) {
+        let queue = self.queue().clone();
+        queue.take_in(Ready::Step(self, which));
+    }
+}
+
 /// Puts a step at the end of the ready queue, even if another of the same stands there.
+#[inline]
 pub(crate) fn queue_step(step: Rc<dyn Step>, which: u32) {
-    let queue = step.queue().clone();
-    queue.take_in(Ready::Step(step, which));
+    step.enqueue(which);
 }
 
 impl ReadyQueue {

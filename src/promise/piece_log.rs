@@ -32,6 +32,7 @@ use std::task::{Poll, ready};
 use super::flat_drop::drop_flat;
 use super::pieces::{Batch, Block, IS_FILLED, Kept, Pieces, Run, Stretch};
 use super::source::{Source, ask};
+use super::tap;
 use super::wait::awaits_itself;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaited, TaskRef, Waiter};
@@ -116,22 +117,37 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
-    /// Adds a piece that a task produced; after the end it is dropped.
+    /// Adds a piece that was produced; after the end it is dropped.
+    #[inline(never)]
     pub(crate) fn push(&self, piece: Result<P>) {
-        self.push_batch(Batch::One(piece));
+        tap::tell(&piece);
+        self.add(|pieces| pieces.push(piece));
     }
 
-    /// Adds what a task produced; after the end it is dropped.
+    #[inline(never)]
+    fn push_run(&self, run: Run<P>) {
+        run.tell();
+        self.add(|pieces| pieces.push_run(run));
+    }
+
+    /// Adds what was produced; after the end it is dropped.
+    #[inline(always)]
     pub(crate) fn push_batch(&self, batch: Batch<P>) {
-        batch.tell();
-        let getter = {
-            let mut state = self.state.borrow_mut();
-            if state.ended {
-                return;
-            }
-            state.pieces.push_batch(batch);
-            state.getter.take()
-        };
+        match batch {
+            Batch::One(piece) => self.push(piece),
+            Batch::Run(run) => self.push_run(run),
+        }
+    }
+
+    #[inline(always)]
+    fn add(&self, add: impl FnOnce(&mut Pieces<P>)) {
+        let mut state = self.state.borrow_mut();
+        if state.ended {
+            return;
+        }
+        add(&mut state.pieces);
+        let getter = state.getter.take();
+        drop(state);
         if let Some(getter) = getter {
             getter.wake();
         }
@@ -562,18 +578,18 @@ struct Line {
     /// As many places as a power of two, used in turn, or none at all. Those of nobody who waits are empty, and
     /// so is that of one who has left.
     places: Box<[Option<Waiter>]>,
-    /// The ticket of the first.
-    first: u64,
-    /// The ticket that is given next.
-    next: u64,
+    /// How many were in the line before the first of them, and how many with all of them: these numbers begin
+    /// anew after four billion, which the places do not notice.
+    first: u32,
+    next: u32,
 }
 
 impl Line {
     fn empty() -> Self {
         Line {
             places: Box::default(),
-            first: At::FIRST,
-            next: At::FIRST,
+            first: 0,
+            next: 0,
         }
     }
 
@@ -584,22 +600,22 @@ impl Line {
     }
 
     #[inline(always)]
-    fn place(&mut self, ticket: u64) -> Option<&mut Option<Waiter>> {
+    fn place(&mut self, number: u32) -> Option<&mut Option<Waiter>> {
         let mask = self.places.len().wrapping_sub(1);
-        self.places.get_mut(ticket as usize & mask)
+        self.places.get_mut(number as usize & mask)
     }
 
     /// The place of the next one. If it is left empty, it is passed over.
     #[inline(always)]
     fn next_place(&mut self) -> LinePlace<'_> {
-        let ticket = self.next;
-        if ticket - self.first == self.places.len() as u64 {
+        let number = self.next;
+        if number.wrapping_sub(self.first) as usize == self.places.len() {
             self.grow();
         }
-        self.next += 1;
-        let place = self.place(ticket);
+        self.next = number.wrapping_add(1);
+        let place = self.place(number);
         LinePlace {
-            ticket: At(ticket),
+            ticket: At::in_line(number),
             waiter: place.expect("there is room for one more"),
         }
     }
@@ -609,8 +625,9 @@ impl Line {
     fn grow(&mut self) {
         let len = (2 * self.places.len()).max(4);
         let mut places: Box<[_]> = (0..len).map(|_| None).collect();
-        for ticket in self.first..self.next {
-            places[ticket as usize & (len - 1)] = self.place(ticket).and_then(Option::take);
+        for waiting in 0..self.next.wrapping_sub(self.first) {
+            let number = self.first.wrapping_add(waiting);
+            places[number as usize & (len - 1)] = self.place(number).and_then(Option::take);
         }
         self.places = places;
     }
@@ -618,9 +635,9 @@ impl Line {
     #[inline(always)]
     fn pop(&mut self) -> Option<Waiter> {
         while !self.is_empty() {
-            let ticket = self.first;
-            self.first += 1;
-            let waiter = self.place(ticket).and_then(Option::take);
+            let number = self.first;
+            self.first = number.wrapping_add(1);
+            let waiter = self.place(number).and_then(Option::take);
             if waiter.is_some() {
                 return waiter;
             }
@@ -631,7 +648,7 @@ impl Line {
     /// The ticket of the one that was taken out last.
     #[inline]
     fn last_called(&self) -> At {
-        At(self.first - 1)
+        At::in_line(self.first.wrapping_sub(1))
     }
 
     /// Whoever has the ticket is polled again; gives what is to be dropped when the borrow has ended.
@@ -701,13 +718,17 @@ impl Stand {
 /// The gate knows where somebody must be to pass it: among the pieces while it is free, past it while it is
 /// occupied, or at the ticket that was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct At(u64);
+struct At(u32);
 
 impl At {
     const PIECES: At = At(0);
     const GATE: At = At(1);
-    /// The first ticket.
-    const FIRST: u64 = 2;
+
+    /// The ticket of the one with that number; places are told apart by the other bits.
+    #[inline(always)]
+    fn in_line(number: u32) -> At {
+        At(number | 1 << 31)
+    }
 }
 
 impl<P> Place<P> {

@@ -47,6 +47,13 @@ impl<P: 'static> Run<P> {
 }
 
 impl<P: Clone + 'static> Run<P> {
+    /// Tells whoever listens of what is about to be readable.
+    pub(super) fn tell(&self) {
+        if tap::is_set() {
+            self.iter().for_each(|piece| tap::tell(&Ok(piece)));
+        }
+    }
+
     /// The pieces, one after the other.
     pub(crate) fn iter(&self) -> impl Iterator<Item = P> + '_ {
         let places = self.from..self.from + self.len;
@@ -69,8 +76,7 @@ impl<P: Clone + 'static> Batch<P> {
     pub(super) fn tell(&self) {
         match self {
             Batch::One(piece) => tap::tell(piece),
-            Batch::Run(run) if tap::is_set() => run.iter().for_each(|piece| tap::tell(&Ok(piece))),
-            Batch::Run(_) => {}
+            Batch::Run(run) => run.tell(),
         }
     }
 }
@@ -80,15 +86,29 @@ pub(super) const IS_FILLED: &str = "a piece is handed out after it was pushed";
 
 /// All pieces: stretches of them, one after the other.
 pub(super) struct Pieces<P> {
-    /// All but the last.
-    stretches: Vec<Stretch<P>>,
+    /// All but the last, and what is known of errors; empty for most, which have no other and no error.
+    earlier: Option<Box<Earlier<P>>>,
     /// The one that may grow, in place, as most have no other; empty before the first piece.
     pub(super) last: Option<Stretch<P>>,
     pub(super) len: usize,
     /// Up to here there are places of its own to be filled.
     room: usize,
-    /// The index of the first error; behind all pieces where there is none.
+}
+
+/// What comes before the last stretch.
+struct Earlier<P> {
+    stretches: Vec<Stretch<P>>,
+    /// The index of the first error of all, also if that is the last piece; behind all pieces where there is none.
     first_error: usize,
+}
+
+impl<P> Default for Earlier<P> {
+    fn default() -> Self {
+        Earlier {
+            stretches: Vec::new(),
+            first_error: usize::MAX,
+        }
+    }
 }
 
 /// Neighbouring pieces. It can be held while more is added, so that a piece is cloned, which is the
@@ -178,21 +198,33 @@ impl<P: 'static> Pieces<P> {
     /// long.
     const FIRST: usize = 4;
 
-    fn push(&mut self, piece: Result<P>) {
-        let piece = match piece {
-            Ok(piece) => piece,
-            Err(error) => return self.push_error(error),
-        };
-        let last = self.last.as_ref();
-        let places = match last.map(|last| (last.begin, &last.pieces)) {
-            Some((begin, Kept::Places(places))) if self.len < self.room => {
-                let refused = places[self.len - begin].set(piece);
-                debug_assert!(refused.is_ok(), "each place is filled once");
-                self.len += 1;
-                return;
-            }
+    #[inline(always)]
+    pub(super) fn push(&mut self, piece: Result<P>) {
+        match piece {
+            Ok(piece) => self.push_filled(piece),
+            Err(error) => self.push_error(error),
+        }
+    }
+
+    #[inline(always)]
+    fn push_filled(&mut self, piece: P) {
+        if self.len < self.room
+            && let Some(last) = &self.last
+            && let Kept::Places(places) = &last.pieces
+        {
+            let refused = places[self.len - last.begin].set(piece);
+            debug_assert!(refused.is_ok(), "each place is filled once");
+            self.len += 1;
+            return;
+        }
+        self.push_in_new_places(piece);
+    }
+
+    #[inline(never)]
+    fn push_in_new_places(&mut self, piece: P) {
+        let places = match self.last.as_ref().map(|last| &last.pieces) {
             // Places that are shared with another log do not count.
-            Some((_, Kept::Places(places))) if self.len == self.room => 2 * places.len(),
+            Some(Kept::Places(places)) if self.len == self.room => 2 * places.len(),
             _ => Self::FIRST,
         };
         let mut piece = Some(piece);
@@ -204,7 +236,8 @@ impl<P: 'static> Pieces<P> {
 
     #[cold]
     pub(super) fn push_error(&mut self, error: Error) {
-        self.first_error = self.first_error.min(self.len);
+        let earlier = self.earlier.get_or_insert_default();
+        earlier.first_error = earlier.first_error.min(self.len);
         self.room = 0;
         self.add(Kept::Error(error), 0, 1);
     }
@@ -217,15 +250,17 @@ impl<P: 'static> Pieces<P> {
     pub(super) fn push_batch(&mut self, batch: Batch<P>) {
         match batch {
             Batch::One(piece) => self.push(piece),
-            Batch::Run(Run { pieces, from, len }) => {
-                debug_assert!(len > 0, "whoever waits is woken for a piece");
-                match &self.last {
-                    Some(last) if last.goes_on_with(&pieces, from, self.len) => self.len += len,
-                    _ => {
-                        self.room = 0;
-                        self.add(pieces, from, len);
-                    }
-                }
+            Batch::Run(run) => self.push_run(run),
+        }
+    }
+
+    pub(super) fn push_run(&mut self, Run { pieces, from, len }: Run<P>) {
+        debug_assert!(len > 0, "whoever waits is woken for a piece");
+        match &self.last {
+            Some(last) if last.goes_on_with(&pieces, from, self.len) => self.len += len,
+            _ => {
+                self.room = 0;
+                self.add(pieces, from, len);
             }
         }
     }
@@ -236,26 +271,40 @@ impl<P: 'static> Pieces<P> {
             shift: from.wrapping_sub(self.len),
             pieces,
         };
-        self.stretches.extend(self.last.replace(stretch));
+        if let Some(before) = self.last.replace(stretch) {
+            let stretches = &mut self.earlier.get_or_insert_default().stretches;
+            if stretches.len() == stretches.capacity() {
+                stretches.reserve_exact(stretches.len().max(1)); // most have few
+            }
+            stretches.push(before);
+        }
         self.len += len;
     }
 
     /// The first error, if it comes before that piece.
     #[inline]
     pub(super) fn error_before(&self, index: usize) -> Option<Error> {
-        if self.first_error >= index {
+        let first_error = self.earlier.as_ref()?.first_error;
+        if first_error >= index {
             return None;
         }
-        match &self.stretch_of(self.first_error)?.0.pieces {
+        match &self.stretch_of(first_error)?.0.pieces {
             Kept::Error(error) => Some(error.clone()),
             _ => None,
         }
     }
 
+    /// All stretches but the last.
+    fn stretches(&self) -> &[Stretch<P>] {
+        let earlier = self.earlier.as_ref();
+        earlier.map_or(&[], |earlier| &earlier.stretches)
+    }
+
     /// The stretches, one after the other.
     pub(super) fn nth(&self, number: usize) -> Option<&Stretch<P>> {
-        match self.stretches.get(number) {
-            None if number == self.stretches.len() => self.last.as_ref(),
+        let stretches = self.stretches();
+        match stretches.get(number) {
+            None if number == stretches.len() => self.last.as_ref(),
             stretch => stretch,
         }
     }
@@ -267,7 +316,7 @@ impl<P: 'static> Pieces<P> {
         if last.begin <= index {
             return Some((last, self.len));
         }
-        let stretches = &*self.stretches;
+        let stretches = self.stretches();
         let behind = stretches.partition_point(|stretch| stretch.begin <= index);
         let end = stretches.get(behind).unwrap_or(last).begin;
         Some((stretches.get(behind.checked_sub(1)?)?, end))
@@ -281,11 +330,10 @@ impl<P: 'static> Pieces<P> {
 impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
     fn from_iter<I: IntoIterator<Item = Result<P>>>(pieces: I) -> Self {
         let mut all = Pieces {
-            stretches: Vec::new(),
+            earlier: None,
             last: None,
             len: 0,
             room: 0,
-            first_error: usize::MAX,
         };
         pieces.into_iter().for_each(|piece| all.push(piece));
         all

@@ -53,6 +53,7 @@ pub(crate) trait PieceSource<P> {
 }
 
 impl<P, S: Stream<Item = Result<P>> + ?Sized> PieceSource<P> for S {
+    #[inline(always)]
     fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
         self.poll_next(cx).map(|piece| piece.map(Batch::One))
     }
@@ -62,6 +63,7 @@ impl<P, S: Stream<Item = Result<P>> + ?Sized> PieceSource<P> for S {
 pub(crate) struct Pinned<S>(pub(crate) Pin<Box<S>>);
 
 impl<P, S: PieceSource<P>> PieceSource<P> for Pinned<S> {
+    #[inline(always)]
     fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
         self.0.as_mut().poll_pieces(cx)
     }
