@@ -27,6 +27,8 @@ pub struct Run<F: Future> {
     number: u64,
     main: Rc<Task<Main>>,
     future: Pin<Box<F>>,
+    /// What the future has come to; empty before, and when it was taken.
+    output: Option<F::Output>,
     started: bool,
     /// Whether whoever polls sleeps until the next timer by itself.
     host_keeps_time: bool,
@@ -75,6 +77,7 @@ impl<F: Future> Run<F> {
             number,
             main: Task::new(Header::new(core.alone.clone()), main),
             future: Box::pin(future),
+            output: None,
             started: false,
             host_keeps_time: false,
             among_others: false,
@@ -106,13 +109,20 @@ impl<F: Future> Run<F> {
         }
     }
 
-    fn poll_main(&mut self, main: &Rc<Task>, poller: &mut Poller) -> Poll<F::Output> {
+    /// Gives the future its turn; whether it has ended.
+    fn poll_main(&mut self, main: &Rc<Task>, poller: &mut Poller) -> bool {
         main.header().queued.set(false);
-        poller.poll_as(main, |cx| self.future.as_mut().poll(cx))
+        poller.poll_as(main, |cx| match self.future.as_mut().poll(cx) {
+            Poll::Ready(output) => {
+                self.output = Some(output);
+                true
+            }
+            Poll::Pending => false,
+        })
     }
 
     /// What to do when nothing is ready: none of our business any more, or go on.
-    fn idle(&self, cx: &Context<'_>) -> Option<Poll<Result<F::Output>>> {
+    fn idle(&self, cx: &Context<'_>) -> Option<Poll<Result<()>>> {
         let core = &self.core;
         if core.due.get() > 0 {
             return Some(Poll::Pending); // another run is woken and goes on from here
@@ -196,29 +206,27 @@ impl<F: Future> Future for Run<F> {
             core.admit(main.clone());
         }
         let poll = this.take_turns(&main, &mut poller, cx);
-        if poll.is_ready() {
+        poll.map(|ended| {
             this.end();
-        }
-        poll
+            ended.map(|()| this.output.take().expect("it ends once"))
+        })
     }
 }
 
 impl<F: Future> Run<F> {
-    /// Takes turns of the loop until the future is ready, nothing is, or the host should have a turn.
+    /// Takes turns of the loop until the future has ended, nothing is ready, or the host should have a turn.
     fn take_turns(
         &mut self,
         main: &Rc<Task>,
         poller: &mut Poller,
         cx: &Context<'_>,
-    ) -> Poll<Result<F::Output>> {
+    ) -> Poll<Result<()>> {
         let core = self.core.clone();
         let conductor = core.conductor.get();
         let mut turns = 0;
         loop {
-            if self.take_due()
-                && let Poll::Ready(output) = self.poll_main(main, poller)
-            {
-                return Poll::Ready(Ok(output));
+            if self.take_due() && self.poll_main(main, poller) {
+                return Poll::Ready(Ok(()));
             }
             core.collect_mail();
             core.fire_timers();
@@ -236,7 +244,7 @@ impl<F: Future> Run<F> {
             let mut left = ready;
             while left > 0 {
                 // One place for each, so that what is popped need not be put together.
-                let over = match conductor {
+                let ended = match conductor {
                     None => match core.ready.pop() {
                         Some(ready) => self.give_turn(ready, main, poller),
                         None => break,
@@ -246,8 +254,8 @@ impl<F: Future> Run<F> {
                         None => break,
                     },
                 };
-                if let Poll::Ready(output) = over {
-                    return Poll::Ready(Ok(output));
+                if ended {
+                    return Poll::Ready(Ok(()));
                 }
                 left -= 1;
             }
@@ -255,9 +263,9 @@ impl<F: Future> Run<F> {
         }
     }
 
-    /// Gives the turn to whoever is at the front; ready if that was the future, and it has ended.
+    /// Gives the turn to whoever was at the front; whether that was the future, and it has ended.
     #[inline(always)]
-    fn give_turn(&mut self, ready: Ready, main: &Rc<Task>, poller: &mut Poller) -> Poll<F::Output> {
+    fn give_turn(&mut self, ready: Ready, main: &Rc<Task>, poller: &mut Poller) -> bool {
         match ready {
             Ready::Task(task) => {
                 if Rc::ptr_eq(&task, main) {
@@ -267,7 +275,7 @@ impl<F: Future> Run<F> {
             }
             Ready::Step(step, which) => step.step(which, poller),
         }
-        Poll::Pending
+        false
     }
 }
 

@@ -106,6 +106,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         }
     }
 
+    #[inline(always)]
     fn put(&self, batch: Batch<P>) {
         if let Batch::One(Err(error)) = &batch {
             error.capture(self.context().error_level());

@@ -77,8 +77,10 @@ struct Slot<T> {
 impl<T> Slot<T> {
     #[inline]
     fn take(&self) -> Option<Result<T>> {
-        self.is_full.set(false);
-        self.item.take()
+        match self.is_full.replace(false) {
+            true => self.item.take(),
+            false => None,
+        }
     }
 
     /// Notes somebody who is not polled by whoever asks.
@@ -136,7 +138,8 @@ impl<T> Future for Emit<'_, T> {
             let Some(item) = self.item.take() else {
                 return Poll::Ready(());
             };
-            slot.item.set(Some(item));
+            let none = slot.item.replace(Some(item));
+            std::mem::forget(none); // it was empty
             slot.is_full.set(true);
         }
         // Who asks for the next item polls the body with this very waker: it goes on then.

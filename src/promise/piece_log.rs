@@ -117,17 +117,26 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
-    /// Adds a piece that was produced; after the end it is dropped.
-    #[inline(never)]
+    /// Adds a piece that was produced; after the end it is dropped. In line, so that it goes from where it was
+    /// made to its place.
+    #[inline(always)]
     pub(crate) fn push(&self, piece: Result<P>) {
         tap::tell(&piece);
-        self.add(|pieces| pieces.push(piece));
+        let mut state = self.state.borrow_mut();
+        if !state.ended {
+            state.pieces.push(piece);
+            State::tell_getter(state);
+        }
     }
 
     #[inline(never)]
     fn push_run(&self, run: Run<P>) {
         run.tell();
-        self.add(|pieces| pieces.push_run(run));
+        let mut state = self.state.borrow_mut();
+        if !state.ended {
+            state.pieces.push_run(run);
+            State::tell_getter(state);
+        }
     }
 
     /// Adds what was produced; after the end it is dropped.
@@ -139,30 +148,11 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
-    #[inline(always)]
-    fn add(&self, add: impl FnOnce(&mut Pieces<P>)) {
-        let mut state = self.state.borrow_mut();
-        if state.ended {
-            return;
-        }
-        add(&mut state.pieces);
-        let getter = state.getter.take();
-        drop(state);
-        if let Some(getter) = getter {
-            getter.wake();
-        }
-    }
-
     /// Says that no more pieces will come.
     pub(crate) fn end(&self) {
-        let getter = {
-            let mut state = self.state.borrow_mut();
-            state.ended = true;
-            state.getter.take()
-        };
-        if let Some(getter) = getter {
-            getter.wake();
-        }
+        let mut state = self.state.borrow_mut();
+        state.ended = true;
+        State::tell_getter(state);
     }
 
     /// Ends it with an error, and drops the source. False if it has ended already.
@@ -462,6 +452,15 @@ impl<P: Clone + 'static> PieceLog<P> {
 }
 
 impl<P: 'static> State<P> {
+    /// Wakes the one who waits past the gate.
+    #[inline(always)]
+    fn tell_getter(mut state: RefMut<'_, Self>) {
+        if let Some(getter) = state.getter.take() {
+            drop(state);
+            getter.wake();
+        }
+    }
+
     /// Goes on as far as it can at once.
     #[inline(always)]
     fn step(&mut self, stand: &mut Stand) -> Step {

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_lite::{Stream, StreamExt, future, stream};
+use miniagents::executor::yield_now;
 use miniagents::{
     Error, Promise, PromisingContext, Result, Start, StreamAppender, StreamedPromise, generate,
 };
@@ -383,4 +384,50 @@ fn readers_are_independent_streams() {
         assert_eq!(read, [Some(1), Some(2), Some(1), Some(2), Some(1)]);
         Ok(())
     });
+}
+
+#[test]
+fn a_long_line_of_readers_keeps_its_order_when_some_leave_and_others_come() {
+    let read = Rc::new(RefCell::new(Vec::new()));
+    let ended: Result<()> = PromisingContext::new().run(async {
+        let appender = StreamAppender::new();
+        let promise = Numbers::collected(appender.stream());
+        appender.open()?;
+        let context = PromisingContext::current();
+        let start = |name: i32| {
+            let (mut pieces, read) = (promise.stream(), read.clone());
+            context.start_soon(async move {
+                while let Some(piece) = pieces.try_next().await? {
+                    read.borrow_mut().push((piece, name));
+                }
+                Ok(())
+            })
+        };
+        let all_wait = || async {
+            for _ in 0..40 {
+                yield_now().await;
+            }
+        };
+
+        let readers: Vec<_> = (0..11).map(start).collect();
+        all_wait().await;
+        for name in [0, 4, 5, 10] {
+            readers[name].cancel();
+        }
+        all_wait().await;
+        (11..14).for_each(|name| start(name).detach());
+        for piece in 0..5 {
+            appender.append(piece)?;
+            all_wait().await;
+        }
+        appender.close();
+        promise.wait().await.map(drop)
+    });
+
+    ended.unwrap();
+    let left = [1, 2, 3, 6, 7, 8, 9, 11, 12, 13];
+    let expected: Vec<_> = (0..5)
+        .flat_map(|piece| left.map(|name| (piece, name)))
+        .collect();
+    assert_eq!(*read.borrow(), expected);
 }
