@@ -108,10 +108,14 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     #[inline(always)]
     fn put(&self, batch: Batch<P>) {
-        if let Batch::One(Err(error)) = &batch {
-            error.capture(self.context().error_level());
+        match batch {
+            Batch::One(Ok(piece)) => self.log.push_filled(piece),
+            Batch::One(Err(error)) => {
+                error.capture(self.context().error_level());
+                self.log.push(Err(error));
+            }
+            Batch::Run(run) => self.log.push_run(run),
         }
-        self.log.push_batch(batch);
     }
 
     /// Ends the log, with a panic of the source if there was one.

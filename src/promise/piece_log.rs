@@ -117,9 +117,8 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
-    /// Adds a piece that was produced; after the end it is dropped. In line, so that it goes from where it was
-    /// made to its place.
-    #[inline(always)]
+    /// Adds a piece that was produced; after the end it is dropped.
+    #[inline(never)]
     pub(crate) fn push(&self, piece: Result<P>) {
         tap::tell(&piece);
         let mut state = self.state.borrow_mut();
@@ -129,22 +128,33 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
+    /// As [`push`](Self::push), for what is no error. In line, and without a look that needs it to be somewhere:
+    /// so it goes from where it was made to its place.
+    #[inline(always)]
+    pub(crate) fn push_filled(&self, piece: P) {
+        if !tap::is_set()
+            && let Ok(mut state) = self.state.try_borrow_mut()
+            && !state.ended
+            && let Some(place) = state.pieces.next_place()
+        {
+            let refused = place.set(piece);
+            debug_assert!(refused.is_ok(), "each place is filled once");
+            std::mem::forget(refused); // there is nothing in it
+            state.pieces.len += 1;
+            State::tell_getter(state);
+        } else {
+            self.push(Ok(piece));
+        }
+    }
+
+    /// As [`push`](Self::push), for many.
     #[inline(never)]
-    fn push_run(&self, run: Run<P>) {
+    pub(crate) fn push_run(&self, run: Run<P>) {
         run.tell();
         let mut state = self.state.borrow_mut();
         if !state.ended {
             state.pieces.push_run(run);
             State::tell_getter(state);
-        }
-    }
-
-    /// Adds what was produced; after the end it is dropped.
-    #[inline(always)]
-    pub(crate) fn push_batch(&self, batch: Batch<P>) {
-        match batch {
-            Batch::One(piece) => self.push(piece),
-            Batch::Run(run) => self.push_run(run),
         }
     }
 

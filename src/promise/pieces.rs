@@ -198,7 +198,6 @@ impl<P: 'static> Pieces<P> {
     /// long.
     const FIRST: usize = 4;
 
-    #[inline(always)]
     pub(super) fn push(&mut self, piece: Result<P>) {
         match piece {
             Ok(piece) => self.push_filled(piece),
@@ -206,18 +205,28 @@ impl<P: 'static> Pieces<P> {
         }
     }
 
-    #[inline(always)]
     fn push_filled(&mut self, piece: P) {
-        if self.len < self.room
-            && let Some(last) = &self.last
-            && let Kept::Places(places) = &last.pieces
-        {
-            let refused = places[self.len - last.begin].set(piece);
-            debug_assert!(refused.is_ok(), "each place is filled once");
-            self.len += 1;
-            return;
+        match self.next_place() {
+            Some(place) => {
+                let refused = place.set(piece);
+                debug_assert!(refused.is_ok(), "each place is filled once");
+                self.len += 1;
+            }
+            None => self.push_in_new_places(piece),
         }
-        self.push_in_new_places(piece);
+    }
+
+    /// The place of its own where the next piece goes, if there is one already.
+    #[inline(always)]
+    pub(super) fn next_place(&self) -> Option<&OnceCell<P>> {
+        if self.len >= self.room {
+            return None;
+        }
+        let last = self.last.as_ref()?;
+        let Kept::Places(places) = &last.pieces else {
+            return None;
+        };
+        places.get(self.len - last.begin)
     }
 
     #[inline(never)]
