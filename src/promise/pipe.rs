@@ -82,10 +82,17 @@ impl<P> Default for Lane<P> {
 }
 
 impl<P> Lane<P> {
+    /// Room for a short burst. It is as large as what a log keeps the first pieces in, so that the one may lie
+    /// where the other was.
+    const BURST: usize = 5;
+
     fn put(&mut self, piece: Result<P>) {
         if self.first.is_none() {
             self.first = Some(piece);
         } else {
+            if self.others.capacity() == 0 {
+                self.others.reserve_exact(Self::BURST);
+            }
             self.others.push_back(piece);
         }
     }
