@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::feeding::Fed;
 use super::piece_log::{PieceLog, Stand};
 use super::streamed_promise::{Inner, MAKE, StreamedPromise};
 use super::wait::{Promised, abandoned};
@@ -151,9 +152,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let making = &self.making;
         let mut stand = making.stand.get();
         let waiter = || Waiter::Step(self.clone(), MAKE);
-        let poll = match self.log.is_on_demand() {
-            false => self.log.poll_over(&mut stand, waiter),
-            true => self.guest().act(|| self.log.poll_over(&mut stand, waiter)),
+        let is_fed = self.feeding.get().is_some() || self.fed.get() != Fed::NotInSteps;
+        let poll = match is_fed {
+            true => self.log.poll_over(&mut stand, waiter),
+            // It may ask the source.
+            false => self.guest().act(|| self.log.poll_over(&mut stand, waiter)),
         };
         match poll {
             Poll::Pending => making.stand.set(stand),
