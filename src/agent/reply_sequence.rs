@@ -148,11 +148,14 @@ impl PieceSource<MessagePromise> for Replies {
     }
 
     fn takes_steps(&self) -> bool {
-        matches!(self.phase, Phase::Beginning { persists: false })
+        !matches!(
+            self.phase,
+            Phase::Beginning { persists: true } | Phase::Acting(Some(_)) | Phase::Persisting(_)
+        )
     }
 
-    fn is_kept(&self) -> bool {
-        true
+    fn forget_waiter(mut self: Pin<&mut Self>) {
+        Pin::new(&mut self.flat).forget_waiter();
     }
 
     fn ask_in_step(

@@ -294,7 +294,7 @@ impl TaskGroup {
     /// Counts something among the tasks of this group that is none.
     #[track_caller]
     pub(crate) fn invite(&self) -> Guest {
-        let core = core::expect_current("being waited for");
+        let core = core::expect_current("starting a promise");
         let group = self.part_on(&core);
         Guest {
             generation: group.join(),

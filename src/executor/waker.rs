@@ -227,6 +227,10 @@ impl<'b> Asks<'b> for Asker<'_, 'b> {
 }
 
 impl Asker<'_, '_> {
+    pub(crate) fn is_step(&self) -> bool {
+        matches!(self, Asker::Step(_))
+    }
+
     /// As [`Waiter::waiting_for`].
     pub(crate) fn waiter_for(&self, what: Awaited) -> Waiter {
         match self {

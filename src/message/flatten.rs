@@ -181,6 +181,9 @@ impl Rest<MessagePromise> for Flattening {
                     Asker::Task(cx) => ready!(Pin::new(items).poll_next(cx)),
                     Asker::Step(_) => return Poll::Pending,
                 },
+                Open::Sequence(reader) if asker.is_step() && reader.needs_task() => {
+                    return Poll::Pending;
+                }
                 Open::Sequence(reader) => match ready!(reader.poll_batch(asker)) {
                     Some(Batch::Run(run)) => {
                         output.put_run(run);
@@ -201,9 +204,13 @@ impl Rest<MessagePromise> for Flattening {
         Poll::Ready(Ok(()))
     }
 
-    /// Somebody's stream is polled by a task.
+    /// Somebody's stream is polled by a task, and so is what persists replies on demand.
     fn needs_task(&self) -> bool {
-        matches!(self.innermost, Some(Open::Stream(_)))
+        match &self.innermost {
+            Some(Open::Stream(_)) => true,
+            Some(Open::Sequence(reader)) => reader.needs_task(),
+            _ => false,
+        }
     }
 
     fn note_wait(&self, depth: u8) {

@@ -505,6 +505,11 @@ impl SequenceReader {
         self.reader.poll_batch(asker)
     }
 
+    /// Whether a step cannot read it.
+    pub(crate) fn needs_task(&self) -> bool {
+        self.reader.needs_task()
+    }
+
     /// Notes whom the current task waits for that waits for a promise, over so many levels.
     pub(crate) fn note_wait(&self, depth: u8) {
         self.reader.note_wait(depth);

@@ -323,6 +323,11 @@ impl<P: 'static> PieceSource<P> for AppendedPieces<P> {
         next.map(|piece| piece.map(Batch::One))
     }
 
+    fn forget_waiter(mut self: Pin<&mut Self>) {
+        let ticket = self.0.ticket.take();
+        self.0.pipe.leave(self.0.way, ticket);
+    }
+
     fn note_wait(&self, _: u8) {
         self.0.pipe.note_wait();
     }

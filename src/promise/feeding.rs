@@ -35,10 +35,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     /// Runs a source that is asked in steps.
     #[track_caller]
     pub(super) fn begin_feeding(self: &Rc<Self>, source: Source<P>) {
-        let guest = self.guest();
-        if !source.is_kept() {
-            guest.keep(self.clone(), FEED);
-        }
+        self.guest();
         self.log.set_source(Some(source));
         self.fed.set(Fed::Waits);
         queue_step(self.clone(), FEED);

@@ -161,8 +161,8 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
         true
     }
 
-    fn is_kept(&self) -> bool {
-        true
+    fn forget_waiter(self: Pin<&mut Self>) {
+        self.flow.output.forget_reader();
     }
 
     fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<O>>> {

@@ -162,6 +162,12 @@ impl<O: 'static> Output<O> {
         Poll::Pending
     }
 
+    /// Lets go of whoever waits for more.
+    pub(super) fn forget_reader(&self) {
+        let reader = self.parts.borrow_mut().reader.take();
+        drop(reader);
+    }
+
     /// Whether nothing comes any more and everything was got.
     pub(super) fn is_over(&self) -> bool {
         let parts = self.parts.borrow();

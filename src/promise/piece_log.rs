@@ -203,6 +203,24 @@ impl<P: Clone + 'static> PieceLog<P> {
         drop(before);
     }
 
+    /// Whether whoever reads has to poll the source.
+    pub(crate) fn must_be_polled(&self) -> bool {
+        let source = self.source.take();
+        let must = source.as_ref().is_some_and(|source| !source.takes_steps());
+        self.source.set(source);
+        must
+    }
+
+    /// Has the source forget who waits for it in a step, where that stands past the gate.
+    pub(super) fn forget_waiter(&self, stand: &Stand) {
+        if stand.at == At::GATE
+            && let Some(mut source) = self.source.take()
+        {
+            source.as_mut().forget_waiter();
+            self.source.set(Some(source));
+        }
+    }
+
     /// Whether readers ask the source, which has no task.
     pub(crate) fn is_on_demand(&self) -> bool {
         self.state.borrow().on_demand

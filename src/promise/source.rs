@@ -35,10 +35,8 @@ pub(crate) trait PieceSource<P> {
         unreachable!("what is polled is polled by a task")
     }
 
-    /// Whether whoever waits for it is told when the executor goes, if it takes steps.
-    fn is_kept(&self) -> bool {
-        false
-    }
+    /// Lets go of the step that waits for it, if it takes steps.
+    fn forget_waiter(self: Pin<&mut Self>) {}
 
     /// Notes whom the current task waits for that waits for a piece of it, if it takes steps and that is known,
     /// over so many levels of sources at most.

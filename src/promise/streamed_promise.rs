@@ -104,10 +104,15 @@ pub(crate) trait Keeper<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
-    /// What its steps have in common with a task, from the first on.
+    /// What its steps have in common with a task, from the first on. They are abandoned if the executor goes.
     #[track_caller]
-    pub(super) fn guest(&self) -> &Guest {
-        self.guest.get_or_init(|| self.context.invite())
+    pub(super) fn guest(self: &Rc<Self>) -> &Guest {
+        if let Some(guest) = self.guest.get() {
+            return guest;
+        }
+        let guest = self.context.invite();
+        guest.keep(self.clone(), ALL);
+        self.guest.get_or_init(|| guest)
     }
 
     /// Has the context go on if no more steps come.
@@ -553,9 +558,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
 pub(super) const MAKE: u32 = 0;
 /// The step in which it asks its source.
 pub(super) const FEED: u32 = 1;
+/// Stands for both, where they are given up.
+const ALL: u32 = 2;
 impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
     fn queue(&self) -> &Rc<ReadyQueue> {
-        self.guest().queue()
+        let guest = self.guest.get();
+        guest.expect("it takes steps when it has begun").queue()
     }
 
     fn step(self: Rc<Self>, which: u32, _: &mut Poller) {
@@ -568,7 +576,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
     fn abandon(self: Rc<Self>, which: u32) {
         match which {
             MAKE => self.give_up_making(),
-            _ => self.give_up_feeding(),
+            FEED => self.give_up_feeding(),
+            _ => {
+                self.give_up_making();
+                self.give_up_feeding();
+            }
         }
         self.leave_if_over();
     }
@@ -657,6 +669,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
 
     pub(crate) fn skip_to(&mut self, index: usize) {
         self.place.skip_to(index);
+    }
+
+    /// Whether a step cannot read it, as its source has to be polled.
+    pub(crate) fn needs_task(&self) -> bool {
+        self.promise.inner.log.must_be_polled()
     }
 
     /// Notes whom the current task waits for that waits for a piece, over so many levels of sources.

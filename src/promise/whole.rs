@@ -197,7 +197,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     pub(super) fn give_up_making(&self) {
         match self.making.state.replace(State::Ended) {
-            State::GoesOver => self.log.step_back(&mut self.making.stand.get()),
+            State::GoesOver => {
+                let mut stand = self.making.stand.get();
+                self.log.forget_waiter(&stand);
+                self.log.step_back(&mut stand);
+            }
             State::Makes => {}
             before => return self.making.state.set(before),
         }

@@ -1,6 +1,6 @@
 //! Sequences: whatever is nested comes out flat and in order, errors included.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -713,4 +713,93 @@ fn whoever_reads_on_when_the_executor_has_gone_gets_an_error() {
     assert!(first.unwrap().is_ok(), "what was there stays");
     assert!(second.unwrap().is_err());
     drop(open);
+}
+
+/// An agent that holds the writing end of its own reply, and notes that it is gone.
+struct KeepsWriting {
+    tokens: MessageTokenAppender,
+    gone: Rc<Cell<bool>>,
+}
+
+impl Drop for KeepsWriting {
+    fn drop(&mut self) {
+        self.gone.set(true);
+    }
+}
+
+impl Agent for KeepsWriting {
+    async fn run(&self, ctx: InteractionContext) -> Result<()> {
+        self.tokens.open()?.append("never ends")?;
+        let reply = MessagePromise::of(MessageClass::TEXT).with_start(false);
+        ctx.reply(reply.append_from(&self.tokens)?);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_agent_that_never_ends_its_own_reply_on_demand_is_freed() {
+    let gone = Rc::new(Cell::new(false));
+    let agent = KeepsWriting {
+        tokens: MiniAgents::new()
+            .run(async { Ok(MessageTokenAppender::new()) })
+            .unwrap(),
+        gone: gone.clone(),
+    };
+    let ended = MiniAgents::new().run(async { agent.trigger(()).await });
+    assert!(ended.unwrap_err().is_deadlock());
+    assert!(gone.get());
+}
+
+/// What is waited for on demand when the executor goes, of a writing end that lives on.
+#[test]
+fn wholes_that_wait_for_a_living_writer_are_given_up_with_the_executor() {
+    let kept = RefCell::new(None);
+    let context = MiniAgents::new();
+    let mut scope = Box::pin(context.scope(async {
+        let tokens = MessageTokenAppender::new();
+        tokens.open()?;
+        let message = MessagePromise::of(MessageClass::TEXT).with_start(false);
+        let message = message.append_from(&tokens)?;
+        message.start();
+        let sequence = MessageSequencePromise::of([message.clone()]);
+        sequence.start();
+        for _ in 0..20 {
+            yield_now().await;
+        }
+        kept.replace(Some((message, sequence, tokens)));
+        std::future::pending::<Result<()>>().await
+    }));
+    assert!(future::block_on(future::poll_once(&mut scope)).is_none());
+    let (message, sequence, tokens) = kept.take().unwrap();
+
+    drop(scope);
+
+    let message = future::block_on(future::poll_once(message.wait()));
+    let sequence = future::block_on(future::poll_once(sequence.wait()));
+    assert!(message.expect("nobody will bring it").is_err());
+    assert!(sequence.expect("nobody will bring it").is_err());
+    drop(tokens);
+}
+
+#[test]
+fn replies_on_demand_that_are_persisted_can_be_read_inside_of_others() {
+    async fn inner(ctx: InteractionContext) -> Result<()> {
+        ctx.reply("inner");
+        Ok(())
+    }
+    let miniagents = MiniAgents::new();
+    let persisted = Rc::new(Cell::new(0));
+    let count = persisted.clone();
+    miniagents.on_persist_messages(move |messages| {
+        count.set(count.get() + messages.len());
+        async { Ok(()) }
+    });
+    let read = miniagents.run(async {
+        let inner = MiniAgent::new(inner).with_await_reply_persistence(true);
+        let on_demand = CallOptions::new().with_start(false);
+        let all = messages!["before", inner.trigger_with((), on_demand), "behind"];
+        Ok(read(&MessageSequencePromise::of(all)).await)
+    });
+    assert_eq!(read.unwrap(), ["before", "inner", "behind"]);
+    assert!(persisted.get() > 0);
 }
