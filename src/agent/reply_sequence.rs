@@ -148,10 +148,7 @@ impl PieceSource<MessagePromise> for Replies {
     }
 
     fn takes_steps(&self) -> bool {
-        !matches!(
-            self.phase,
-            Phase::Beginning { persists: true } | Phase::Acting(Some(_)) | Phase::Persisting(_)
-        )
+        !matches!(self.phase, Phase::Beginning { persists: true })
     }
 
     fn forget_waiter(mut self: Pin<&mut Self>) {

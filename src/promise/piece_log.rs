@@ -60,6 +60,8 @@ struct State<P> {
     taken: usize,
     /// Whether readers ask the source, which has no task.
     on_demand: bool,
+    /// Whether they have to poll it.
+    must_be_polled: bool,
     /// Whether the source has ended.
     ended: bool,
     /// Whether somebody has read the end.
@@ -105,6 +107,7 @@ impl<P: Clone + 'static> PieceLog<P> {
             taken: pieces.len(),
             pieces: pieces.into_iter().collect(),
             on_demand: source.is_some(),
+            must_be_polled: source.as_ref().is_some_and(|source| !source.takes_steps()),
             ended,
             end_taken: ended,
             gate: At::PIECES,
@@ -205,10 +208,7 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Whether whoever reads has to poll the source.
     pub(crate) fn must_be_polled(&self) -> bool {
-        let source = self.source.take();
-        let must = source.as_ref().is_some_and(|source| !source.takes_steps());
-        self.source.set(source);
-        must
+        self.state.borrow().must_be_polled
     }
 
     /// Has the source forget who waits for it in a step, where that stands past the gate.

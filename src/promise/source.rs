@@ -24,7 +24,7 @@ pub(super) const LEVELS: u8 = 16;
 pub(crate) trait PieceSource<P> {
     fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>;
 
-    /// Whether it can be [asked in a step](Self::ask_in_step), and need not be polled.
+    /// Whether it can be [asked in a step](Self::ask_in_step), and need not be polled; asked before it begins.
     fn takes_steps(&self) -> bool {
         false
     }
