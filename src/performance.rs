@@ -18,22 +18,22 @@
 //!
 //! | | one | Python | smol | tokio | this crate |
 //! |---|---|---|---|---|---|
-//! | w01 | task switch | 140 | 8.2 | 4.7 | 1.6 |
-//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.2 | 3.1 |
+//! | w01 | task switch | 140 | 8.3 | 4.8 | 1.6 |
+//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.4 | 2.7 |
 //! | w03 | replayed piece | 270 | cannot | cannot | 1.5 |
-//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 6.0 | 3.3 |
-//! | w05 | agent of 3 messages | 2300 | 6.2 | 2.9 | 9.7 |
-//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.3 | 6.5 |
-//! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.1 |
-//! | w08 | message of history read | 6400 | 2.5 | 2.4 | 10 |
-//! | w09 | token of a joined message | 400 | 6.9 | 3.2 | 2.5 |
-//! | w10 | live promise (memory) | 48 | 7.3 | 5.4 | 4.4 |
-//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.4 | 4.7 |
-//! | w12 | live agent (memory) | 84 | 6.4 | 5.1 | 6.5 |
+//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 6.0 | 2.0 |
+//! | w05 | agent of 3 messages | 2300 | 6.2 | 2.9 | 7.7 |
+//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.2 | 7.6 |
+//! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.2 |
+//! | w08 | message of history read | 6400 | 2.6 | 2.4 | 8.1 |
+//! | w09 | token of a joined message | 400 | 6.8 | 3.1 | 1.9 |
+//! | w10 | live promise (memory) | 48 | 7.4 | 5.5 | 2.9 |
+//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.3 | 2.7 |
+//! | w12 | live agent (memory) | 84 | 6.6 | 5.1 | 4.9 |
 //!
 //! Each figure is a multiple of the limit; smaller is better. Beside smol and tokio stands a bare task and
 //! a channel for each thing, without promises of messages, arguments, records, errors or replay: where
-//! they are ahead (an agent, a message of history, a live agent), that is what is paid for.
+//! they are ahead (an agent, a message of history, a leaf of a tree), that is what is paid for.
 //!
 //! To see what this crate costs on your machine, and that its results are those of the original:
 //!
@@ -74,7 +74,7 @@
 //! - **A sequence** needs no task, whatever is in it, until somebody's stream turns up there: that has to be
 //!   polled. What comes out of order has a task per item, and a task for all only while there are such items.
 //! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256.
-//! - **Memory**: about 1.5 KB for a promise of a message that is being written, 4.4 KB for an agent that
+//! - **Memory**: about 1 KB for a promise of a message that is being written, 3.2 KB for an agent that
 //!   waits for more messages. What nobody holds is freed: a context that lives for a million calls does not
 //!   grow. The tokens of complete messages can be given up, see [`KeepTokens`](crate::KeepTokens).
 //!
