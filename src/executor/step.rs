@@ -1,4 +1,4 @@
-//! A turn of the ready queue in which no user's code runs.
+//! A turn of the ready queue in which nothing is polled.
 //!
 //! asyncio gives turns to callbacks as well as to tasks: the end of a future is noticed in one, and what comes
 //! of it happens there. Such a turn can be seen, by the order of what others do meanwhile; so it stays where it
@@ -8,13 +8,14 @@
 //!   an allocation, any number of times. Each time it says by a number which step is meant.
 //! - A step is queued [at once](queue_step), or when something comes for which it waits
 //!   ([`Waiter::Step`](super::waker::Waiter::Step) in a [`WaitList`](super::wait_list::WaitList)).
-//! - No task is current in it: it has no waker, no task-locals, and a panic of it is the host's. What it
-//!   spawns would inherit nothing; see [`Inheritance`](super::task_local::Inheritance) for what was kept before.
-//! - Nobody waits for it at the end of a context, unless it is a [guest](super::task_group::Guest) of it; nobody
-//!   can cancel it and no report names it. Where asyncio has a task, a [`Body`](super::task::Body) that is
-//!   [taken in by a group](super::TaskGroup::admit) has all of that, and its turns are as cheap if it does not
-//!   [poll](super::core::Poller::poll_as) anything.
-//! - It keeps itself alive while it stands in the queue; what waits for ever is kept by what it waits for.
+//! - No task is current in it: it has no waker, no task-locals, and a panic of it is the host's; nobody can
+//!   cancel it and no report names it.
+//! - Where asyncio has a task, what takes the steps is a [guest](super::task_group::Guest) of a group: the context
+//!   waits for it, user's code that it calls [finds](super::task_group::Guest::act) the task-locals of the place
+//!   where it was invited, and it [becomes a task](super::task_group::Guest::become_task), within the same turn,
+//!   when it meets something that has to be polled.
+//! - It keeps itself alive while it stands in the queue. What waits elsewhere is abandoned with the executor only
+//!   if that [keeps](super::task_group::Guest::keep) it: what waits for something from outside has to be kept.
 
 use std::rc::Rc;
 
@@ -26,8 +27,8 @@ pub(crate) trait Step: Enqueue {
     /// The queue of the executor that it belongs to, see [`ReadyQueue::current`].
     fn queue(&self) -> &Rc<ReadyQueue>;
 
-    /// Its turn has come: does what `which` stands for. What has to be polled there is polled as a
-    /// [task](Poller::give_turn) by `poller`.
+    /// Its turn has come: does what `which` stands for. What has to be polled there is polled in a
+    /// task that [begins](Poller::begin) with this turn.
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller);
 
     /// The executor goes before its turn, or has gone before it was queued.

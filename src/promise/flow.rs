@@ -410,11 +410,11 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Goes on with what comes in order.
-    fn go_on(self: &Rc<Self>, asker: &mut Asker<'_, '_>, guest: Option<&Guest>) -> After {
+    fn go_on(self: &Rc<Self>, asker: &mut Asker<'_, '_>, guest: Option<&Guest>) -> AfterTurn {
         let (work, context) = (&self.ordered, &self.output.context);
         let after = work.go_on(context, |ordered| self.poll(ordered, asker, guest));
         match after {
-            After::Goes(_) => return after,
+            After::Goes(after) => return after,
             After::Ended => {
                 self.state.set(State::Ended);
                 self.output.end_input(true);
@@ -422,7 +422,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             }
             After::BrokenOff => inheriting(guest, || self.break_off()),
         }
-        After::Ended
+        AfterTurn::Ended
     }
 
     fn poll(
@@ -484,14 +484,14 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         let waiter = || Waiter::Step(self.clone(), IN_ORDER);
         let after = self.go_on(&mut Asker::Step(&waiter), Some(guest));
         match after {
-            After::Goes(AfterTurn::Again) => queue_step(self.clone(), IN_ORDER),
-            After::Goes(_) if self.needs_task() => {
+            AfterTurn::Again => queue_step(self.clone(), IN_ORDER),
+            AfterTurn::Waits if self.needs_task() => {
                 let body = InOrderTask { flow: self.clone() };
                 let going = Task::new(guest.become_task(), body);
                 poller.begin(going, |going| drop(task.set(Box::new(going))));
             }
-            After::Goes(_) => {}
-            After::Ended | After::BrokenOff => guest.leave(),
+            AfterTurn::Waits => {}
+            AfterTurn::Ended => guest.leave(),
         }
     }
 
@@ -607,11 +607,7 @@ struct InOrderTask<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask<I, O, S, F> {
     fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
-        let after = poller.poll_as(task, |cx| self.flow.go_on(&mut Asker::Task(cx), None));
-        match after {
-            After::Goes(after) => after,
-            After::Ended | After::BrokenOff => AfterTurn::Ended,
-        }
+        poller.poll_as(task, |cx| self.flow.go_on(&mut Asker::Task(cx), None))
     }
 
     fn stop(&self) -> bool {

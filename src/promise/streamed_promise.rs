@@ -560,6 +560,7 @@ pub(super) const MAKE: u32 = 0;
 pub(super) const FEED: u32 = 1;
 /// Stands for both, where they are given up.
 const ALL: u32 = 2;
+
 impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
     fn queue(&self) -> &Rc<ReadyQueue> {
         let guest = self.guest.get();
