@@ -15,7 +15,7 @@ use futures_lite::Stream;
 use super::into_messages::{Item, ItemStream};
 use super::message::Message;
 use super::message_promise::MessagePromise;
-use super::sequence_promise::SequenceReader;
+use super::sequence_promise::Promises;
 use crate::error::Result;
 use crate::executor::Asker;
 use crate::promise::{
@@ -127,7 +127,7 @@ pub(crate) struct Flattening {
 /// Something nested that has been gone into.
 pub(crate) enum Open {
     List(vec::IntoIter<Item>),
-    Sequence(SequenceReader),
+    Sequence(Promises),
     Stream(Items<ItemStream>),
 }
 
@@ -145,7 +145,7 @@ fn put_or_open(item: Item, output: &Output<MessagePromise>) -> Result<Option<Ope
         Item::Promise(promise) => output.put(Ok(promise)),
         Item::Error(error) => return Err(error),
         Item::List(items) => return Ok(Some(Open::List(items.into_items()))),
-        Item::Sequence(sequence) => return Ok(Some(Open::Sequence(sequence.reader()))),
+        Item::Sequence(sequence) => return Ok(Some(Open::Sequence(sequence.into_promises()))),
         Item::Stream(items) => return Ok(Some(Open::Stream(Items::of(items)))),
     }
     Ok(None)
@@ -181,10 +181,10 @@ impl Rest<MessagePromise> for Flattening {
                     Asker::Task(cx) => ready!(Pin::new(items).poll_next(cx)),
                     Asker::Step(_) => return Poll::Pending,
                 },
-                Open::Sequence(reader) if asker.is_step() && reader.needs_task() => {
+                Open::Sequence(promises) if asker.is_step() && promises.needs_task() => {
                     return Poll::Pending;
                 }
-                Open::Sequence(reader) => match ready!(reader.poll_batch(asker)) {
+                Open::Sequence(promises) => match ready!(promises.poll_batch(asker)) {
                     Some(Batch::Run(run)) => {
                         output.put_run(run);
                         continue;
@@ -208,15 +208,16 @@ impl Rest<MessagePromise> for Flattening {
     fn needs_task(&self) -> bool {
         match &self.innermost {
             Some(Open::Stream(_)) => true,
-            Some(Open::Sequence(reader)) => reader.needs_task(),
+            Some(Open::Sequence(promises)) => promises.needs_task(),
             _ => false,
         }
     }
 
     fn note_wait(&self, depth: u8) {
-        if let (Some(Open::Sequence(reader)), Some(depth)) = (&self.innermost, depth.checked_sub(1))
+        if let (Some(Open::Sequence(promises)), Some(depth)) =
+            (&self.innermost, depth.checked_sub(1))
         {
-            reader.note_wait(depth);
+            promises.note_wait(depth);
         }
     }
 }

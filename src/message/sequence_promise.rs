@@ -20,8 +20,9 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
-    Batch, Come, Flattened, Made, Next, OnCancel, Outcome, PieceLog, PieceSource, PromisingContext,
-    Reader, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole, cancelled,
+    Batch, Come, Flattened, Made, Next, OnCancel, Outcome, OwnPieces, PieceLog, PieceSource,
+    PromisingContext, Reader, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise,
+    Whole, cancelled,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -122,6 +123,20 @@ impl MessageSequencePromise {
         SequenceReader {
             reader: self.promise.reader(),
             safe: self.safe,
+        }
+    }
+
+    /// The promises of its messages, for whoever lets go of it.
+    pub(crate) fn into_promises(self) -> Promises {
+        if self.safe {
+            return Promises::Shared(self.reader());
+        }
+        match self.promise.into_own() {
+            Ok(promises) => Promises::Own(promises),
+            Err(promise) => Promises::Shared(SequenceReader {
+                reader: promise.reader(),
+                safe: false,
+            }),
         }
     }
 
@@ -486,6 +501,43 @@ impl Future for SafeResolver {
     }
 }
 
+/// The promises of a sequence whose handle was given up; errors do not count as read.
+pub(crate) enum Promises {
+    /// Others may have handles of it.
+    Shared(SequenceReader),
+    /// Nobody else can read it.
+    Own(OwnPieces<MessagePromise>),
+}
+
+impl Promises {
+    /// What comes next, or nothing after the end; messages that were sent together may come together.
+    pub(crate) fn poll_batch(
+        &mut self,
+        asker: &mut Asker<'_, '_>,
+    ) -> Poll<Option<Batch<MessagePromise>>> {
+        match self {
+            Promises::Shared(reader) => reader.poll_batch(asker),
+            Promises::Own(promises) => promises.poll_batch(asker),
+        }
+    }
+
+    /// Whether a step cannot read them.
+    pub(crate) fn needs_task(&self) -> bool {
+        match self {
+            Promises::Shared(reader) => reader.reader.needs_task(),
+            Promises::Own(promises) => promises.needs_task(),
+        }
+    }
+
+    /// Notes whom the current task waits for that waits for a promise, over so many levels.
+    pub(crate) fn note_wait(&self, depth: u8) {
+        match self {
+            Promises::Shared(reader) => reader.reader.note_wait(depth),
+            Promises::Own(promises) => promises.note_wait(depth),
+        }
+    }
+}
+
 /// Reads promises without counting errors as read.
 pub(crate) struct SequenceReader {
     reader: Reader<MessagePromise, Rc<[Message]>>,
@@ -494,25 +546,12 @@ pub(crate) struct SequenceReader {
 
 impl SequenceReader {
     /// As polling it, but messages that were sent together may come together.
-    pub(crate) fn poll_batch<'b>(
-        &mut self,
-        asker: &mut impl Asks<'b>,
-    ) -> Poll<Option<Batch<MessagePromise>>> {
+    fn poll_batch<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Option<Batch<MessagePromise>>> {
         if self.safe {
             let next = self.reader.poll_piece(asker).map(safely);
             return next.map(|next| next.map(Batch::One));
         }
         self.reader.poll_batch(asker)
-    }
-
-    /// Whether a step cannot read it.
-    pub(crate) fn needs_task(&self) -> bool {
-        self.reader.needs_task()
-    }
-
-    /// Notes whom the current task waits for that waits for a promise, over so many levels.
-    pub(crate) fn note_wait(&self, depth: u8) {
-        self.reader.note_wait(depth);
     }
 }
 

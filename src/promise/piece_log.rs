@@ -226,6 +226,15 @@ impl<P: Clone + 'static> PieceLog<P> {
         self.state.borrow().on_demand
     }
 
+    /// Takes a source on demand that nobody has asked.
+    pub(super) fn take_unread(&mut self) -> Option<Source<P>> {
+        let state = self.state.get_mut();
+        let is_unread = state.on_demand && !state.ended && state.pieces.len == 0;
+        self.source
+            .get_mut()
+            .take_if(|_| is_unread && state.gate == At::PIECES)
+    }
+
     /// Takes the source, where steps run it and not readers.
     pub(super) fn take_source(&self) -> Option<Source<P>> {
         self.source.take()

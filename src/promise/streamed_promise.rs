@@ -14,9 +14,10 @@ use super::feeding::{Fed, start_feeding};
 use super::flat_drop::drop_flat;
 use super::next::{Come, Next, StepBack, TryNext, read};
 use super::outcome::Outcome;
+use super::own_pieces::OwnPieces;
 use super::piece_log::{PieceLog, Place};
 use super::pieces::{Batch, Block};
-use super::source::{LEVELS, PieceSource};
+use super::source::{LEVELS, PieceSource, Source};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Made, Maker, Making, Resolver, Whole};
@@ -131,6 +132,15 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             Some(feeding) => feeding.note_wait(),
             None => self.log.note_wait(depth),
         }
+    }
+
+    /// Takes the source of one that has not begun, if it has nothing to do but to keep what comes.
+    fn take_unread(&mut self) -> Option<Source<P>> {
+        let is_plain = self.making.has_not_begun()
+            && self.outcome.get().is_none()
+            && self.keeper.get().is_none()
+            && self.on_cancel.get_mut().is_none();
+        is_plain.then(|| self.log.take_unread()).flatten()
     }
 
     fn resolved_by(&self, task: TaskRef) {
@@ -393,6 +403,15 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         Reader {
             promise: self.clone(),
             place: Place::beginning(),
+        }
+    }
+
+    /// Its pieces, where nobody else has it and it is on demand and has not begun; or else it as it is.
+    pub(crate) fn into_own(mut self) -> std::result::Result<OwnPieces<P>, Self> {
+        let inner = Rc::get_mut(&mut self.inner);
+        match inner.and_then(Inner::take_unread) {
+            Some(source) => Ok(OwnPieces::of(source)),
+            None => Err(self),
         }
     }
 

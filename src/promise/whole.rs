@@ -84,6 +84,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Making<P, W> {
         }
     }
 
+    pub(super) fn has_not_begun(&self) -> bool {
+        self.state.get() == State::NotBegun
+    }
+
     /// Whether steps are to come.
     pub(super) fn goes_on(&self) -> bool {
         matches!(self.state.get(), State::GoesOver | State::Makes)

@@ -542,6 +542,120 @@ mod streams_as_input {
     }
 }
 
+/// What a reader gets, and how many turns others had before each.
+async fn read_in_turns(sequence: &MessageSequencePromise) -> Vec<(u32, String)> {
+    let turns = Rc::new(Cell::new(0));
+    let counted = turns.clone();
+    let others = PromisingContext::current().start_soon(async move {
+        loop {
+            yield_now().await;
+            counted.set(counted.get() + 1);
+            if counted.get() > 1000 {
+                return Result::Ok(());
+            }
+        }
+    });
+    let (mut promises, mut read) = (sequence.stream(), Vec::new());
+    while let Some(promise) = promises.next().await {
+        let text = match promise {
+            Ok(promise) => promise.await.map(|message| message.to_string()),
+            Err(error) => Err(error),
+        };
+        let text = text.unwrap_or_else(|error| format!("ERROR {error}"));
+        read.push((turns.get(), text));
+    }
+    others.cancel();
+    read
+}
+
+#[test]
+fn what_is_nested_takes_the_same_turns_whether_or_not_others_have_it() {
+    let read = |held: bool| {
+        MiniAgents::new().run(async move {
+            let others = RefCell::new(Vec::new());
+            let sequence = |messages: Messages| {
+                let sequence = MessageSequencePromise::of(messages);
+                others.borrow_mut().extend(held.then(|| sequence.clone()));
+                sequence
+            };
+            let streamed = stream::iter(["c", "d"]).then(async |text| {
+                yield_now().await;
+                Ok(text)
+            });
+            let panicking = stream::iter(["g", "h"]).map(|text| {
+                assert!(text != "h", "no more");
+                Ok(text)
+            });
+            let call = async |ctx: InteractionContext| {
+                ctx.reply("i");
+                yield_now().await;
+                ctx.reply("j");
+                Ok(())
+            };
+            let roots = [
+                messages!["a", sequence(messages![]), sequence(messages!["b"])],
+                messages![[sequence(messages![Messages::from_stream(streamed)])], "e"],
+                messages![sequence(messages![Error::msg("broken"), "never"]), "never"],
+                messages!["f", sequence(messages![Messages::from_stream(panicking)])],
+                messages![call.trigger_with((), CallOptions::new().with_start(false))],
+                messages![sequence(messages![text("k"), [text("l"), text("m")]])],
+            ];
+            let mut read = Vec::new();
+            for root in roots {
+                let nested = sequence(messages![sequence(root)]);
+                read.push(read_in_turns(&nested).await);
+            }
+            Result::Ok(read)
+        })
+    };
+
+    let alone: Vec<Vec<(u32, String)>> = read(false).unwrap();
+    assert_eq!(alone, read(true).unwrap());
+    let texts = alone.concat().into_iter().map(|(_, text)| text);
+    let texts: Vec<String> = texts.collect();
+    let panic = "ERROR a source of pieces panicked: no more";
+    assert_eq!(
+        texts,
+        [
+            "a",
+            "b",
+            "c",
+            "d",
+            "e",
+            "ERROR broken",
+            "f",
+            "g",
+            panic,
+            "i",
+            "j",
+            "k",
+            "l",
+            "m"
+        ]
+    );
+}
+
+#[test]
+fn a_chain_of_sequences_that_nobody_else_has_is_dropped_without_a_deep_stack() {
+    for read_first in [false, true] {
+        let context = MiniAgents::new();
+        let mut scope = Box::pin(context.scope(async {
+            let unending = stream::once(Ok("there")).chain(stream::pending());
+            let mut chain = MessageSequencePromise::of(Messages::from_stream(unending));
+            for _ in 0..20_000 {
+                chain = MessageSequencePromise::of([chain]);
+            }
+            let mut promises = chain.stream();
+            if read_first {
+                assert_eq!(promises.try_next().await?.unwrap().await?.text(), "there");
+            }
+            drop((chain, promises));
+            Result::Ok(())
+        }));
+        future::block_on(scope.as_mut()).unwrap();
+    }
+}
+
 /// A sequence of which "there" has come when its context goes, and its readers.
 fn left_behind(make: impl FnOnce() -> MessageSequencePromise) -> MessageSequencePromise {
     let kept = Rc::new(RefCell::new(None));

@@ -1,0 +1,69 @@
+//! The pieces of a promise that nobody else can read.
+//!
+//! A promise on demand that is put into a sequence is often handed over: there is no other handle of it, and nobody
+//! has read from it. Then what it would keep, nobody could ever read again; so nothing is kept, and its source is
+//! asked by whoever has it now. The turns are the same.
+
+use std::task::Poll;
+
+use super::flat_drop::drop_flat;
+use super::pieces::Batch;
+use super::source::{Source, ask};
+use crate::executor::Asker;
+
+/// What comes from the source of a promise that is gone.
+pub(crate) struct OwnPieces<P: 'static> {
+    /// Empty after the end.
+    source: Option<Source<P>>,
+    /// Whether it cannot be asked in a step.
+    needs_task: bool,
+}
+
+impl<P: Clone + 'static> OwnPieces<P> {
+    pub(super) fn of(source: Source<P>) -> Self {
+        OwnPieces {
+            needs_task: !source.takes_steps(),
+            source: Some(source),
+        }
+    }
+
+    /// What comes next, or nothing after the end; a panic of the source is its last piece.
+    pub(crate) fn poll_batch(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
+        let poll = |source: &mut Source<P>| match asker {
+            Asker::Task(cx) => source.as_mut().poll_pieces(cx),
+            Asker::Step(waiter) => source.as_mut().ask_in_step(*waiter),
+        };
+        let read = ask(&mut self.source, poll, |error| Batch::One(Err(error)));
+        if let Poll::Ready(Some(batch)) = &read {
+            batch.tell();
+            self.let_go_if_over();
+        }
+        read
+    }
+
+    /// Whether it can be asked by a task only.
+    pub(crate) fn needs_task(&self) -> bool {
+        self.needs_task
+    }
+
+    /// Notes whom the current task waits for that waits for a piece, over so many levels of sources.
+    pub(crate) fn note_wait(&self, depth: u8) {
+        if let Some(source) = &self.source {
+            source.note_wait(depth);
+        }
+    }
+
+    fn let_go_if_over(&mut self) {
+        if let Some(over) = self.source.take_if(|source| source.is_over()) {
+            drop_flat(over);
+        }
+    }
+}
+
+impl<P: 'static> Drop for OwnPieces<P> {
+    fn drop(&mut self) {
+        if let Some(source) = self.source.take() {
+            drop_flat(source);
+        }
+    }
+}
