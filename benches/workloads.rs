@@ -337,7 +337,7 @@ fn agent_fan_out(n: usize) -> Result<Outcome> {
     async fn worker(ctx: InteractionContext) -> Result<()> {
         let i: usize = ctx.argument("i")?;
         for j in 0..3 {
-            ctx.reply(format!("a{i} m{j}"));
+            ctx.reply(format_args!("a{i} m{j}"));
         }
         Ok(())
     }
@@ -372,7 +372,7 @@ fn nested_flattening(n: usize) -> Result<Outcome> {
     fn node(level: usize, depth: usize, leaf: &mut usize) -> Messages {
         if level == depth {
             *leaf += 1;
-            return format!("L{}", *leaf - 1).into_messages();
+            return format_args!("L{}", *leaf - 1).into_messages();
         }
         let children = children(level, depth, leaf);
         if level.is_multiple_of(2) {
@@ -436,7 +436,7 @@ fn dialogue(n: usize) -> Result<Outcome> {
         while let Some(message) = messages.try_next().await? {
             h = fold(h, message.await?.text());
         }
-        ctx.reply(format!("a{h}"));
+        ctx.reply(format_args!("a{h}"));
         Ok(())
     }
 
@@ -546,7 +546,7 @@ fn memory_of_agents(n: usize) -> Result<Outcome> {
     async fn echo(ctx: InteractionContext) -> Result<()> {
         let mut messages = ctx.messages().stream();
         while let Some(message) = messages.try_next().await? {
-            ctx.reply(format!("echo {}", message.await?));
+            ctx.reply(format_args!("echo {}", message.await?));
         }
         Ok(())
     }
@@ -557,7 +557,7 @@ fn memory_of_agents(n: usize) -> Result<Outcome> {
         let mut live = Vec::new();
         for i in 0..n {
             let call = echo.initiate_call();
-            call.send_message(format!("m{i}"));
+            call.send_message(format_args!("m{i}"));
             live.push(call);
         }
         for _ in 0..40 {

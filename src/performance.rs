@@ -61,8 +61,10 @@
 //! - **Forwarding costs nothing per token.** A promise that is handed on is the same promise; eight agents
 //!   that reply with what they got cost per message. An agent that streams anew costs per token: two turns
 //!   and what is counted in w11, no copy of the text.
-//! - **A message that is there** is two allocations, if it is of text and nothing else: the text, and 40
-//!   bytes. Its fields are made when somebody asks for them. Handing it on is a count. A list of messages
+//! - **A message that is there** is one allocation of 56 bytes, if it is of text and nothing else, and of at
+//!   most 24 bytes of it; a longer text is another one. `ctx.reply(format_args!("{i}"))` makes just that,
+//!   where `format!` would make a `String` first, to be copied and freed. The fields of a message are made
+//!   when somebody asks for them. Handing it on is a count. A list of messages
 //!   (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a call as one block: the agent's side of a
 //!   dialogue of N turns costs what its N² reads cost.
 //! - **A call of an agent** is the dearest thing: fourteen allocations, three of them for an argument, and

@@ -253,6 +253,22 @@ impl InteractionContext {
 
     /// Replies: the messages come behind those that were replied before.
     ///
+    /// A text that is put together need not be a `String` first:
+    ///
+    /// ```
+    /// # use miniagents::{InteractionContext, Result};
+    /// async fn count(ctx: InteractionContext) -> Result<()> {
+    ///     for i in 0..ctx.argument("n")? {
+    ///         ctx.reply(format_args!("number {i}"));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # use miniagents::{Agent, CallOptions, MiniAgents};
+    /// # let options = CallOptions::new().with("n", 3);
+    /// # let replies = MiniAgents::new().run(async { count.trigger_with((), options).await }).unwrap();
+    /// # assert_eq!(replies[2].text(), "number 2");
+    /// ```
+    ///
     /// If the replies have ended, the error becomes that of the agent, unless it fails with another
     /// one; [`try_reply`](Self::try_reply) gives it instead.
     pub fn reply(&self, messages: impl IntoMessages) -> &Self {

@@ -40,6 +40,7 @@ use super::canonical_json::{self, SubObjects};
 use super::full_json;
 use super::hash_key::HashKey;
 use super::name::name;
+use super::text::Text;
 use super::value::{MAX_DEPTH, Value, too_deep};
 use crate::error::Result;
 
@@ -71,7 +72,7 @@ pub struct Frozen(Rc<Inner>);
 /// What all handles of an object share: small, as most objects are texts.
 struct Inner {
     /// Its text, if that is what one of its fields holds.
-    text: OnceCell<Rc<str>>,
+    text: OnceCell<Text>,
     /// What it is made of; empty for a text that is nothing else, until somebody asks.
     object: OnceCell<Box<Object>>,
 }
@@ -167,7 +168,7 @@ impl Inner {
     #[cold]
     #[inline(never)]
     fn make_object(&self) -> &Object {
-        let text = self.text.get().cloned();
+        let text = self.text.get().map(Text::to_shared);
         self.object.get_or_init(|| {
             Box::new(Object {
                 class: name(TEXT_CLASS),
@@ -184,7 +185,7 @@ impl Inner {
 
     /// Its text, if it is a text and nothing was made of it.
     #[inline]
-    fn only_text(&self) -> Option<&Rc<str>> {
+    fn only_text(&self) -> Option<&Text> {
         match self.object.get() {
             Some(_) => None,
             None => self.text.get(),
@@ -237,9 +238,9 @@ impl Frozen {
     /// An object of class `TextMessage`, kept by reference, that is a text and nothing else: a content and no
     /// template for one.
     #[inline]
-    pub(crate) fn text(text: Rc<str>) -> Self {
+    pub(crate) fn text(text: impl Into<Text>) -> Self {
         Frozen(Rc::new(Inner {
-            text: OnceCell::from(text),
+            text: OnceCell::from(text.into()),
             object: OnceCell::new(),
         }))
     }
@@ -462,19 +463,19 @@ impl Frozen {
     /// Notes that the text of a field is its text.
     pub(crate) fn note_text_at(&self, key: &str) {
         if let Some(Value::Text(text)) = self.get(key) {
-            self.0.text.get_or_init(|| text.clone());
+            self.0.text.get_or_init(|| text.clone().into());
         }
     }
 
     /// The text that was noted to be its own, if one was.
     #[inline]
-    pub(crate) fn noted_text(&self) -> Option<&Rc<str>> {
-        self.0.text.get()
+    pub(crate) fn noted_text(&self) -> Option<&str> {
+        self.0.text.get().map(Deref::deref)
     }
 
     /// Its text, if it was made of that alone and has not been asked for its fields.
     #[inline]
-    pub(crate) fn only_text(&self) -> Option<&Rc<str>> {
+    pub(crate) fn only_text(&self) -> Option<&Text> {
         self.0.only_text()
     }
 
@@ -605,7 +606,7 @@ impl PartialEq for Frozen {
             return true;
         }
         if let (Some(one), Some(other)) = (self.only_text(), other.only_text()) {
-            return one == other;
+            return **one == **other;
         }
         let (one, other) = (self.0.object(), other.0.object());
         if one.class != other.class
@@ -654,7 +655,7 @@ mod tests {
 
     #[test]
     fn what_a_text_takes_stays_small() {
-        assert!(size_of::<Inner>() <= 24);
+        assert!(size_of::<Inner>() <= 40);
         assert_eq!(size_of::<Option<Frozen>>(), size_of::<usize>());
     }
 }

@@ -11,7 +11,7 @@ use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result, What};
-use crate::frozen::{Frozen, Value};
+use crate::frozen::{Frozen, Text, Value};
 use crate::promise::drop_flat;
 
 /// Zero or more messages, promises of messages, and errors, nested as they come: what is sent,
@@ -152,7 +152,7 @@ impl Messages {
     }
 
     #[inline]
-    fn of_text(text: Rc<str>) -> Self {
+    fn of_text(text: impl Into<Text>) -> Self {
         Messages {
             item: Item::Message(Message::text_message(text)),
         }
@@ -189,7 +189,7 @@ impl fmt::Debug for Messages {
     }
 }
 
-/// What can be sent: text, messages, promises of messages and of sequences, errors, JSON values,
+/// What can be sent: text, also as it is formatted (`format_args!`), messages, promises of messages and of sequences, errors, JSON values,
 /// nothing, and collections and results of all these.
 ///
 /// ```
@@ -240,14 +240,14 @@ impl IntoMessages for () {
 /// Text becomes a text message.
 impl IntoMessages for &str {
     fn into_messages(self) -> Messages {
-        Messages::of_text(self.into())
+        Messages::of_text(self)
     }
 }
 
 /// Text becomes a text message.
 impl IntoMessages for String {
     fn into_messages(self) -> Messages {
-        Messages::of_text(self.into())
+        self.as_str().into_messages()
     }
 }
 
@@ -262,6 +262,33 @@ impl IntoMessages for &String {
 impl IntoMessages for Rc<str> {
     fn into_messages(self) -> Messages {
         Messages::of_text(self)
+    }
+}
+
+/// What is formatted becomes a text message, without a `String` in between:
+///
+/// ```
+/// use miniagents::{Agent, InteractionContext, MiniAgents, Result};
+///
+/// async fn counter(ctx: InteractionContext) -> Result<()> {
+///     for i in 0..2 {
+///         ctx.reply(format_args!("number {i}"));
+///     }
+///     Ok(())
+/// }
+///
+/// MiniAgents::new().run(async {
+///     let replies = counter.trigger(format_args!("up to {}", 2)).await?;
+///     let texts: Vec<_> = replies.iter().map(|message| message.text()).collect();
+///     assert_eq!(texts, ["number 0", "number 1"]);
+///     Result::Ok(())
+/// }).unwrap();
+/// ```
+///
+/// A value that fails to be written panics, as it does in `format!`.
+impl IntoMessages for fmt::Arguments<'_> {
+    fn into_messages(self) -> Messages {
+        Messages::of_text(Text::format(self))
     }
 }
 

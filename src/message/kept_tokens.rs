@@ -15,7 +15,7 @@ use crate::promise::Keeper;
 /// What is kept of the tokens of a message when it is complete.
 ///
 /// - Only a message that is complete, and that nobody is in the middle of reading, is *folded*: from then
-///   on its text is its only token, which shares the memory of the message. Readers that come later get
+///   on its text is its only token, which shares the memory of the message unless it is short. Readers that come later get
 ///   the same text and the same message, but not the boundaries between the tokens, nor fields that tokens
 ///   had of their own.
 /// - A reader that was made is inside until it is dropped, also before its first token and after its
@@ -124,12 +124,12 @@ impl Keeper<Token, Message> for Keeping {
         let KeepTokens::UpTo(most) = self.keep else {
             return None;
         };
-        let text = message.content_shared().filter(|_| pieces > most.max(1))?;
+        let token = message.content_token().filter(|_| pieces > most.max(1))?;
         self.change(|held| {
             held.tokens -= pieces - 1;
             held.folded += 1;
         });
-        Some(Token::from(text))
+        Some(token)
     }
 
     fn released(&self, pieces: usize) {

@@ -14,7 +14,7 @@ use super::template;
 use super::token::Token;
 use crate::error::{Error, Result, What, short_type_name};
 use crate::executor::Lock;
-use crate::frozen::{Frozen, HashKey, Value, name};
+use crate::frozen::{Frozen, HashKey, Text, Value, name};
 use crate::promise::PromisingContext;
 
 /// A message: named fields that never change, with an identity.
@@ -82,16 +82,17 @@ impl Message {
     }
 
     /// A message that has nothing but its text.
-    pub(crate) fn of_text(class: &'static MessageClass, text: Rc<str>) -> Result<Self> {
+    pub(crate) fn of_text(class: &'static MessageClass, text: impl Into<Text>) -> Result<Self> {
+        let text = text.into();
         if class.is_plain_text() {
             return Ok(Self::text_message(text));
         }
-        with_declared(class, [(name(CONTENT), text.into())])
+        with_declared(class, [(name(CONTENT), text.to_shared().into())])
     }
 
     /// A message of class `TextMessage` that has nothing but its text.
     #[inline]
-    pub(crate) fn text_message(text: Rc<str>) -> Self {
+    pub(crate) fn text_message(text: impl Into<Text>) -> Self {
         Message {
             fields: Frozen::text(text),
         }
@@ -241,12 +242,12 @@ impl Message {
         }
     }
 
-    /// As [`content`](Self::content), shared with the message.
-    pub(crate) fn content_shared(&self) -> Option<Rc<str>> {
+    /// As [`content`](Self::content), as a token; one that is long shares the text of the message.
+    pub(crate) fn content_token(&self) -> Option<Token> {
         match self.fields.only_text() {
-            Some(text) => Some(text.clone()),
+            Some(text) => Some(text.into()),
             None => match self.get(CONTENT) {
-                Some(Value::Text(text)) => Some(text.clone()),
+                Some(Value::Text(text)) => Some(text.clone().into()),
                 _ => None,
             },
         }

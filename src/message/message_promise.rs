@@ -18,7 +18,7 @@ use super::token::Token;
 use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
-use crate::frozen::{Frozen, Value, name};
+use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
     Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start,
     StepBack, StreamedPromise, TryNext, Whole, read,
@@ -382,7 +382,7 @@ impl Whole<Token, Message> for MessageOfTokens {
         let given = meanwhile.into_iter().flatten();
         let given = given.chain(owned_fields(&self.known));
         let given = given.filter(|(key, _)| !self.class.is_content(key));
-        let content = (name(CONTENT), Value::from(text));
+        let content = (name(CONTENT), Value::from(text.to_shared()));
         Made::Whole(with_declared(
             self.class,
             std::iter::once(content).chain(given),
@@ -391,7 +391,7 @@ impl Whole<Token, Message> for MessageOfTokens {
 }
 
 /// The text of all tokens, put together in a buffer that is kept for the next message.
-fn text_of(tokens: &PieceLog<Token>) -> Rc<str> {
+fn text_of(tokens: &PieceLog<Token>) -> Text {
     /// A larger buffer is given back after use.
     const KEPT: usize = 1 << 16;
     thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
@@ -399,7 +399,7 @@ fn text_of(tokens: &PieceLog<Token>) -> Rc<str> {
     let mut bytes = BUFFER.take();
     tokens.for_each(|token| token.add_to(&mut bytes));
     let text = str::from_utf8(&bytes).expect("tokens are texts, each by itself");
-    let text = Rc::from(text);
+    let text = Text::from(text);
     if bytes.capacity() <= KEPT {
         bytes.clear();
         BUFFER.set(bytes);

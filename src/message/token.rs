@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::message::Message;
 use super::short_text::ShortText;
-use crate::frozen::{Frozen, Value};
+use crate::frozen::{Frozen, Text, Value};
 
 /// A piece of a message as it streams: usually a few letters of text, seldom with fields of its own.
 ///
@@ -178,6 +178,17 @@ impl From<Rc<str>> for Token {
         Token {
             kind: Kind::Text(text),
         }
+    }
+}
+
+/// A text that is shared stays so.
+impl From<&Text> for Token {
+    fn from(text: &Text) -> Self {
+        let kind = match ShortText::of(text) {
+            Some(short) => Kind::Short(short),
+            None => Kind::Text(text.to_shared()),
+        };
+        Token { kind }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use log::LevelFilter;
 use miniagents::executor::{Executor, TaskLocal, sleep, spawn, yield_now};
 use miniagents::{
-    Agent, CallOptions, Error, Frozen, InteractionContext, Message, MessageSequencePromise,
-    MiniAgent, MiniAgents, Result, Start, display_agent_trace, messages,
+    Agent, CallOptions, Error, Frozen, InteractionContext, IntoMessages, Message,
+    MessageSequencePromise, MiniAgent, MiniAgents, Result, Start, display_agent_trace, messages,
 };
 use serde::Serialize;
 
@@ -685,4 +685,85 @@ fn an_agent_starts_in_the_executor_in_which_its_replies_are_first_asked_for() {
         })
         .unwrap();
     assert_eq!(recorded.get(), 1);
+}
+
+/// Shows what it is told, by way of a message of its own, and then fails or panics if it is to.
+struct Shown(&'static str, Fate);
+
+enum Fate {
+    Fine,
+    Fails,
+    Panics,
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let message = format_args!("{} and {0}, which is not short", self.0).into_messages();
+        write!(f, "{message:?}")?;
+        match self.1 {
+            Fate::Fine => Ok(()),
+            Fate::Fails => Err(std::fmt::Error),
+            Fate::Panics => panic!("cannot be shown"),
+        }
+    }
+}
+
+#[test]
+fn what_is_formatted_can_be_sent_and_replied() {
+    async fn echo(ctx: InteractionContext) -> Result<()> {
+        let mut messages = ctx.messages().stream();
+        while let Some(message) = messages.try_next().await? {
+            let (text, i) = (message.await?.text().to_owned(), 7);
+            ctx.reply(format_args!("{text}!"));
+            ctx.reply_out_of_order((format_args!("{i}"), [format_args!("{text:>30}")]));
+        }
+        Ok(())
+    }
+
+    MiniAgents::new()
+        .run(async {
+            let call = echo.initiate_call();
+            call.send_message(format_args!("a{}", 1));
+            let shown = Shown("b", Fate::Fine);
+            call.send_out_of_order(format_args!("{shown} {shown}"));
+            let replies = call.reply_sequence().await?;
+            let texts: Vec<_> = replies.iter().map(Message::text).collect();
+            let b = r#"{"class_":"TextMessage","content":"b and b, which is not short","content_template":null}"#;
+            assert_eq!(
+                texts,
+                ["a1!", "7", &format!("{:>30}", "a1"), &format!("{b} {b}!"), "7", &format!("{b} {b}")]
+            );
+            assert_eq!(echo.trigger(format_args!("c")).await?[0].text(), "c!");
+            assert_eq!(MessageSequencePromise::of(messages![format_args!("{}", 5)]).await?.len(), 1);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_cannot_be_formatted_ends_its_agent_and_nothing_else() {
+    async fn show(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(format_args!("{}", "before, and long enough to be shared"));
+        let fate = match ctx.argument("panics")? {
+            true => Fate::Panics,
+            false => Fate::Fails,
+        };
+        ctx.reply(format_args!("{}", Shown("a", fate)));
+        Ok(())
+    }
+
+    MiniAgents::new()
+        .run(async {
+            for panics in [false, true] {
+                let options = CallOptions::new().with("panics", panics);
+                let mut replies = show.trigger_with((), options).stream();
+                let first = replies.try_next().await?.unwrap().await?;
+                assert_eq!(first.text(), "before, and long enough to be shared");
+                assert!(replies.try_next().await.unwrap_err().is_panic());
+                let next = MessageSequencePromise::of(format_args!("{:>30}", "next")).await?;
+                assert_eq!(next[0].text(), format!("{:>30}", "next"));
+            }
+            Ok(())
+        })
+        .unwrap();
 }

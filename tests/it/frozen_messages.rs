@@ -4,7 +4,8 @@
 //! `&mut self`. What can be seen from outside is that a changed value is another one.
 
 use miniagents::{
-    Frozen, Message, MessageBuilder, MessageClass, MiniAgents, Result, TextMessage, Value,
+    Frozen, Message, MessageBuilder, MessageClass, MessageSequencePromise, MiniAgents, Result,
+    TextMessage, Value,
 };
 use serde::Serialize;
 
@@ -296,4 +297,33 @@ fn a_known_message_is_handed_to_each_who_waits() {
             Result::Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn a_text_is_the_same_message_however_long_it_is_and_however_it_came() {
+    for len in [0, 1, 15, 16, 17, 23, 24, 25, 26, 200] {
+        let text = "ї\"".repeat(len).chars().take(len).collect::<String>();
+        let ways = [
+            TextMessage::new(&*text).build().unwrap(),
+            TextMessage::new(text.clone()).build().unwrap(),
+            Message::from_json(TextMessage::new(&*text).build().unwrap().full_json()).unwrap(),
+        ];
+        let sent = MiniAgents::new().run(async {
+            let shared: std::rc::Rc<str> = text.as_str().into();
+            let all = (&*text, text.clone(), &text, shared, format_args!("{text}"));
+            MessageSequencePromise::of(all).await
+        });
+        let sent = sent.unwrap();
+        for message in ways.iter().chain(sent.iter()) {
+            assert_eq!(message, &ways[0]);
+            assert_eq!((message.text(), message.content()), (&*text, Some(&*text)));
+            assert_eq!(message.to_string(), text);
+            assert_eq!(message.hash_key(), ways[0].hash_key());
+            assert_eq!(message.full_json(), ways[0].full_json());
+            assert_eq!(message.serialized(), ways[0].serialized());
+            assert_eq!(message.get("content").unwrap().as_str(), Some(&*text));
+            assert_eq!((message.text(), message.content()), (&*text, Some(&*text)));
+            assert_eq!(message.clone(), *message);
+        }
+    }
 }

@@ -1,0 +1,214 @@
+//! A text that does not change, without an allocation of its own where it is short.
+//!
+//! Most of what is said is a few words, and what is allocated for them costs more than all else that is
+//! done with them. A text of at most [`Text::SHORT`] bytes lies where it is kept; a longer one, and one
+//! that others have as well, is shared.
+
+use std::cell::Cell;
+use std::fmt::{self, Write};
+use std::ops::Deref;
+use std::rc::Rc;
+
+use arrayvec::ArrayString;
+
+/// An immutable text; reads like a `str`.
+#[derive(Clone, Debug)]
+pub(crate) struct Text(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Short(ArrayString<{ Text::SHORT }>),
+    Shared(Rc<str>),
+}
+
+impl Text {
+    /// Up to so many bytes lie in the text itself: as many as fit into what the allocator gives for a
+    /// message anyway.
+    pub(crate) const SHORT: usize = 24;
+
+    /// What these arguments say, which is allocated only if it is long.
+    ///
+    /// # Panics
+    ///
+    /// If a value among them fails to be written, as `format!` does.
+    pub(crate) fn format(arguments: fmt::Arguments<'_>) -> Self {
+        if let Some(text) = arguments.as_str() {
+            return text.into();
+        }
+        let mut written = Written::default();
+        let outcome = written.write_fmt(arguments);
+        let text = written.finish();
+        outcome.expect("a value that is written into a text gives no error");
+        text
+    }
+
+    /// As a text that can be shared; one that is short is made so.
+    pub(crate) fn to_shared(&self) -> Rc<str> {
+        match &self.0 {
+            Kind::Short(text) => text.as_str().into(),
+            Kind::Shared(text) => text.clone(),
+        }
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    #[inline]
+    fn deref(&self) -> &str {
+        match &self.0 {
+            Kind::Short(text) => text,
+            Kind::Shared(text) => text,
+        }
+    }
+}
+
+impl From<&str> for Text {
+    #[inline]
+    fn from(text: &str) -> Self {
+        Text(match ArrayString::from(text) {
+            Ok(short) => Kind::Short(short),
+            Err(_) => Kind::Shared(text.into()),
+        })
+    }
+}
+
+impl From<Rc<str>> for Text {
+    #[inline]
+    fn from(text: Rc<str>) -> Self {
+        Text(Kind::Shared(text))
+    }
+}
+
+/// What is being written: short as long as it can be.
+#[derive(Default)]
+struct Written {
+    short: ArrayString<{ Text::SHORT }>,
+    /// All of it, once it is long; empty until then.
+    long: String,
+}
+
+thread_local! {
+    /// Where the next long text is written; empty while one is, so that a value which is being written may
+    /// write others itself.
+    static BUFFER: Cell<String> = const { Cell::new(String::new()) };
+}
+
+impl Written {
+    #[cold]
+    fn push_long(&mut self, text: &str) {
+        if self.long.is_empty() {
+            self.long = BUFFER.try_with(Cell::take).unwrap_or_default();
+            self.long.push_str(&self.short);
+        }
+        self.long.push_str(text);
+    }
+
+    fn finish(mut self) -> Text {
+        /// A larger buffer is given back after use.
+        const KEPT: usize = 1 << 16;
+
+        if self.long.is_empty() {
+            return Text(Kind::Short(self.short));
+        }
+        let text = Text::from(&*self.long);
+        if self.long.capacity() <= KEPT {
+            self.long.clear();
+            let _ = BUFFER.try_with(|buffer| buffer.set(self.long));
+        }
+        text
+    }
+}
+
+impl Write for Written {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !self.long.is_empty() || self.short.try_push_str(text).is_err() {
+            self.push_long(text);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_and_long_and_shared_texts_read_alike() {
+        for len in [0, 1, 7, Text::SHORT - 1, Text::SHORT, Text::SHORT + 1, 1000] {
+            let all = "é0123456789".repeat(100);
+            let text: String = all.chars().take(len).collect();
+            let one = Text::from(&*text);
+            let shared = Text::from(Rc::<str>::from(&*text));
+            assert_eq!((&*one, &*shared), (&*text, &*text));
+            assert_eq!((&*one.to_shared(), &*shared.to_shared()), (&*text, &*text));
+            assert_eq!(&*one.clone(), &*text);
+            assert_eq!(matches!(one.0, Kind::Short(_)), text.len() <= Text::SHORT);
+        }
+    }
+
+    #[test]
+    fn a_shared_text_stays_shared() {
+        let text: Rc<str> = "a".into();
+        assert!(Rc::ptr_eq(&text, &Text::from(text.clone()).to_shared()));
+    }
+
+    #[test]
+    fn what_is_written_is_what_format_gives() {
+        for len in 0..60 {
+            let (one, other) = ("é".repeat(len), "-".repeat(60 - len));
+            assert_eq!(&*Text::format(format_args!("{one}")), one);
+            assert_eq!(
+                &*Text::format(format_args!("{len:>4}{one} {other}!")),
+                format!("{len:>4}{one} {other}!")
+            );
+        }
+        assert_eq!(&*Text::format(format_args!("")), "");
+        assert_eq!(&*Text::format(format_args!("as {{it}} is")), "as {it} is");
+    }
+
+    /// Writes a long text itself, and what comes of it.
+    struct Nested(u32);
+
+    impl fmt::Display for Nested {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("something that is long already, and in it ")?;
+            if self.0 > 0 {
+                let inner = Text::format(format_args!("<{}>", Nested(self.0 - 1)));
+                f.write_str(&inner)?;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_written_may_write_texts_itself() {
+        let expected = format!("{} end", Nested(3));
+        assert_eq!(&*Text::format(format_args!("{} end", Nested(3))), expected);
+    }
+
+    /// Writes a long text, and then gives up.
+    struct Failing {
+        panics: bool,
+    }
+
+    impl fmt::Display for Failing {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("something that is too long to be a short text")?;
+            assert!(!self.panics, "it gave up");
+            Err(fmt::Error)
+        }
+    }
+
+    #[test]
+    fn what_fails_to_be_written_leaves_nothing_behind() {
+        for panics in [false, true] {
+            let failing = Failing { panics };
+            let format = || Text::format(format_args!("{failing}"));
+            let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(format));
+            assert!(panic.is_err());
+            let long = "-".repeat(Text::SHORT);
+            assert_eq!(&*Text::format(format_args!("{long}+")), format!("{long}+"));
+        }
+    }
+}
