@@ -61,7 +61,7 @@ fn tell(act: &Act, call_node: &Message, replies: &[Message]) -> Result<()> {
 }
 
 impl Task<Act> {
-    fn guest(&self) -> &Guest {
+    fn recorder(&self) -> &Guest {
         let guest = self.body().recording();
         guest.expect("nothing is recorded before the replies end")
     }
@@ -70,24 +70,28 @@ impl Task<Act> {
     fn end_recording(&self, replies: MessageSequencePromise) {
         self.body().end_recording(&replies);
         drop(replies);
-        self.guest().leave();
+        self.recorder().leave();
     }
 }
 
 impl Step for Task<Act> {
     fn queue(&self) -> &Rc<ReadyQueue> {
-        self.guest().queue()
+        self.recorder().queue()
+    }
+
+    fn guest(&self) -> Option<&Guest> {
+        self.body().recording()
     }
 
     fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
         let Some(replies) = self.body().take_held() else {
             return;
         };
-        let Poll::Ready(recorded) = poll(&self, self.guest(), &replies) else {
+        let Poll::Ready(recorded) = poll(&self, self.recorder(), &replies) else {
             return self.body().hold(replies);
         };
         if let Err(error) = recorded {
-            let context = self.guest().act(PromisingContext::current);
+            let context = self.recorder().act(PromisingContext::current);
             error.capture(context.error_level());
         }
         self.end_recording(replies);

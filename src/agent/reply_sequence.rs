@@ -89,7 +89,7 @@ impl Replies {
             match &mut self.phase {
                 Phase::Beginning { persists } => {
                     let to_persist = persists.then(Vec::new);
-                    act::start(&mut self.call);
+                    asker.lend(|| act::start(&mut self.call));
                     self.phase = Phase::Acting(to_persist);
                 }
                 Phase::Acting(to_persist) => {
@@ -108,7 +108,7 @@ impl Replies {
                         }
                         None => {
                             self.phase = Phase::Ended;
-                            recording::begin(&self.call);
+                            asker.lend(|| recording::begin(&self.call));
                         }
                     }
                 }

@@ -11,9 +11,10 @@
 //! - No task is current in it: it has no waker, no task-locals, and a panic of it is the host's; nobody can
 //!   cancel it and no report names it.
 //! - Where asyncio has a task, what takes the steps is a [guest](super::task_group::Guest) of a group: the context
-//!   waits for it, user's code that it calls [finds](super::task_group::Guest::act) the task-locals of the place
-//!   where it was invited, and it [becomes a task](super::task_group::Guest::become_task), within the same turn,
-//!   when it meets something that has to be polled.
+//!   waits for it, what it starts and user's code that it calls [find](super::task_group::Guest::act) the
+//!   task-locals of the place where it was invited, and it [becomes a task](super::task_group::Guest::become_task),
+//!   within the same turn, when it meets something that has to be polled. Most of what is done in a step looks for
+//!   none of these: so whatever does has them [lent](super::waker::Asker::lend) by whoever asks it in a step.
 //! - It keeps itself alive while it stands in the queue. What waits elsewhere is abandoned with the executor only
 //!   if that [keeps](super::task_group::Guest::keep) it: what waits for something from outside has to be kept.
 
@@ -21,6 +22,7 @@ use std::rc::Rc;
 
 use super::core::{self, Poller};
 use super::ready_queue::{Ready, ReadyQueue};
+use super::task_group::Guest;
 
 /// Something that takes steps.
 pub(crate) trait Step: Enqueue {
@@ -30,6 +32,11 @@ pub(crate) trait Step: Enqueue {
     /// Its turn has come: does what `which` stands for. What has to be polled there is polled in a
     /// task that [begins](Poller::begin) with this turn.
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller);
+
+    /// What it has in common with a task; empty where it stands for none.
+    fn guest(&self) -> Option<&Guest> {
+        None
+    }
 
     /// The executor goes before its turn, or has gone before it was queued.
     fn abandon(self: Rc<Self>, _which: u32) {}

@@ -231,6 +231,18 @@ impl Asker<'_, '_> {
         matches!(self, Asker::Step(_))
     }
 
+    /// Does `body`, which starts something or looks at task-locals: in a step, with those that whoever takes it
+    /// inherits.
+    pub(crate) fn lend<R>(&self, body: impl FnOnce() -> R) -> R {
+        if let Asker::Step(waiter) = self
+            && let Waiter::Step(step, _) = waiter()
+            && let Some(guest) = step.guest()
+        {
+            return guest.act(body);
+        }
+        body()
+    }
+
     /// As [`Waiter::waiting_for`].
     pub(crate) fn waiter_for(&self, what: Awaited) -> Waiter {
         match self {

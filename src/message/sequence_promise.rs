@@ -404,7 +404,7 @@ impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
     ) -> Made<MessagePromise, Rc<[Message]>> {
         match Self::known(promises) {
             Some(messages) => Made::Whole(Ok(messages)),
-            None => Box::<MessageByMessage>::default().make(promises, asker),
+            None => asker.lend(|| Box::<MessageByMessage>::default().go_on(promises, asker)),
         }
     }
 }
@@ -420,9 +420,19 @@ struct MessageByMessage {
 
 impl Whole<MessagePromise, Rc<[Message]>> for MessageByMessage {
     fn make(
-        mut self: Box<Self>,
+        self: Box<Self>,
         promises: &PieceLog<MessagePromise>,
         asker: &mut Asker<'_, '_>,
+    ) -> Made<MessagePromise, Rc<[Message]>> {
+        asker.lend(|| self.go_on(promises, asker))
+    }
+}
+
+impl MessageByMessage {
+    fn go_on(
+        mut self: Box<Self>,
+        promises: &PieceLog<MessagePromise>,
+        asker: &Asker<'_, '_>,
     ) -> Made<MessagePromise, Rc<[Message]>> {
         loop {
             if let Some(waiting) = &mut self.waiting {
@@ -548,8 +558,9 @@ impl SequenceReader {
     /// As polling it, but messages that were sent together may come together.
     fn poll_batch<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Option<Batch<MessagePromise>>> {
         if self.safe {
-            let next = self.reader.poll_piece(asker).map(safely);
-            return next.map(|next| next.map(Batch::One));
+            let next = ready!(self.reader.poll_piece(asker));
+            let next = asker.as_asker().lend(|| safely(next));
+            return Poll::Ready(next.map(Batch::One));
         }
         self.reader.poll_batch(asker)
     }

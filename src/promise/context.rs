@@ -457,6 +457,15 @@ impl PromisingContext {
         HANDLERS_ANYWHERE.get()
     }
 
+    /// Does `body`, which may tell handlers: in a step, with what the guest inherits that takes it.
+    #[inline]
+    pub(crate) fn where_handlers_look<R>(guest: Option<&Guest>, body: impl FnOnce() -> R) -> R {
+        match guest.filter(|_| Self::any_handlers()) {
+            Some(guest) => guest.act(body),
+            None => body(),
+        }
+    }
+
     /// Whether somebody would be told of a promise that resolves here.
     pub(crate) fn has_handlers() -> bool {
         Self::any_handlers()

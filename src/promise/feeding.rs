@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use super::context::PromisingContext;
 use super::pieces::Batch;
 use super::source::{PieceSource, Source, drop_source};
 use super::streamed_promise::{FEED, Inner};
@@ -60,7 +61,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         }
         let mut slot = self.log.take_source();
         let waiter = || Waiter::Step(self.clone(), FEED);
-        let asked = self.guest().act(|| {
+        let asked = PromisingContext::where_handlers_look(self.known_guest(), || {
             catch_unwind(AssertUnwindSafe(|| {
                 loop {
                     let source = slot.as_mut().map(|source| source.as_mut());

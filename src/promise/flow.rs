@@ -135,7 +135,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flattened<I, O, S, F
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
     pub(crate) fn ask(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
         if self.flow.worker.get().is_none() {
-            self.flow.begin();
+            asker.lend(|| self.flow.begin());
         }
         let batch = self.flow.output.poll_next(asker);
         if let (Poll::Pending, Asker::Task(_)) = (&batch, asker) {
@@ -420,7 +420,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
                 self.output.end_input(true);
                 work.let_go(context);
             }
-            After::BrokenOff => inheriting(guest, || self.break_off()),
+            After::BrokenOff => lending(guest, || self.break_off()),
         }
         AfterTurn::Ended
     }
@@ -440,22 +440,48 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             begun => self.beside.set(begun),
         }
         loop {
-            if ordered.rest.is_some() {
+            if let Some(rest) = &mut ordered.rest {
                 self.state.set(State::Flattens);
-                let rest = &mut ordered.rest;
-                ready!(inheriting(guest, || poll_rest(rest, &self.output, asker)));
+                let flattened = ready!(self.poll_rest(&mut **rest, asker, guest));
+                self.end_item(ordered.rest.take(), flattened, guest);
             }
             self.state.set(State::Waits);
             match ready!(ordered.items.poll_item(asker)) {
                 Some(item) => {
                     self.state.set(State::Flattens);
-                    // In a step only handlers look for what they inherit.
-                    let guest = guest.filter(|_| PromisingContext::any_handlers());
                     let begin = || begin_item(item, &self.flatten, &self.output);
-                    ordered.rest = inheriting(guest, begin).map(Box::new);
+                    if let Some(mut rest) = PromisingContext::where_handlers_look(guest, begin) {
+                        match self.poll_rest(&mut rest, asker, guest) {
+                            Poll::Ready(flattened) => self.end_item(Some(rest), flattened, guest),
+                            Poll::Pending => {
+                                ordered.rest = Some(Box::new(rest));
+                                return Poll::Pending;
+                            }
+                        }
+                    }
                 }
                 None => return Poll::Ready(()),
             }
+        }
+    }
+
+    fn poll_rest(
+        &self,
+        rest: &mut F::Rest,
+        asker: &mut Asker<'_, '_>,
+        guest: Option<&Guest>,
+    ) -> Poll<Result<()>> {
+        PromisingContext::where_handlers_look(guest, || poll_rest(rest, &self.output, asker))
+    }
+
+    /// Lets go of what is left of an item at its end; an error is the last of its parts.
+    fn end_item<R>(&self, rest: R, flattened: Result<()>, guest: Option<&Guest>) {
+        match flattened {
+            Ok(()) => drop(rest),
+            Err(error) => lending(guest, || {
+                drop(rest);
+                self.output.put(Err(error));
+            }),
         }
     }
 
@@ -553,6 +579,13 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, 
         }
     }
 
+    fn guest(&self) -> Option<&Guest> {
+        match self.worker.get()? {
+            Worker::Steps(guest, _) => Some(guest),
+            Worker::Task(_) => None,
+        }
+    }
+
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller) {
         match which {
             IN_ORDER => self.step_in_order(poller),
@@ -620,7 +653,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask
 }
 
 /// Does `body` with what the guest inherits that takes a step; a task has that by itself.
-fn inheriting<R>(guest: Option<&Guest>, body: impl FnOnce() -> R) -> R {
+fn lending<R>(guest: Option<&Guest>, body: impl FnOnce() -> R) -> R {
     match guest {
         Some(guest) => guest.act(body),
         None => body(),
@@ -644,25 +677,14 @@ fn begin_item<I, O: 'static, F: Flatten<I, O>>(
     })
 }
 
-/// Goes on with an item; an error, or a panic, is the last of its parts.
+/// Goes on with an item; a panic is an error.
 fn poll_rest<O: 'static>(
-    rest: &mut Option<Box<impl Rest<O>>>,
+    rest: &mut impl Rest<O>,
     output: &Output<O>,
     asker: &mut Asker<'_, '_>,
-) -> Poll<()> {
-    let Some(flattening) = rest else {
-        return Poll::Ready(());
-    };
-    let polled = catch_unwind(AssertUnwindSafe(|| flattening.poll(output, asker)));
-    let flattened = match polled {
-        Ok(poll) => ready!(poll),
-        Err(panic) => Err(Error::from_panic("a flattener", &*panic)),
-    };
-    *rest = None;
-    if let Err(error) = flattened {
-        output.put(Err(error));
-    }
-    Poll::Ready(())
+) -> Poll<Result<()>> {
+    let polled = catch_unwind(AssertUnwindSafe(|| rest.poll(output, asker)));
+    polled.unwrap_or_else(|panic| Poll::Ready(Err(Error::from_panic("a flattener", &*panic))))
 }
 
 /// The task that starts another one for each item that comes out of order.
@@ -764,6 +786,13 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for FlattenOn
         if let Some(item) = this.item.take() {
             this.rest = begin_item(item, flatten, output).map(Box::new);
         }
-        poll_rest(&mut this.rest, output, &mut Asker::Task(cx)).map(Ok)
+        if let Some(rest) = &mut this.rest {
+            let flattened = ready!(poll_rest(&mut **rest, output, &mut Asker::Task(cx)));
+            this.rest = None;
+            if let Err(error) = flattened {
+                output.put(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -116,6 +116,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         self.guest.get_or_init(|| guest)
     }
 
+    /// What its steps have in common with a task; empty before the first.
+    pub(super) fn known_guest(&self) -> Option<&Guest> {
+        self.guest.get()
+    }
+
     /// Has the context go on if no more steps come.
     pub(super) fn leave_if_over(&self) {
         if !self.making.goes_on()
@@ -584,6 +589,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
     fn queue(&self) -> &Rc<ReadyQueue> {
         let guest = self.guest.get();
         guest.expect("it takes steps when it has begun").queue()
+    }
+
+    fn guest(&self) -> Option<&Guest> {
+        self.known_guest()
     }
 
     fn step(self: Rc<Self>, which: u32, _: &mut Poller) {

@@ -4,7 +4,7 @@
 //! them has; but it reads nothing before all are there, so that such a turn is a look at the log. The
 //! first error among the pieces is what the whole comes to.
 //!
-//! Its turns are steps of the promise. The context waits for it as for a task, and what is done there finds the
+//! Its turns are steps of the promise. The context waits for it as for a task, and what it starts inherits the
 //! task-locals of the place where the promise was started.
 
 use std::cell::Cell;
@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::context::PromisingContext;
 use super::feeding::Fed;
 use super::piece_log::{PieceLog, Stand};
 use super::streamed_promise::{Inner, MAKE, StreamedPromise};
@@ -21,7 +22,8 @@ use crate::executor::{Asker, TaskRef, Waiter, queue_step};
 
 /// What makes the whole of pieces.
 pub(crate) trait Whole<P, W>: 'static {
-    /// Makes it, or goes on with that: all pieces are there, and none of them is an error.
+    /// Makes it, or goes on with that: all pieces are there, and none of them is an error. What it starts, and
+    /// user's code, has to be [lent](Asker::lend) what the asker inherits.
     fn make(self: Box<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W>;
 }
 
@@ -36,10 +38,12 @@ pub(crate) enum Made<P, W> {
 pub(crate) struct Collected;
 
 impl<P: Clone + 'static, W: FromIterator<P>> Whole<P, W> for Collected {
-    fn make(self: Box<Self>, pieces: &PieceLog<P>, _: &mut Asker<'_, '_>) -> Made<P, W> {
-        let mut collected = Vec::with_capacity(pieces.len());
-        pieces.for_each(|piece| collected.push(piece.clone()));
-        Made::Whole(Ok(collected.into_iter().collect()))
+    fn make(self: Box<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W> {
+        asker.lend(|| {
+            let mut collected = Vec::with_capacity(pieces.len());
+            pieces.for_each(|piece| collected.push(piece.clone()));
+            Made::Whole(Ok(collected.into_iter().collect()))
+        })
     }
 }
 
@@ -143,7 +147,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
                 Poll::Ready(all) => over = all,
             }
         }
-        self.guest().act(|| match over {
+        PromisingContext::where_handlers_look(self.known_guest(), || match over {
             _ if cancelled => self.give_up_making(),
             Err(error) => self.resolve(Err(error)),
             Ok(()) => self.make_whole(),
@@ -157,11 +161,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let mut stand = making.stand.get();
         let waiter = || Waiter::Step(self.clone(), MAKE);
         let is_fed = self.feeding.get().is_some() || self.fed.get() != Fed::NotInSteps;
-        let poll = match is_fed {
-            true => self.log.poll_over(&mut stand, waiter),
-            // It may ask the source.
-            false => self.guest().act(|| self.log.poll_over(&mut stand, waiter)),
-        };
+        let guest = self.known_guest().filter(|_| !is_fed); // or else it may ask the source
+        let go_over = || self.log.poll_over(&mut stand, waiter);
+        let poll = PromisingContext::where_handlers_look(guest, go_over);
         match poll {
             Poll::Pending => making.stand.set(stand),
             Poll::Ready(_) => making.state.set(State::Makes),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use miniagents::executor::{Executor, TaskLocal, sleep, spawn, yield_now};
 use miniagents::{
-    Agent, CallOptions, Error, Frozen, InteractionContext, IntoMessages, Message,
+    Agent, CallOptions, Error, Frozen, InteractionContext, IntoMessages, Message, MessageSequence,
     MessageSequencePromise, MiniAgent, MiniAgents, Result, Start, display_agent_trace, messages,
 };
 use serde::Serialize;
@@ -651,6 +651,41 @@ fn what_an_agent_starts_inherits_its_interaction_and_its_task_locals() {
             "OUTER sees that of outer",
         ]
     );
+}
+
+#[test]
+fn an_agent_that_is_asked_for_by_a_sequence_inherits_what_that_inherited() {
+    static NOTE: TaskLocal<&str> = TaskLocal::new();
+
+    async fn inner(ctx: InteractionContext) -> Result<()> {
+        let trace = display_agent_trace(&ctx.agent_trace());
+        ctx.reply(format!("{trace} sees {}", NOTE.get().unwrap_or("nothing")));
+        Err(Error::msg("out of ink"))
+    }
+
+    async fn outer(ctx: InteractionContext) -> Result<()> {
+        let on_demand = || CallOptions::new().with_start(false);
+        NOTE.set("that of outer");
+        let faulty = inner.trigger_with((), on_demand().with_errors_as_messages(true));
+        let replies = inner.trigger_with((), on_demand());
+        let nested = MessageSequencePromise::of([replies, faulty.clone()]);
+        let others = MessageSequence::options().with_start(true);
+        let others = others.with_errors_as_messages(true).make();
+        others.appender().open()?;
+        others.appender().append(nested)?;
+        others.appender().append(faulty)?;
+        others.appender().close();
+        NOTE.set("that of nobody"); // the sequences inherit it no more
+        ctx.reply(others.promise().clone());
+        Ok(())
+    }
+
+    let agents = MiniAgents::new().with_error_traces_in_messages(true);
+    let replies = agents.run(async { outer.trigger(()).await }).unwrap();
+    let texts: Vec<_> = replies.iter().map(|reply| reply.text()).collect();
+    assert_eq!(texts[0], "INNER <- OUTER sees that of outer");
+    assert_eq!(texts[2], "INNER <- OUTER sees that of outer");
+    assert!(texts.iter().all(|text| text.contains("OUTER")), "{texts:?}");
 }
 
 #[test]
