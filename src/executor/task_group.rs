@@ -66,7 +66,7 @@ pub(crate) struct Guest {
     group: Rc<Group>,
     /// Empty when it has left: among them may be what holds it.
     locals: LocalsCell,
-    generation: u32,
+    generation: Cell<u32>,
     /// Where the executor keeps it, or else one of the two below.
     place: Cell<u32>,
 }
@@ -95,10 +95,19 @@ impl Guest {
     /// One that inherits the same, and counts from now on.
     pub(crate) fn invite_another(&self) -> Guest {
         Guest {
-            generation: self.group.join(),
+            generation: Cell::new(self.group.join()),
             group: self.group.clone(),
             locals: LocalsCell::new(self.locals.look(Locals::clone)),
             place: Cell::new(NOWHERE),
+        }
+    }
+
+    /// As if another one were invited before `body`, which counts from now on, and this left behind it.
+    pub(crate) fn renew(&self, body: impl FnOnce()) {
+        let before = self.generation.replace(self.group.join());
+        body();
+        if let Some(last) = self.group.leave(before) {
+            last.tell();
         }
     }
 
@@ -113,7 +122,7 @@ impl Guest {
         let place = self.place.replace(LEFT);
         debug_assert!(place != LEFT, "it counts once");
         let locals = self.locals.replace(Locals::empty());
-        let header = Header::with(self.group.clone(), self.generation, locals);
+        let header = Header::with(self.group.clone(), self.generation.get(), locals);
         if place != NOWHERE {
             self.queue().let_go(place);
         }
@@ -126,7 +135,7 @@ impl Guest {
         if place == LEFT {
             return;
         }
-        let last = self.group.leave(self.generation);
+        let last = self.group.leave(self.generation.get());
         let locals = self.locals.replace(Locals::empty());
         if let Some(last) = last {
             last.tell();
@@ -297,7 +306,7 @@ impl TaskGroup {
         let core = core::expect_current("starting a promise");
         let group = self.part_on(&core);
         Guest {
-            generation: group.join(),
+            generation: Cell::new(group.join()),
             group,
             locals: LocalsCell::new(core::look_at_locals(Locals::clone)),
             place: Cell::new(NOWHERE),

@@ -151,16 +151,37 @@ fn put_or_open(item: Item, output: &Output<MessagePromise>) -> Result<Option<Ope
     Ok(None)
 }
 
+/// What there is to be flattened, as it comes out, if that is nothing but messages, or an error; or else it as
+/// it is.
+pub(crate) fn side_by_side(
+    item: Result<Item>,
+) -> std::result::Result<Option<Batch<MessagePromise>>, Item> {
+    Ok(match item {
+        Ok(Item::Message(message)) => Some(Batch::One(Ok(MessagePromise::known(message)))),
+        Ok(Item::Block(messages)) if messages.is_empty() => None,
+        Ok(Item::Block(messages)) => Some(Batch::Run(Run::of(Rc::new(MessageBlock(messages))))),
+        Ok(Item::List(items)) if items.are_messages() => {
+            Run::of_each(items.into_items().map(message_promise)).map(Batch::Run)
+        }
+        Ok(item) => return Err(item),
+        Err(error) => Some(Batch::One(Err(error))),
+    })
+}
+
+fn message_promise(item: Item) -> MessagePromise {
+    match item {
+        Item::Message(message) => MessagePromise::known(message),
+        Item::Promise(promise) => promise,
+        _ => unreachable!("it was looked at before"),
+    }
+}
+
 /// Takes the next item, if it is a message or a promise of one.
 fn next_promise(items: &mut vec::IntoIter<Item>) -> Option<MessagePromise> {
     let [Item::Message(_) | Item::Promise(_), ..] = items.as_slice() else {
         return None;
     };
-    match items.next()? {
-        Item::Message(message) => Some(MessagePromise::known(message)),
-        Item::Promise(promise) => Some(promise),
-        _ => None,
-    }
+    items.next().map(message_promise)
 }
 
 impl Rest<MessagePromise> for Flattening {

@@ -57,6 +57,11 @@ impl List {
         said
     }
 
+    /// Whether it is nothing but messages that are there.
+    pub(crate) fn are_messages(&self) -> bool {
+        self.0.iter().all(|item| matches!(item, Item::Message(_)))
+    }
+
     pub(crate) fn into_items(mut self) -> std::vec::IntoIter<Item> {
         std::mem::take(&mut self.0).into_iter()
     }

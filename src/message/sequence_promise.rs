@@ -11,7 +11,7 @@ use futures_lite::Stream;
 
 use super::builder::ErrorMessage;
 use super::defaults::error_text;
-use super::flatten::{FlatMessages, FlattenMessages, Incoming, MessageBlock};
+use super::flatten::{FlatMessages, FlattenMessages, Incoming, MessageBlock, side_by_side};
 use super::into_messages::{IntoMessages, Item, Messages};
 use super::join::{Join, join_messages};
 use super::message::Message;
@@ -20,7 +20,7 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
-    Batch, Come, Flattened, Made, Next, OnCancel, Outcome, OwnPieces, PieceLog, PieceSource,
+    Batch, Come, Flattened, Given, Made, Next, OnCancel, Outcome, OwnPieces, PieceLog, PieceSource,
     PromisingContext, Reader, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise,
     Whole, cancelled,
 };
@@ -76,9 +76,19 @@ impl MessageSequencePromise {
     /// As [`of`](Self::of), with errors as messages or not; a sequence becomes another one.
     #[track_caller]
     pub(crate) fn given(context: PromisingContext, messages: Messages, safe: bool) -> Self {
-        let (given, nothing) = (Some(messages.into_item()), Incoming::Given(None));
-        let given = Incoming::Given(given);
-        Self::flat(context, given, nothing, Start::OnDemand, safe, |flat| flat)
+        let start = Start::OnDemand;
+        match side_by_side(messages.into_item()) {
+            Ok(known) => {
+                let known = Given::new(context.clone(), known, |promise: &MessagePromise| {
+                    drop(promise.as_known().map(Message::promise)); // tells handlers
+                });
+                Self::promised(context, start, safe, known)
+            }
+            Err(item) => {
+                let (given, nothing) = (Incoming::Given(Some(Ok(item))), Incoming::Given(None));
+                Self::flat(context, given, nothing, start, safe, |flat| flat)
+            }
+        }
     }
 
     /// The sequence of what comes in, flattened; `wrap` may add to the flat stream.
@@ -92,7 +102,16 @@ impl MessageSequencePromise {
         wrap: impl FnOnce(FlatMessages) -> S,
     ) -> Self {
         let flat = Flattened::new(context.clone(), ordered, Some(unordered), FlattenMessages);
-        let flat = wrap(flat);
+        Self::promised(context, start, safe, wrap(flat))
+    }
+
+    #[track_caller]
+    fn promised(
+        context: PromisingContext,
+        start: Start,
+        safe: bool,
+        flat: impl PieceSource<MessagePromise> + Unpin + 'static,
+    ) -> Self {
         let promise = if safe {
             StreamedPromise::with_source(start, flat, SafeResolver::of)
         } else {

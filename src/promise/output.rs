@@ -188,8 +188,7 @@ impl<O: 'static> Output<O> {
 
     /// As [`end_input`](Self::end_input), where whoever should have said it goes away before.
     pub(super) fn break_off(&self) {
-        let text = "the task that flattens this sequence was dropped before its end";
-        self.put(Err(Error::own(What::Abandoned, text)));
+        self.put(Err(broken_off()));
         self.end_input(true);
     }
 
@@ -206,4 +205,10 @@ impl<O: 'static> Output<O> {
     pub(super) fn is_abandoned(&self) -> bool {
         self.abandoned.get()
     }
+}
+
+/// What comes where whoever flattens goes away before the end.
+pub(super) fn broken_off() -> Error {
+    let text = "the task that flattens this sequence was dropped before its end";
+    Error::own(What::Abandoned, text)
 }

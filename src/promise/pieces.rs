@@ -36,6 +36,13 @@ impl<P: 'static> Run<P> {
         }
     }
 
+    /// Each of these, if there are any.
+    pub(crate) fn of_each(pieces: impl Iterator<Item = P>) -> Option<Self> {
+        let places: Rc<[_]> = pieces.map(OnceCell::from).collect();
+        let all = 0..places.len();
+        (!places.is_empty()).then(|| Run::of_places(places, all))
+    }
+
     /// Those in these places, which are filled and hold no error.
     pub(crate) fn of_places(places: Rc<[OnceCell<P>]>, range: Range<usize>) -> Self {
         Run {
@@ -47,6 +54,11 @@ impl<P: 'static> Run<P> {
 }
 
 impl<P: Clone + 'static> Run<P> {
+    /// Whether it came as a whole.
+    pub(super) fn is_block(&self) -> bool {
+        matches!(self.pieces, Kept::Block(_))
+    }
+
     /// Tells whoever listens of what is about to be readable.
     pub(super) fn tell(&self) {
         if tap::is_set() {

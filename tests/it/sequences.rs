@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future, stream};
-use miniagents::executor::{Awaitable, sleep, yield_now};
+use miniagents::executor::{Awaitable, Executor, sleep, spawn, yield_now};
 use miniagents::{
-    Agent, CallOptions, Error, FlatSequence, InteractionContext, Message, MessageClass,
-    MessagePromise, MessageSequence, MessageSequencePromise, MessageTokenAppender, Messages,
-    MiniAgent, MiniAgents, PromisingContext, Result, Start, StreamAppender, TextMessage, Token,
-    generate, messages,
+    Agent, CallOptions, Error, FlatSequence, InteractionContext, IntoMessages, Message,
+    MessageClass, MessagePromise, MessageSequence, MessageSequencePromise, MessageTokenAppender,
+    Messages, MiniAgent, MiniAgents, PromisingContext, Result, Start, StreamAppender, TextMessage,
+    Token, generate, messages,
 };
 
 use crate::events::{STARTS, events_in, events_of, note};
@@ -633,6 +633,121 @@ fn what_is_nested_takes_the_same_turns_whether_or_not_others_have_it() {
             "m"
         ]
     );
+}
+
+/// What is noted, with the turn in which it was, when a sequence of `messages` is read until its end or given up
+/// after so many looks, and its context is left.
+fn turns_of(messages: Messages, looks: usize, with_handlers: bool) -> Vec<String> {
+    let noted = Rc::new(RefCell::new(Vec::new()));
+    let (in_handler, noting) = (noted.clone(), noted.clone());
+    MiniAgents::new()
+        .run(async move {
+            let turn = Rc::new(Cell::new(0));
+            let counted = turn.clone();
+            let others = spawn(async move {
+                loop {
+                    yield_now().await;
+                    counted.set(counted.get() + 1);
+                }
+            });
+            let note =
+                move |what: &str| noting.borrow_mut().push(format!("{}: {what}", turn.get()));
+            let context = MiniAgents::new();
+            if with_handlers {
+                context.on_promise_resolved(move |resolved| {
+                    let text = resolved.downcast_ref::<Message>().map(Message::to_string);
+                    in_handler.borrow_mut().push(format!("told of {text:?}"));
+                    async { Ok(()) }
+                });
+            }
+            let inside = context.scope(async {
+                let sequence = MessageSequencePromise::of(messages);
+                let mut promises = sequence.stream();
+                for _ in 0..looks {
+                    match future::poll_once(promises.next()).await {
+                        None => yield_now().await,
+                        Some(None) => {
+                            note("end");
+                            break;
+                        }
+                        Some(Some(Err(error))) => note(&format!("ERROR {error}")),
+                        Some(Some(Ok(promise))) => note(&promise.await?.to_string()),
+                    }
+                }
+                drop((promises, sequence));
+                yield_now().await;
+                Result::Ok(())
+            });
+            inside.await?;
+            note("left");
+            others.cancel();
+            Result::Ok(())
+        })
+        .unwrap();
+    noted.take()
+}
+
+/// Lists in lists are flattened; what lies side by side need not be, and nobody can tell.
+#[test]
+fn what_is_given_side_by_side_takes_the_same_turns_as_what_is_nested() {
+    let given: [fn() -> Messages; 5] = [
+        || messages![],
+        || messages!["one"],
+        || messages!["one", "two", "three"],
+        || Error::msg("broken").into_messages(),
+        || [text("one"), text("two")].into_messages(),
+    ];
+    for (number, given) in given.iter().enumerate() {
+        for with_handlers in [false, true] {
+            for looks in (0..8).chain([100]) {
+                let flat = turns_of(given(), looks, with_handlers);
+                let nested = turns_of(messages![[given()]], looks, with_handlers);
+                let how = format!("{number}, {looks} looks, handlers: {with_handlers}");
+                assert_eq!(flat, nested, "{how}");
+                assert!(
+                    flat.last().is_some_and(|last| last.ends_with("left")),
+                    "{how}"
+                );
+            }
+        }
+    }
+    let whole = turns_of(messages!["one", "two"], 100, true);
+    let told = ["told of Some(\"one\")", "told of Some(\"two\")"];
+    assert_eq!(
+        whole,
+        ["0: one", "0: two", told[0], told[1], "1: end", "2: left"]
+    );
+}
+
+/// As above, where the executor goes after so many turns.
+#[test]
+fn what_is_given_side_by_side_ends_as_what_is_nested_when_the_executor_goes() {
+    let left = |messages: Messages, turns: usize| {
+        let executor = Executor::new();
+        let sequence = executor.block_on(async {
+            let context = PromisingContext::new().activate();
+            let sequence = MessageSequencePromise::of(messages);
+            let mut promises = sequence.stream();
+            let _ = future::poll_once(promises.next()).await;
+            for _ in 0..turns {
+                yield_now().await;
+            }
+            drop((promises, context));
+            sequence
+        });
+        drop(executor);
+        let sequence = sequence.unwrap();
+        future::block_on(read(&sequence))
+    };
+    let error = "ERROR the task that flattens this sequence was dropped before its end";
+    for (turns, expected) in [
+        (0, &[error][..]),
+        (1, &["one", "two", error]),
+        (2, &["one", "two"]),
+    ] {
+        assert_eq!(left(messages!["one", "two"], turns), expected, "{turns}");
+        assert_eq!(left(messages![["one", "two"]], turns), expected, "{turns}");
+    }
 }
 
 #[test]

@@ -1,0 +1,219 @@
+//! Pieces that are there from the beginning, and come in the turns in which they would be flattened.
+//!
+//! Nothing is flattened where all that is given lies side by side already. But whoever reads it has to wait as for
+//! anything that is put into a sequence: the first turn hands the pieces out, and begins a second one, in which
+//! nothing comes out of order, and which is the end. Here these turns are all that is left.
+//!
+//! ```text
+//! on demand ──asked──▶ first turn: the pieces ──▶ second turn: the end
+//!                           └──── executor goes: an error ────┘
+//! ```
+
+use std::cell::{Cell, OnceCell};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::context::PromisingContext;
+use super::output::broken_off;
+use super::pieces::Batch;
+use super::source::PieceSource;
+use crate::executor::{Asker, Awaited, Guest, Poller, ReadyQueue, Step, Waiter, queue_step};
+
+/// What is given: a source for a promise.
+pub(crate) struct Given<P: Clone + 'static> {
+    turns: Rc<Turns<P>>,
+}
+
+struct Turns<P> {
+    /// Empty where nothing is given, and when it was handed out.
+    pieces: Cell<Option<Batch<P>>>,
+    /// Tells handlers of a piece that comes.
+    tell: fn(&P),
+    state: Cell<State>,
+    context: PromisingContext,
+    /// For what comes in order, and then for what would come out of order; empty before it has begun.
+    guest: OnceCell<Guest>,
+    /// Who waits for the pieces or for the end; there is one reader at most.
+    reader: Cell<Option<Waiter>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    NotBegun,
+    /// The first turn is about to come.
+    Begun,
+    /// As before, but nobody wants it any more.
+    Stopped,
+    /// The pieces can be read, and the second turn is about to come.
+    Readable,
+    /// It went away before its end, which is an error behind the pieces.
+    BrokenOff,
+    Ended,
+}
+
+/// The step that hands out the pieces.
+const FIRST: u32 = 0;
+/// The step that is the end.
+const SECOND: u32 = 1;
+
+impl<P: Clone + 'static> Given<P> {
+    /// Each piece of `pieces` is one that handlers are told of by `tell`.
+    pub(crate) fn new(context: PromisingContext, pieces: Option<Batch<P>>, tell: fn(&P)) -> Self {
+        let turns = Turns {
+            pieces: Cell::new(pieces),
+            tell,
+            state: Cell::new(State::NotBegun),
+            context,
+            guest: OnceCell::new(),
+            reader: Cell::new(None),
+        };
+        Given {
+            turns: Rc::new(turns),
+        }
+    }
+
+    fn ask(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
+        let turns = &self.turns;
+        match turns.state.get() {
+            State::NotBegun => turns.begin(),
+            State::Begun | State::Stopped => {}
+            state => {
+                let next = match (turns.pieces.take(), state) {
+                    (None, State::BrokenOff) => {
+                        turns.state.set(State::Ended);
+                        Some(Batch::One(Err(broken_off())))
+                    }
+                    (pieces, _) => pieces,
+                };
+                if next.is_some() || turns.state.get() == State::Ended {
+                    drop(turns.reader.take());
+                    return Poll::Ready(next);
+                }
+            }
+        }
+        let reader = asker.waiter_for(Awaited::Appended);
+        drop(turns.reader.replace(Some(reader)));
+        Poll::Pending
+    }
+}
+
+impl<P: Clone + 'static> PieceSource<P> for Given<P> {
+    fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        self.ask(&Asker::Task(cx))
+    }
+
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
+    fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<P>>> {
+        self.ask(&Asker::Step(waiter))
+    }
+
+    fn forget_waiter(self: Pin<&mut Self>) {
+        drop(self.turns.reader.take());
+    }
+
+    fn is_over(&self) -> bool {
+        let pieces = self.turns.pieces.take();
+        let is_over = pieces.is_none() && self.turns.state.get() == State::Ended;
+        self.turns.pieces.set(pieces);
+        is_over
+    }
+}
+
+/// Nobody wants it any more: the first turn is nothing then, and another one comes behind it, in which it is noticed.
+impl<P: Clone + 'static> Drop for Given<P> {
+    fn drop(&mut self) {
+        let turns = &self.turns;
+        drop(turns.reader.take());
+        if turns.state.get() == State::Begun {
+            turns.state.set(State::Stopped);
+            queue_step(turns.clone(), FIRST);
+        }
+    }
+}
+
+impl<P: Clone + 'static> Turns<P> {
+    fn begin(self: &Rc<Self>) {
+        self.guest.get_or_init(|| self.context.invite());
+        self.state.set(State::Begun);
+        queue_step(self.clone(), FIRST);
+    }
+
+    fn hand_out(self: &Rc<Self>, guest: &Guest) {
+        guest.renew(|| {
+            queue_step(self.clone(), SECOND);
+            self.state.set(State::Readable);
+            match PromisingContext::any_handlers() {
+                false => self.wake_reader(),
+                true => guest.act(|| self.hand_out_and_tell()),
+            }
+        });
+    }
+
+    /// Tells handlers of each piece. The reader is woken behind the first of them, or behind a block.
+    fn hand_out_and_tell(&self) {
+        let pieces = self.pieces.take();
+        match &pieces {
+            Some(Batch::One(Ok(piece))) => (self.tell)(piece),
+            Some(Batch::Run(run)) => run.iter().for_each(|piece| {
+                (self.tell)(&piece);
+                if !run.is_block() {
+                    self.wake_reader();
+                }
+            }),
+            Some(Batch::One(Err(_))) | None => {}
+        }
+        self.pieces.set(pieces);
+        self.wake_reader();
+    }
+
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+impl<P: Clone + 'static> Step for Turns<P> {
+    fn queue(&self) -> &Rc<ReadyQueue> {
+        self.guest
+            .get()
+            .expect("it takes steps when it has begun")
+            .queue()
+    }
+
+    fn step(self: Rc<Self>, which: u32, _: &mut Poller) {
+        let Some(guest) = self.guest.get() else {
+            return;
+        };
+        match (which, self.state.get()) {
+            (FIRST, State::Begun) => self.hand_out(guest),
+            (FIRST, State::Stopped) => {
+                self.state.set(State::Ended);
+                guest.leave();
+            }
+            (SECOND, State::Readable) => {
+                self.state.set(State::Ended);
+                self.wake_reader();
+                guest.leave();
+            }
+            _ => {}
+        }
+    }
+
+    fn abandon(self: Rc<Self>, _: u32) {
+        if let State::Begun | State::Stopped = self.state.get() {
+            drop(self.pieces.take());
+        }
+        if self.state.get() != State::Ended {
+            self.state.set(State::BrokenOff);
+            self.wake_reader();
+        }
+        if let Some(guest) = self.guest.get() {
+            guest.leave();
+        }
+    }
+}
