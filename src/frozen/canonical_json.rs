@@ -72,20 +72,46 @@ enum Inner {
 /// A member of an object, while its members are sorted and written.
 #[derive(Clone, Copy)]
 struct Member {
+    /// The first eight bytes of its name, which mostly tell where it belongs.
+    head: u64,
     /// The number of the field; the one after the last is the class.
-    index: usize,
-    /// What the name has behind the key: something if keys stand for the value.
-    appended: &'static str,
+    index: u32,
+    appended: Appended,
+}
+
+/// What a name has behind its key: something if keys stand for the value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Appended {
+    Nothing,
+    HashKey,
+    HashKeys,
+}
+
+impl Appended {
+    fn as_str(self) -> &'static str {
+        match self {
+            Appended::Nothing => "",
+            Appended::HashKey => "__hash_key",
+            Appended::HashKeys => "__hash_keys",
+        }
+    }
+}
+
+/// The first eight bytes of a name, with zeros behind one that is shorter, as a number: names whose numbers
+/// differ are in the order of the numbers.
+fn head((key, appended): (&str, &str)) -> u64 {
+    if let Some(eight) = key.as_bytes().first_chunk() {
+        return u64::from_be_bytes(*eight);
+    }
+    let bytes = key.bytes().chain(appended.bytes()).take(8);
+    let (head, len) = bytes.fold((0, 0), |(head, len), byte| {
+        (head << 8 | u64::from(byte), len + 1)
+    });
+    head.unbounded_shl(8 * (8 - len))
 }
 
 /// By code point. Of two names that read alike the one with less appended comes first.
 fn compare(one: (&str, &str), other: (&str, &str)) -> Ordering {
-    // Mostly the first byte tells, and calls for comparing texts are spared.
-    let first = |name: (&str, &str)| name.0.bytes().chain(name.1.bytes()).next();
-    match first(one).cmp(&first(other)) {
-        Ordering::Equal => {}
-        different => return different,
-    }
     if one.1.is_empty() && other.1.is_empty() {
         return one.0.cmp(other.0);
     }
@@ -139,16 +165,23 @@ impl Writer {
             return self.only_text(text);
         }
         let fields = object.field_slice();
-        let name = |member: &Member| {
-            let key = fields.get(member.index).map_or(CLASS_KEY, |(key, _)| key);
-            (key, member.appended)
+        let key = |index: u32| {
+            let field = fields.get(index as usize);
+            field.map_or(CLASS_KEY, |(key, _)| key)
         };
+        let name = |member: &Member| (key(member.index), member.appended.as_str());
         let start = self.members.len();
         let appended = fields.iter().map(|(_, value)| appended(value, inner));
-        let members = appended.chain([""]).enumerate();
-        self.members
-            .extend(members.map(|(index, appended)| Member { index, appended }));
-        self.members[start..].sort_unstable_by(|one, other| compare(name(one), name(other)));
+        let members = (0..).zip(appended.chain([Appended::Nothing]));
+        self.members.extend(members.map(|(index, appended)| Member {
+            head: head((key(index), appended.as_str())),
+            index,
+            appended,
+        }));
+        self.members[start..].sort_unstable_by(|one, other| {
+            let order = one.head.cmp(&other.head);
+            order.then_with(|| compare(name(one), name(other)))
+        });
 
         self.out.push('{');
         let mut separator = "\"";
@@ -158,7 +191,7 @@ impl Writer {
             let next = self.members[place + 1..end].first();
             // A name that something was appended to wins over a key that reads alike before it.
             if next.is_some_and(|next| {
-                !next.appended.is_empty() && read_alike(name(&member), name(next))
+                next.appended != Appended::Nothing && read_alike(name(&member), name(next))
             }) {
                 continue;
             }
@@ -168,8 +201,8 @@ impl Writer {
             push_escaped(&mut self.out, key);
             self.out.push_str(appended);
             self.out.push_str("\": ");
-            match fields.get(member.index) {
-                Some((_, value)) if !appended.is_empty() => self.keys(value),
+            match fields.get(member.index as usize) {
+                Some((_, value)) if member.appended != Appended::Nothing => self.keys(value),
                 Some((_, value)) => self.field(value, inner),
                 None => push_quoted(&mut self.out, object.class_name()),
             }
@@ -240,13 +273,13 @@ impl Writer {
     }
 }
 
-/// What the name of a field gets appended: something if keys stand for the value.
-fn appended(value: &Value, inner: Inner) -> &'static str {
+/// What the name of a field gets appended.
+fn appended(value: &Value, inner: Inner) -> Appended {
     match value {
-        _ if inner == Inner::Whole => "",
-        Value::Object(object) if object.is_by_reference() => "__hash_key",
-        Value::List(list) if is_by_reference(list) => "__hash_keys",
-        _ => "",
+        _ if inner == Inner::Whole => Appended::Nothing,
+        Value::Object(object) if object.is_by_reference() => Appended::HashKey,
+        Value::List(list) if is_by_reference(list) => Appended::HashKeys,
+        _ => Appended::Nothing,
     }
 }
 

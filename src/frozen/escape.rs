@@ -22,24 +22,44 @@ pub(super) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
-fn is_special(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
-}
-
 /// Where the next character to escape is. Eight bytes are looked at together; such a character is
 /// ASCII, so the place is a boundary between characters.
+#[inline]
 fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some((eight, _)) = bytes[at..].split_first_chunk::<8>() {
-        if let Some(offset) = first_special(*eight) {
+        if let Some(offset) = first_special(u64::from_le_bytes(*eight)) {
             return Some(at + offset);
         }
         at += 8;
     }
-    bytes[at..]
-        .iter()
-        .position(|&byte| is_special(byte))
-        .map(|offset| at + offset)
+    if at == bytes.len() {
+        return None;
+    }
+    first_special(last_bytes(bytes, at)).map(|offset| at + offset)
+}
+
+/// The bytes from there on, of which there are one to seven, and something that is not special behind them.
+#[inline]
+fn last_bytes(bytes: &[u8], from: usize) -> u64 {
+    let count = bytes.len() - from;
+    let (word, behind) = match bytes.last_chunk::<8>() {
+        Some(eight) => (u64::from_le_bytes(*eight), 8 - count),
+        None => (few_bytes(bytes), from),
+    };
+    word >> (8 * behind) | u64::MAX << (8 * count)
+}
+
+/// One to seven bytes, and zeros behind them.
+#[inline]
+fn few_bytes(bytes: &[u8]) -> u64 {
+    let len = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let [first, last] = [first, last].map(|four| u64::from(u32::from_le_bytes(*four)));
+        return first | last << (8 * (len - 4)); // where they overlap, they agree
+    }
+    let at = |place: usize| u64::from(bytes[place]) << (8 * place);
+    at(0) | at(len / 2) | at(len - 1)
 }
 
 /// The first of eight bytes that is special.
@@ -47,10 +67,10 @@ fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
 /// Taking `n` from each byte sets the high bit of those below `n`, if their own high bit was not
 /// set; and a byte that equals `c` is below one after `^ c`. The borrow of a byte that was found
 /// reaches only those behind it, so the first one found is right.
-fn first_special(eight: [u8; 8]) -> Option<usize> {
+#[inline]
+fn first_special(eight: u64) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let eight = u64::from_le_bytes(eight);
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
     let equal = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
     match (below(eight, 0x20) | equal(b'"') | equal(b'\\')) & HIGH {
@@ -86,11 +106,17 @@ mod tests {
     #[test]
     fn every_special_character_is_found_at_every_place() {
         for special in (0..0x20).chain([b'"', b'\\']) {
-            for place in 0..20 {
-                let mut bytes = [b'~'; 20];
-                bytes[place] = special;
-                assert_eq!(next_special(&bytes, 0), Some(place), "{special} at {place}");
-                assert_eq!(next_special(&bytes, place + 1), None);
+            for (len, place) in (0..20).flat_map(|len| (0..len).map(move |place| (len, place))) {
+                for other in [b'~', 0x7f, 0x80, 0xff, b' ', b'!'] {
+                    let mut bytes = vec![other; len];
+                    assert_eq!(next_special(&bytes, place), None);
+                    bytes[place] = special;
+                    for from in 0..=place {
+                        let found = next_special(&bytes, from);
+                        assert_eq!(found, Some(place), "{special} at {place} of {len}");
+                    }
+                    assert_eq!(next_special(&bytes, place + 1), None);
+                }
             }
         }
     }

@@ -73,8 +73,19 @@ pub struct Frozen(Rc<Inner>);
 struct Inner {
     /// Its text, if that is what one of its fields holds.
     text: OnceCell<Text>,
+    /// All else; empty for a text that is nothing else, until somebody asks.
+    more: OnceCell<Box<More>>,
+}
+
+/// What an object is made of, and what is made of it.
+#[derive(Default)]
+struct More {
     /// What it is made of; empty for a text that is nothing else, until somebody asks.
-    object: OnceCell<Box<Object>>,
+    object: OnceCell<Object>,
+    /// Its key, once it is wanted.
+    hash_key: OnceCell<HashKey>,
+    /// What is seldom wanted; empty while nothing was.
+    made: OnceCell<Box<Made>>,
 }
 
 /// What an object is made of.
@@ -82,10 +93,8 @@ struct Object {
     class: Rc<str>,
     /// In the order given, each key once, none of them `class_`.
     fields: Fields,
-    /// What is made when it is first wanted; empty while nothing was.
-    made: OnceCell<Box<Made>>,
     /// The levels of lists and objects, this one included; at most `MAX_DEPTH`.
-    depth: usize,
+    depth: u16,
     /// Whether, inside another such object, its key stands for it.
     by_reference: bool,
 }
@@ -147,7 +156,6 @@ impl From<Vec<(Rc<str>, Value)>> for Fields {
 struct Made {
     full_json: OnceCell<Box<str>>,
     serialized: OnceCell<Box<str>>,
-    hash_key: OnceCell<HashKey>,
     /// Its text, where that is not its JSON.
     text: OnceCell<Box<str>>,
     /// What the layer above notes about it.
@@ -155,10 +163,16 @@ struct Made {
 }
 
 impl Inner {
+    /// What it is made of, if it was made of more than a text, or somebody asked.
+    #[inline]
+    fn known_object(&self) -> Option<&Object> {
+        self.more.get()?.object.get()
+    }
+
     /// What it is made of.
     #[inline]
     fn object(&self) -> &Object {
-        match self.object.get() {
+        match self.known_object() {
             Some(object) => object,
             None => self.make_object(),
         }
@@ -169,32 +183,38 @@ impl Inner {
     #[inline(never)]
     fn make_object(&self) -> &Object {
         let text = self.text.get().map(Text::to_shared);
-        self.object.get_or_init(|| {
-            Box::new(Object {
-                class: name(TEXT_CLASS),
-                fields: Fields::Any(vec![
-                    (name(CONTENT), text.into()),
-                    (name(CONTENT_TEMPLATE), Value::Null),
-                ]),
-                made: OnceCell::new(),
-                depth: 1,
-                by_reference: true,
-            })
+        self.more().object.get_or_init(|| Object {
+            class: name(TEXT_CLASS),
+            fields: Fields::Any(vec![
+                (name(CONTENT), text.into()),
+                (name(CONTENT_TEMPLATE), Value::Null),
+            ]),
+            depth: 1,
+            by_reference: true,
         })
     }
 
     /// Its text, if it is a text and nothing was made of it.
     #[inline]
     fn only_text(&self) -> Option<&Text> {
-        match self.object.get() {
+        match self.known_object() {
             Some(_) => None,
             None => self.text.get(),
         }
     }
 
+    fn more(&self) -> &More {
+        self.more.get_or_init(Box::default)
+    }
+
+    /// What was made of it so far.
+    fn known_made(&self) -> Option<&Made> {
+        self.more.get()?.made.get().map(Deref::deref)
+    }
+
     /// The place for what is made.
     fn made(&self) -> &Made {
-        self.object().made.get_or_init(Box::default)
+        self.more().made.get_or_init(Box::default)
     }
 }
 
@@ -203,16 +223,19 @@ impl Object {
         Object {
             class,
             fields: fields.into(),
-            made: OnceCell::new(),
-            depth,
+            depth: depth.try_into().unwrap_or(u16::MAX),
             by_reference,
         }
     }
 
     fn into_frozen(self) -> Frozen {
+        let more = More {
+            object: OnceCell::from(self),
+            ..More::default()
+        };
         Frozen(Rc::new(Inner {
             text: OnceCell::new(),
-            object: OnceCell::from(Box::new(self)),
+            more: OnceCell::from(Box::new(more)),
         }))
     }
 }
@@ -241,7 +264,7 @@ impl Frozen {
     pub(crate) fn text(text: impl Into<Text>) -> Self {
         Frozen(Rc::new(Inner {
             text: OnceCell::from(text.into()),
-            object: OnceCell::new(),
+            more: OnceCell::new(),
         }))
     }
 
@@ -268,7 +291,7 @@ impl Frozen {
     }
 
     fn checked(object: Object) -> Result<Self> {
-        if object.depth > MAX_DEPTH {
+        if usize::from(object.depth) > MAX_DEPTH {
             return Err(too_deep());
         }
         Ok(object.into_frozen())
@@ -320,9 +343,15 @@ impl Frozen {
         match object.fields.iter_mut().find(|(other, _)| *other == key) {
             Some((_, replaced)) => *replaced = value,
             None => {
-                object.depth = object.depth.max(1 + value.depth());
+                let depth = usize::from(object.depth).max(1 + value.depth());
                 object.fields.push(key, value);
-                return Self::checked(object);
+                let Object {
+                    class,
+                    fields,
+                    by_reference,
+                    ..
+                } = object;
+                return Self::checked(Object::new(class, fields, by_reference, depth));
             }
         }
         Self::object_of_once(object.class, object.fields, object.by_reference)
@@ -331,20 +360,15 @@ impl Frozen {
     /// What it is made of: the last handle gives it away, and what others hold is copied.
     fn into_object(self) -> Object {
         self.0.object();
-        let own = Rc::try_unwrap(self.0).map(|own| own.object.into_inner());
-        let object = match own {
-            Ok(Some(own)) => {
-                return Object {
-                    made: OnceCell::new(),
-                    ..*own
-                };
-            }
+        let own = Rc::try_unwrap(self.0).map(|own| own.more.into_inner());
+        let object = match own.map(|more| more.and_then(|more| more.object.into_inner())) {
+            Ok(Some(own)) => return own,
             Ok(None) => unreachable!("it was made before"),
             Err(shared) => shared,
         };
         let object = object.object();
         let (class, fields) = (object.class.clone(), object.fields.clone());
-        Object::new(class, fields, object.by_reference, object.depth)
+        Object::new(class, fields, object.by_reference, object.depth.into())
     }
 
     /// The name of the class: `Frozen`, unless somebody gave it another one.
@@ -447,9 +471,7 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().string(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn string(&self) -> &str {
-        let object = self.0.object.get();
-        let made = object.and_then(|object| object.made.get());
-        match made.and_then(|made| made.text.get()) {
+        match self.0.known_made().and_then(|made| made.text.get()) {
             Some(text) => text,
             None => self.full_json(),
         }
@@ -509,15 +531,18 @@ impl Frozen {
     /// assert_eq!(one.hash_key(), other.hash_key());
     /// ```
     pub fn hash_key(&self) -> HashKey {
-        self.hash_key_by(|| match self.0.made().serialized.get() {
-            Some(serialized) => HashKey::of(serialized),
-            None => canonical_json::hash(self),
+        self.hash_key_by(|| {
+            let made = self.0.known_made();
+            match made.and_then(|made| made.serialized.get()) {
+                Some(serialized) => HashKey::of(serialized),
+                None => canonical_json::hash(self),
+            }
         })
     }
 
     /// The key, made by `make` if it is not there yet.
     pub(super) fn hash_key_by(&self, make: impl FnOnce() -> HashKey) -> HashKey {
-        *self.0.made().hash_key.get_or_init(make)
+        *self.0.more().hash_key.get_or_init(make)
     }
 
     /// The fields, to be found by their numbers.
@@ -527,7 +552,7 @@ impl Frozen {
 
     /// The full JSON if it was asked for already.
     pub(super) fn written_full_json(&self) -> Option<&str> {
-        let written = self.0.object.get()?.made.get()?.full_json.get();
+        let written = self.0.known_made()?.full_json.get();
         written.map(|written| &**written)
     }
 
@@ -547,7 +572,7 @@ impl Frozen {
     pub(super) fn depth(&self) -> usize {
         match self.0.only_text() {
             Some(_) => 1,
-            None => self.0.object().depth,
+            None => self.0.object().depth.into(),
         }
     }
 
@@ -656,6 +681,7 @@ mod tests {
     #[test]
     fn what_a_text_takes_stays_small() {
         assert!(size_of::<Inner>() <= 40);
+        assert!(size_of::<More>() <= 120);
         assert_eq!(size_of::<Option<Frozen>>(), size_of::<usize>());
     }
 }

@@ -40,7 +40,19 @@ impl Random {
     }
 
     fn text(&mut self) -> String {
-        const PIECES: [&str; 9] = ["a", "B", "_", "\"", "\\", "\n\0", "é", "😀", "long enough"];
+        const PIECES: [&str; 11] = [
+            "a",
+            "B",
+            "_",
+            "\"",
+            "\\",
+            "\n\0",
+            "\0",
+            "é",
+            "😀",
+            "long enough",
+            "long enough too",
+        ];
         let pieces = 0..self.below(4);
         pieces.map(|_| PIECES[self.below(PIECES.len())]).collect()
     }
@@ -131,6 +143,72 @@ fn key_and_canonical_text_tell_the_same_values_apart() {
         assert_eq!(text.serialized(), object.serialized());
     }
     assert!(texts.len() > 1_000);
+}
+
+#[test]
+fn members_are_in_the_order_of_their_names_with_what_is_appended() {
+    const STEMS: [&str; 12] = [
+        "",
+        "a",
+        "a_",
+        "a__hash_",
+        "eight by",
+        "eight bytes",
+        "eight bytes, and more",
+        "class",
+        "é",
+        "éééé",
+        "_",
+        "zzzzzzzzz",
+    ];
+    const ENDS: [&str; 9] = [
+        "",
+        "\0",
+        "\0\0",
+        "\0a",
+        "_",
+        "__hash_key",
+        "__hash_keys",
+        "__hash_keyt",
+        "é",
+    ];
+    let inner = note([("n", 1.into())]);
+    let key = format!("\"{}\"", inner.hash_key());
+    let values = [
+        ("", Value::from(7), "7".to_owned()),
+        ("__hash_key", Value::from(&inner), key.clone()),
+        (
+            "__hash_keys",
+            Value::from([&inner, &inner]),
+            format!("[{key}, {key}]"),
+        ),
+    ];
+    let mut random = Random::new(9);
+    for _ in 0..2_000 {
+        let mut fields: Vec<(Rc<str>, Value)> = Vec::new();
+        let mut expected = BTreeMap::from([("class_".to_owned(), (false, r#""Note""#.to_owned()))]);
+        for _ in 0..random.below(30) {
+            let end = ENDS[random.below(ENDS.len())];
+            let name = format!("{}{end}", STEMS[random.below(STEMS.len())]);
+            if name == "class_" || fields.iter().any(|(known, _)| **known == *name) {
+                continue;
+            }
+            let (appended, value, text) = &values[random.below(values.len())];
+            fields.push((name.as_str().into(), value.clone()));
+            let wins = !appended.is_empty();
+            let place = expected.entry(name + appended).or_default();
+            if wins || !place.0 {
+                *place = (wins, text.clone());
+            }
+        }
+        let members = expected.iter().map(|(name, (_, value))| {
+            let name = serde_json::to_string(name).unwrap();
+            format!("{name}: {value}")
+        });
+        let members: Vec<_> = members.collect();
+        let object = message("Note", fields);
+        assert_eq!(object.serialized(), format!("{{{}}}", members.join(", ")));
+    }
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Any value: written, read and written again it is the same; equal keys mean equal texts.
 
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
 use miniagents::laws::{self, Choices};
 use miniagents::{Frozen, Message, Number, TextMessage, Value, value_from_json};
 
 fn text(choices: &mut Choices<'_>) -> String {
-    const PIECES: [&str; 18] = [
+    const PIECES: [&str; 20] = [
         "",
         "a",
         "b",
@@ -21,6 +25,8 @@ fn text(choices: &mut Choices<'_>) -> String {
         "\u{2028}",
         "\u{1f980}",
         "Message",
+        "eight by",
+        "eight bytes",
         "\u{d7ff}",
         "\u{ffff}",
     ];
@@ -125,6 +131,9 @@ pub(crate) fn run(bytes: &[u8]) {
         one.hash_key() == other.hash_key(),
         one.serialized() == other.serialized()
     );
+    for message in &messages {
+        serde_json::from_str::<InOrder>(message.serialized()).unwrap();
+    }
     laws::hash_keys(|| messages.to_vec()).unwrap();
 }
 
@@ -145,5 +154,62 @@ fn equal_but_for_order(one: &Value, other: &Value) -> bool {
             one.len() == other.len() && pairs.all(|(one, other)| equal_but_for_order(one, other))
         }
         _ => one.full_json() == other.full_json(),
+    }
+}
+
+/// JSON in which the names of all members are in the order of their bytes, each there once.
+struct InOrder;
+
+impl<'de> Deserialize<'de> for InOrder {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(InOrder)
+    }
+}
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("names in their order")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut before: Option<String> = None;
+        while let Some((name, InOrder)) = members.next_entry::<String, _>()? {
+            if before.is_some_and(|before| before >= name) {
+                return Err(A::Error::custom(format_args!("`{name}` is out of order")));
+            }
+            before = Some(name);
+        }
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<InOrder>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
     }
 }
