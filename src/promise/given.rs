@@ -76,7 +76,7 @@ impl<P: Clone + 'static> Given<P> {
     fn ask(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
         let turns = &self.turns;
         match turns.state.get() {
-            State::NotBegun => turns.begin(),
+            State::NotBegun => asker.lend(|| turns.begin()),
             State::Begun | State::Stopped => {}
             state => {
                 let next = match (turns.pieces.take(), state) {

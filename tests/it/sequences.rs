@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future, stream};
-use miniagents::executor::{Awaitable, Executor, sleep, spawn, yield_now};
+use miniagents::executor::{Awaitable, Executor, TaskLocal, sleep, spawn, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, FlatSequence, InteractionContext, IntoMessages, Message,
     MessageClass, MessagePromise, MessageSequence, MessageSequencePromise, MessageTokenAppender,
@@ -637,7 +637,13 @@ fn what_is_nested_takes_the_same_turns_whether_or_not_others_have_it() {
 
 /// What is noted, with the turn in which it was, when a sequence of `messages` is read until its end or given up
 /// after so many looks, and its context is left.
-fn turns_of(messages: Messages, looks: usize, with_handlers: bool) -> Vec<String> {
+fn turns_of(
+    messages: impl FnOnce() -> Messages + 'static,
+    looks: usize,
+    with_handlers: bool,
+) -> Vec<String> {
+    static REQUEST: TaskLocal<&str> = TaskLocal::new();
+
     let noted = Rc::new(RefCell::new(Vec::new()));
     let (in_handler, noting) = (noted.clone(), noted.clone());
     MiniAgents::new()
@@ -656,13 +662,16 @@ fn turns_of(messages: Messages, looks: usize, with_handlers: bool) -> Vec<String
             if with_handlers {
                 context.on_promise_resolved(move |resolved| {
                     let text = resolved.downcast_ref::<Message>().map(Message::to_string);
-                    in_handler.borrow_mut().push(format!("told of {text:?}"));
+                    let request = REQUEST.get().unwrap_or("no request");
+                    let told = format!("told of {text:?} in {request}");
+                    in_handler.borrow_mut().push(told);
                     async { Ok(()) }
                 });
             }
             let inside = context.scope(async {
-                let sequence = MessageSequencePromise::of(messages);
+                let sequence = MessageSequencePromise::of(messages());
                 let mut promises = sequence.stream();
+                REQUEST.set("this request");
                 for _ in 0..looks {
                     match future::poll_once(promises.next()).await {
                         None => yield_now().await,
@@ -697,25 +706,34 @@ fn what_is_given_side_by_side_takes_the_same_turns_as_what_is_nested() {
         || Error::msg("broken").into_messages(),
         || [text("one"), text("two")].into_messages(),
     ];
-    for (number, given) in given.iter().enumerate() {
+    for (number, given) in given.into_iter().enumerate() {
         for with_handlers in [false, true] {
             for looks in (0..8).chain([100]) {
-                let flat = turns_of(given(), looks, with_handlers);
-                let nested = turns_of(messages![[given()]], looks, with_handlers);
                 let how = format!("{number}, {looks} looks, handlers: {with_handlers}");
+                let flat = turns_of(given, looks, with_handlers);
+                let nested = turns_of(move || messages![[given()]], looks, with_handlers);
                 assert_eq!(flat, nested, "{how}");
                 assert!(
                     flat.last().is_some_and(|last| last.ends_with("left")),
                     "{how}"
                 );
+
+                let of = |messages| MessageSequencePromise::of(messages);
+                let inside = turns_of(move || messages![of(given())], looks, with_handlers);
+                let nested = move || messages![[of(messages![[given()]])]];
+                assert_eq!(
+                    inside,
+                    turns_of(nested, looks, with_handlers),
+                    "inside: {how}"
+                );
             }
         }
     }
-    let whole = turns_of(messages!["one", "two"], 100, true);
-    let told = ["told of Some(\"one\")", "told of Some(\"two\")"];
+    let whole = turns_of(|| messages!["one", "two"], 100, true);
+    let told = ["one", "two"].map(|text| format!("told of Some({text:?}) in this request"));
     assert_eq!(
         whole,
-        ["0: one", "0: two", told[0], told[1], "1: end", "2: left"]
+        ["0: one", "0: two", &told[0], &told[1], "1: end", "2: left"]
     );
 }
 
