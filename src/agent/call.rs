@@ -69,7 +69,7 @@ impl Default for CallOptions {
             start: Start::AsContext,
             errors_as_messages: None,
             limits: None,
-            arguments: Frozen::empty(),
+            arguments: Frozen::new(),
             refused: None,
         }
     }

@@ -689,3 +689,35 @@ fn a_text_alone_is_what_its_fields_say() {
         assert_eq!(outer(alone()).serialized(), outer(made).serialized());
     }
 }
+
+#[test]
+fn an_object_without_fields_is_as_any_other() {
+    let empty = Frozen::new();
+    let made = Frozen::object("Frozen", Vec::new(), false).unwrap();
+    let had = Frozen::from_serialize(&BTreeMap::<String, u8>::new()).unwrap();
+    for object in [&empty, &made, &had, Frozen::empty(), &Frozen::default()] {
+        assert_eq!(object, &empty);
+        assert_eq!(&empty, object);
+        assert_eq!(object.hash_key(), made.hash_key());
+        assert_eq!(object.full_json(), made.full_json());
+        assert_eq!(object.serialized(), made.serialized());
+        assert_eq!(object.to_string(), made.to_string());
+        assert_eq!(object.class_name(), "Frozen");
+        assert!(object.is_empty() && object.get("a").is_none());
+        assert_eq!(object.sub_objects().count(), 0);
+        assert_eq!((object.depth(), object.is_by_reference()), (1, false));
+        assert_eq!(object.clone().with("a", 1), made.clone().with("a", 1));
+        assert_ne!(object, &Frozen::new().with("a", 1));
+        assert_ne!(object, &note([]));
+        let outer = note([("inner", object.into())]);
+        assert_eq!(
+            outer.serialized(),
+            note([("inner", (&made).into())]).serialized()
+        );
+        assert_eq!(
+            outer.full_json(),
+            note([("inner", (&made).into())]).full_json()
+        );
+        assert_eq!(read(object.full_json()), Value::from(&made));
+    }
+}

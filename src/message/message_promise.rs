@@ -57,6 +57,8 @@ pub struct MessagePromise {
 enum Kind {
     /// A message that is there.
     Known(Message),
+    /// One of class `TextMessage`, of which nothing is known beforehand.
+    Text(StreamedPromise<Token, Message>),
     Streamed(Rc<Streamed>),
     /// Another promise, whose errors become messages.
     Safe(Rc<Safe>),
@@ -94,7 +96,7 @@ impl MessagePromise {
     pub fn new(tokens: impl Stream<Item = Result<Token>> + 'static) -> Self {
         Self::streamed(
             MessageClass::TEXT,
-            Frozen::empty(),
+            Frozen::new(),
             Start::AsContext,
             None,
             Pinned(Box::pin(tokens)),
@@ -126,13 +128,16 @@ impl MessagePromise {
         if let Some(keeper) = KeptTokens::keeper() {
             promise.set_keeper(keeper);
         }
-        MessagePromise {
-            kind: Kind::Streamed(Rc::new(Streamed {
+        let kind = if class.is_plain_text() && known.is_empty() {
+            Kind::Text(promise)
+        } else {
+            Kind::Streamed(Rc::new(Streamed {
                 promise,
                 known,
                 class,
-            })),
-        }
+            }))
+        };
+        MessagePromise { kind }
     }
 
     /// This promise with its errors as messages: the tokens end with one that shows the error, and
@@ -165,6 +170,7 @@ impl MessagePromise {
     pub fn known_beforehand(&self) -> &Frozen {
         match &self.kind {
             Kind::Known(message) => message.fields(),
+            Kind::Text(_) => Frozen::empty(),
             Kind::Streamed(streamed) => &streamed.known,
             Kind::Safe(safe) => safe.original.known_beforehand(),
         }
@@ -174,6 +180,7 @@ impl MessagePromise {
     pub fn class_name(&self) -> &str {
         match &self.kind {
             Kind::Known(message) => message.class_name(),
+            Kind::Text(_) => MessageClass::TEXT.name(),
             Kind::Streamed(streamed) => streamed.class.name(),
             Kind::Safe(safe) => safe.original.class_name(),
         }
@@ -183,6 +190,7 @@ impl MessagePromise {
     pub(crate) fn is_text(&self) -> bool {
         match &self.kind {
             Kind::Known(message) => message.is_text(),
+            Kind::Text(_) => true,
             Kind::Streamed(streamed) => streamed.class.is_text(),
             Kind::Safe(safe) => safe.original.is_text(),
         }
@@ -201,6 +209,7 @@ impl MessagePromise {
     pub(crate) fn reader(&self) -> Tokens {
         match &self.kind {
             Kind::Known(message) => Tokens::Known(Some(message.clone())),
+            Kind::Text(promise) => Tokens::Streamed(promise.reader()),
             Kind::Streamed(streamed) => Tokens::Streamed(streamed.promise.reader()),
             Kind::Safe(safe) => Tokens::Safe(Box::new(safe.original.own_pieces())),
         }
@@ -218,6 +227,7 @@ impl MessagePromise {
     pub fn get(&self) -> Option<Result<Message>> {
         match &self.kind {
             Kind::Known(message) => Some(Ok(message.clone())),
+            Kind::Text(promise) => promise.get(),
             Kind::Streamed(streamed) => streamed.promise.get(),
             Kind::Safe(safe) => safe.promise.get(),
         }
@@ -232,6 +242,7 @@ impl MessagePromise {
     pub fn cancel(&self) -> bool {
         match &self.kind {
             Kind::Known(_) => false,
+            Kind::Text(promise) => promise.cancel(),
             Kind::Streamed(streamed) => streamed.promise.cancel(),
             Kind::Safe(safe) => safe.original.cancel() | safe.promise.cancel(),
         }
@@ -275,6 +286,7 @@ impl MessagePromise {
     fn promise(&self) -> Option<&StreamedPromise<Token, Message>> {
         match &self.kind {
             Kind::Known(_) => None,
+            Kind::Text(promise) => Some(promise),
             Kind::Streamed(streamed) => Some(&streamed.promise),
             Kind::Safe(safe) => Some(&safe.promise),
         }
@@ -860,7 +872,7 @@ impl MessagePromiseBuilder {
             return Err(error);
         }
         let known = if self.known.is_empty() {
-            Frozen::empty()
+            Frozen::new()
         } else {
             Frozen::object(name("Frozen"), self.known, false)?
         };
