@@ -22,7 +22,7 @@ use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
     Batch, Come, Flattened, Given, Made, Next, OnCancel, Outcome, OwnPieces, PieceLog, PieceSource,
     PromisingContext, Reader, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise,
-    Whole, cancelled,
+    Whole, cancelled, read,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -585,6 +585,14 @@ impl SequenceReader {
     }
 }
 
+impl SequenceReader {
+    /// Whether the next promise is known to be there, and read as it is.
+    #[inline(always)]
+    fn knows_next(&self) -> bool {
+        self.reader.knows_next() && !self.safe
+    }
+}
+
 /// What was read, with an error as a message.
 fn safely(read: Option<Result<MessagePromise>>) -> Option<Result<MessagePromise>> {
     Some(match read? {
@@ -661,18 +669,17 @@ impl MessageStream {
         self.promises.reader.skip_to(index);
     }
 
-    /// The next promise, where it was not read together with others before.
+    /// Asks for the next promise, where none is known to be there.
     #[inline(never)]
-    fn poll_promises(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MessagePromise>>> {
+    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
         if self.promises.safe {
             let next = Pin::new(&mut self.promises).poll_next(cx);
-            return next.map(|next| next.map(|next| next.inspect_err(Error::mark_read)));
+            return next.map(|next| Come::of(next.map(read)));
         }
-        let next = Pin::new(&mut self.promises.reader).poll_next(cx);
-        if let Poll::Ready(Some(Err(error))) = &next {
-            error.mark_read();
-        }
-        if let Some((block, places)) = self.promises.reader.read_block() {
+        let come = ready!(self.promises.reader.poll_known(cx));
+        if let Come::Known = come
+            && let Some((block, places)) = self.promises.reader.read_block()
+        {
             let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
                 unreachable!("sequences have blocks of one kind")
             };
@@ -682,7 +689,7 @@ impl MessageStream {
                 end: places.end,
             };
         }
-        next
+        Poll::Ready(come.map(read))
     }
 
     /// The next promise, or `None` at the end.
@@ -720,17 +727,20 @@ impl StepBack for MessageStream {
 
     #[inline(always)]
     fn knows_next(&self) -> bool {
-        self.ahead.next < self.ahead.end
+        self.ahead.next < self.ahead.end || self.promises.knows_next()
     }
 
     #[inline(always)]
     fn read_known(&mut self) -> Result<MessagePromise> {
-        let message = self.ahead.take_next();
-        Ok(MessagePromise::known(message.expect("it is known")))
+        match self.ahead.take_next() {
+            Some(message) => Ok(MessagePromise::known(message)),
+            None => read(self.promises.reader.read_known()),
+        }
     }
 
+    #[inline(always)]
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
-        self.poll_promises(cx).map(Come::of)
+        self.ask(cx)
     }
 }
 
