@@ -4,9 +4,10 @@
 //! task of its own. Whatever it replies is flattened into the sequence. When the agent has ended,
 //! the call is recorded as a node; when its replies have ended, they are recorded too.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 
 use super::act::{self, Act};
 use super::budget::Spending;
@@ -15,9 +16,9 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::recording;
 use crate::error::Result;
-use crate::executor::{Asker, Task, Waiter, WrittenBy};
-use crate::message::{FlatMessages, MessagePromise, MessageSequence, MessageSequencePromise};
-use crate::promise::{Batch, PieceSource, PromisingContext};
+use crate::executor::{Asker, Task, WrittenBy};
+use crate::message::{MessagePromise, MessageSequence, MessageSequencePromise};
+use crate::promise::{Asked, Batch, PromisingContext, Source};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -51,10 +52,12 @@ pub(crate) fn begin(
         Spending::begin(budget, agent),
         sequence.make_appender(&context),
     );
-    let replies = sequence.make_promise(context, call.body().appender(), |flat| Replies {
-        call: call.clone(),
-        flat,
-        phase: Phase::Beginning { persists },
+    let replies = sequence.make_promise(context, call.body().appender(), |flat| {
+        Source::of(Rc::new(RefCell::new(Replies {
+            call: call.clone(),
+            flat,
+            phase: Phase::Beginning { persists },
+        })))
     });
     call.body().is_replied_by(&replies);
     if let Some(spending) = call.body().spending().filter(|_| own_budget) {
@@ -67,7 +70,7 @@ pub(crate) fn begin(
 /// when the last has come.
 struct Replies {
     call: Rc<Task<Act>>,
-    flat: FlatMessages,
+    flat: Source<MessagePromise>,
     phase: Phase,
 }
 
@@ -139,31 +142,21 @@ impl Drop for Replies {
     }
 }
 
-impl PieceSource<MessagePromise> for Replies {
-    fn poll_pieces(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Batch<MessagePromise>>> {
-        self.ask(&mut Asker::Task(cx))
+impl Asked<MessagePromise> for RefCell<Replies> {
+    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>> {
+        self.borrow_mut().ask(asker)
     }
 
     fn takes_steps(&self) -> bool {
-        !matches!(self.phase, Phase::Beginning { persists: true })
+        !matches!(self.borrow().phase, Phase::Beginning { persists: true })
     }
 
-    fn forget_waiter(mut self: Pin<&mut Self>) {
-        Pin::new(&mut self.flat).forget_waiter();
-    }
-
-    fn ask_in_step(
-        mut self: Pin<&mut Self>,
-        waiter: &dyn Fn() -> Waiter,
-    ) -> Poll<Option<Batch<MessagePromise>>> {
-        self.ask(&mut Asker::Step(waiter))
+    fn forget_waiter(&self) {
+        self.borrow().flat.forget_waiter();
     }
 
     fn note_wait(&self, depth: u8) {
-        self.flat.note_wait_over(depth);
+        self.borrow().flat.note_wait(depth);
     }
 }
 

@@ -19,12 +19,8 @@ use super::sequence_promise::Promises;
 use crate::error::Result;
 use crate::executor::Asker;
 use crate::promise::{
-    Appended, Batch, Block, Flatten, Flattened, Input, Items, Output, PromisingContext, Rest, Run,
-    Sleeper,
+    Appended, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run, Sleeper,
 };
-
-/// The flat stream of what is appended.
-pub(crate) type FlatMessages = Flattened<Item, MessagePromise, Incoming, FlattenMessages>;
 
 /// What is to be flattened.
 pub(crate) enum Incoming {

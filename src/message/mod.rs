@@ -40,5 +40,4 @@ pub use token_appender::MessageTokenAppender;
 
 pub(crate) use builder::Fields;
 pub(crate) use defaults::MessageDefaults;
-pub(crate) use flatten::FlatMessages;
 pub(crate) use sequence_promise::WeakSequencePromise;

@@ -1,13 +1,13 @@
 //! The writing end of a sequence of messages.
 
 use super::defaults::MessageDefaults;
-use super::flatten::{FlatMessages, Incoming};
+use super::flatten::Incoming;
 use super::into_messages::{IntoMessages, Item};
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result};
 use crate::executor::{Origin, WrittenBy};
-use crate::promise::{PieceSource, PromisingContext, Start, StreamAppender};
+use crate::promise::{PromisingContext, Source, Start, StreamAppender};
 
 /// A sequence of messages in the making: an appender, and the promise of what is appended,
 /// flattened.
@@ -136,11 +136,11 @@ impl SequenceOptions {
 
     /// The promise of what is appended; `wrap` may add to the flat stream.
     #[track_caller]
-    pub(crate) fn make_promise<S: PieceSource<MessagePromise> + Unpin + 'static>(
+    pub(crate) fn make_promise(
         self,
         context: PromisingContext,
         appender: &MessageSequenceAppender,
-        wrap: impl FnOnce(FlatMessages) -> S,
+        wrap: impl FnOnce(Source<MessagePromise>) -> Source<MessagePromise>,
     ) -> MessageSequencePromise {
         let safe = self.errors_as_messages(&context);
         MessageSequencePromise::flat(

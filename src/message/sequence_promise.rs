@@ -11,7 +11,7 @@ use futures_lite::Stream;
 
 use super::builder::ErrorMessage;
 use super::defaults::error_text;
-use super::flatten::{FlatMessages, FlattenMessages, Incoming, MessageBlock, side_by_side};
+use super::flatten::{FlattenMessages, Incoming, MessageBlock, side_by_side};
 use super::into_messages::{IntoMessages, Item, Messages};
 use super::join::{Join, join_messages};
 use super::message::Message;
@@ -20,9 +20,9 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
-    Batch, Come, Flattened, Given, Made, Next, OnCancel, Outcome, OwnPieces, PieceLog, PieceSource,
-    PromisingContext, Reader, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise,
-    Whole, cancelled, read,
+    Batch, Come, Given, Made, Next, OnCancel, Outcome, OwnPieces, PieceLog, PromisingContext,
+    Reader, Source, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole,
+    cancelled, flattened, read,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -79,7 +79,7 @@ impl MessageSequencePromise {
         let start = Start::OnDemand;
         match side_by_side(messages.into_item()) {
             Ok(known) => {
-                let known = Given::new(context.clone(), known, |promise: &MessagePromise| {
+                let known = Given::source(context.clone(), known, |promise: &MessagePromise| {
                     drop(promise.as_known().map(Message::promise)); // tells handlers
                 });
                 Self::promised(context, start, safe, known)
@@ -93,15 +93,15 @@ impl MessageSequencePromise {
 
     /// The sequence of what comes in, flattened; `wrap` may add to the flat stream.
     #[track_caller]
-    pub(crate) fn flat<S: PieceSource<MessagePromise> + Unpin + 'static>(
+    pub(crate) fn flat(
         context: PromisingContext,
         ordered: Incoming,
         unordered: Incoming,
         start: Start,
         safe: bool,
-        wrap: impl FnOnce(FlatMessages) -> S,
+        wrap: impl FnOnce(Source<MessagePromise>) -> Source<MessagePromise>,
     ) -> Self {
-        let flat = Flattened::new(context.clone(), ordered, Some(unordered), FlattenMessages);
+        let flat = flattened(context.clone(), ordered, Some(unordered), FlattenMessages);
         Self::promised(context, start, safe, wrap(flat))
     }
 
@@ -110,7 +110,7 @@ impl MessageSequencePromise {
         context: PromisingContext,
         start: Start,
         safe: bool,
-        flat: impl PieceSource<MessagePromise> + Unpin + 'static,
+        flat: Source<MessagePromise>,
     ) -> Self {
         let promise = if safe {
             StreamedPromise::with_source(start, flat, SafeResolver::of)

@@ -8,7 +8,7 @@ use super::message_promise::FieldCollector;
 use super::token::Token;
 use crate::error::{Error, Result};
 use crate::frozen::Value;
-use crate::promise::{AppendedPieces, OnCancel, StreamAppender};
+use crate::promise::{OnCancel, Source, StreamAppender};
 
 /// A handle through which the tokens of a message enter its promise, and fields that become known
 /// meanwhile.
@@ -143,7 +143,7 @@ impl MessageTokenAppender {
         self.tokens.is_open()
     }
 
-    pub(crate) fn pieces(&self) -> AppendedPieces<Token> {
+    pub(crate) fn pieces(&self) -> Source<Token> {
         self.tokens.pieces()
     }
 }

@@ -9,13 +9,12 @@ use futures_lite::Stream;
 
 use super::context::PromisingContext;
 use super::flow::{Input, Sleeper};
-use super::pieces::Batch;
 use super::pipe::{Pipe, Way};
-use super::source::PieceSource;
+use super::source::Source;
 use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Origin, Ticket, Waiter, WrittenBy};
+use crate::executor::{Asker, Origin, Ticket, WrittenBy};
 
 /// A handle through which pieces enter a streamed promise.
 ///
@@ -217,9 +216,13 @@ impl<P> StreamAppender<P> {
         self.stream_on(Way::Beside)
     }
 
-    /// The pieces that are appended, as the source of a promise of ours.
-    pub(crate) fn pieces(&self) -> AppendedPieces<P> {
-        AppendedPieces(self.stream())
+    /// The pieces that are appended, as the source of a promise of ours, which asks for them in steps. There is
+    /// one such source.
+    pub(crate) fn pieces(&self) -> Source<P>
+    where
+        P: 'static,
+    {
+        Source::of(self.pipe().clone())
     }
 
     fn stream_on(&self, way: Way) -> Appended<P> {
@@ -299,37 +302,6 @@ impl<P: 'static> Input<P> for Appended<P> {
 
     fn note_wait(&self) {
         self.pipe.note_wait();
-    }
-}
-
-/// The pieces that are appended, for a promise that asks for them in steps.
-pub(crate) struct AppendedPieces<P>(Appended<P>);
-
-impl<P: 'static> PieceSource<P> for AppendedPieces<P> {
-    fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
-        let next = self.0.poll_item(&mut Asker::Task(cx));
-        next.map(|piece| piece.map(Batch::One))
-    }
-
-    fn takes_steps(&self) -> bool {
-        true
-    }
-
-    fn ask_in_step(
-        mut self: Pin<&mut Self>,
-        waiter: &dyn Fn() -> Waiter,
-    ) -> Poll<Option<Batch<P>>> {
-        let next = self.0.poll_item(&mut Asker::Step(waiter));
-        next.map(|piece| piece.map(Batch::One))
-    }
-
-    fn forget_waiter(mut self: Pin<&mut Self>) {
-        let ticket = self.0.ticket.take();
-        self.0.pipe.leave(self.0.way, ticket);
-    }
-
-    fn note_wait(&self, _: u8) {
-        self.0.pipe.note_wait();
     }
 }
 

@@ -17,7 +17,7 @@ use super::source::{PieceSource, Source, drop_source};
 use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
 use crate::error::{Error, What};
-use crate::executor::{AfterTurn, Body, Poller, Task, TaskRef, Waiter, queue_step};
+use crate::executor::{AfterTurn, Asker, Body, Poller, Task, TaskRef, Waiter, queue_step};
 
 /// How far the steps have come that run a source.
 #[derive(Clone, Copy, PartialEq)]
@@ -61,11 +61,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         }
         let mut slot = self.log.take_source();
         let waiter = || Waiter::Step(self.clone(), FEED);
+        let mut asker = Asker::Step(&waiter);
         let asked = PromisingContext::where_handlers_look(self.known_guest(), || {
             catch_unwind(AssertUnwindSafe(|| {
                 loop {
-                    let source = slot.as_mut().map(|source| source.as_mut());
-                    match source.map_or(Poll::Ready(None), |source| source.ask_in_step(&waiter)) {
+                    let asked = slot.as_ref().map(|source| source.ask(&mut asker));
+                    match asked.unwrap_or(Poll::Ready(None)) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Some(batch)) => self.put(batch),
                         Poll::Ready(None) => return Poll::Ready(()),

@@ -8,7 +8,7 @@ use std::task::{Poll, ready};
 use futures_lite::{Stream, StreamExt};
 
 use super::context::PromisingContext;
-use super::flow::{Flatten, Flattened, Input, Rest};
+use super::flow::{Flatten, Input, Rest, flattened};
 use super::output::Output;
 use super::source::Items;
 use super::start::Start;
@@ -75,7 +75,7 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
     #[track_caller]
     pub fn into_promise(self) -> StreamedPromise<O, Rc<[O]>> {
         let context = PromisingContext::current();
-        let flat = Flattened::new(
+        let flat = flattened(
             context.clone(),
             Items::of(self.ordered),
             self.unordered.map(Items::of),

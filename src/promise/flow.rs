@@ -28,7 +28,7 @@ use std::task::{Context, Poll, ready};
 use super::context::{PromisingContext, Started};
 use super::output::Output;
 use super::pieces::Batch;
-use super::source::{LEVELS, PieceSource};
+use super::source::{Asked, LEVELS, Source};
 use crate::error::{Error, Result};
 use crate::executor::{
     AfterTurn, Asker, Body, Gather, Guest, Inheritance, Poller, ReadyQueue, Step, Task, TaskRef,
@@ -57,7 +57,7 @@ pub(crate) trait Rest<O> {
     /// Whether what comes next must be polled.
     fn needs_task(&self) -> bool;
 
-    /// Notes whom the current task waits for that waits for more of it; see [`PieceSource::note_wait`].
+    /// Notes whom the current task waits for that waits for more of it; see [`Asked::note_wait`].
     fn note_wait(&self, depth: u8);
 }
 
@@ -102,88 +102,56 @@ pub(crate) enum Woken {
     End,
 }
 
-/// The flat stream itself: a source for a promise.
-pub(crate) struct Flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
-    flow: Rc<Flow<I, O, S, F>>,
+/// The flat stream of what comes in: a source for a promise.
+pub(crate) fn flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
+    context: PromisingContext,
+    ordered: S,
+    unordered: Option<S>,
+    flatten: F,
+) -> Source<O> {
+    let inputs = 1 + u8::from(unordered.is_some());
+    Source::of(Rc::new(Flow {
+        output: Output::new(context, inputs),
+        flatten,
+        ordered: Work::new(InOrder {
+            items: ordered,
+            rest: None,
+        }),
+        state: Cell::new(State::Waits),
+        worker: OnceCell::new(),
+        beside: Cell::new(unordered.map_or(Beside::Gone, Beside::Input)),
+        tasks: Cell::new(None),
+    }))
 }
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flattened<I, O, S, F> {
-    pub(crate) fn new(
-        context: PromisingContext,
-        ordered: S,
-        unordered: Option<S>,
-        flatten: F,
-    ) -> Self {
-        let inputs = 1 + u8::from(unordered.is_some());
-        let flow = Flow {
-            output: Output::new(context, inputs),
-            flatten,
-            ordered: Work::new(InOrder {
-                items: ordered,
-                rest: None,
-            }),
-            state: Cell::new(State::Waits),
-            worker: OnceCell::new(),
-            beside: Cell::new(unordered.map_or(Beside::Gone, Beside::Input)),
-            tasks: Cell::new(None),
-        };
-        Flattened {
-            flow: Rc::new(flow),
-        }
-    }
-
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I, O, S, F> {
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
-    pub(crate) fn ask(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        if self.flow.worker.get().is_none() {
-            asker.lend(|| self.flow.begin());
+    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
+        if self.worker.get().is_none() {
+            asker.lend(|| self.begin());
         }
-        let batch = self.flow.output.poll_next(asker);
+        let batch = self.output.poll_next(asker);
         if let (Poll::Pending, Asker::Task(_)) = (&batch, asker) {
-            self.flow.note_wait(LEVELS);
+            self.note_wait_for_part(LEVELS);
         }
         batch
     }
 
-    /// See [`PieceSource::note_wait`].
-    pub(crate) fn note_wait_over(&self, depth: u8) {
-        self.flow.note_wait(depth);
-    }
-}
-
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> PieceSource<O>
-    for Flattened<I, O, S, F>
-{
-    fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<O>>> {
-        self.ask(&Asker::Task(cx))
-    }
-
-    fn takes_steps(&self) -> bool {
-        true
-    }
-
-    fn forget_waiter(self: Pin<&mut Self>) {
-        self.flow.output.forget_reader();
-    }
-
-    fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<O>>> {
-        self.ask(&Asker::Step(waiter))
+    fn forget_waiter(&self) {
+        self.output.forget_reader();
     }
 
     fn note_wait(&self, depth: u8) {
-        self.flow.note_wait(depth);
+        self.note_wait_for_part(depth);
     }
 
     fn is_over(&self) -> bool {
-        self.flow.output.is_over()
+        self.output.is_over()
     }
-}
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unpin for Flattened<I, O, S, F> {}
-
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Drop for Flattened<I, O, S, F> {
-    fn drop(&mut self) {
-        if self.flow.output.abandon() {
-            self.flow.cancel();
+    fn let_go(self: Rc<Self>) {
+        if self.output.abandon() {
+            self.cancel();
         }
     }
 }
@@ -358,7 +326,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Notes whom the current task waits for that waits for a part.
-    fn note_wait(&self, depth: u8) {
+    fn note_wait_for_part(&self, depth: u8) {
         match (self.state.get(), self.task()) {
             (State::Ended, _) => {
                 self.look_at_tasks(|tasks| tasks.unordered.note_wait());

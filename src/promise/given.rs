@@ -10,22 +10,17 @@
 //! ```
 
 use std::cell::{Cell, OnceCell};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use super::context::PromisingContext;
 use super::output::broken_off;
 use super::pieces::Batch;
-use super::source::PieceSource;
+use super::source::{Asked, Source};
 use crate::executor::{Asker, Awaited, Guest, Poller, ReadyQueue, Step, Waiter, queue_step};
 
 /// What is given: a source for a promise.
-pub(crate) struct Given<P: Clone + 'static> {
-    turns: Rc<Turns<P>>,
-}
-
-struct Turns<P> {
+pub(crate) struct Given<P> {
     /// Empty where nothing is given, and when it was handed out.
     pieces: Cell<Option<Batch<P>>>,
     /// Tells handlers of a piece that comes.
@@ -58,84 +53,22 @@ const FIRST: u32 = 0;
 const SECOND: u32 = 1;
 
 impl<P: Clone + 'static> Given<P> {
-    /// Each piece of `pieces` is one that handlers are told of by `tell`.
-    pub(crate) fn new(context: PromisingContext, pieces: Option<Batch<P>>, tell: fn(&P)) -> Self {
-        let turns = Turns {
+    /// The source that gives `pieces`, each of which is one that handlers are told of by `tell`.
+    pub(crate) fn source(
+        context: PromisingContext,
+        pieces: Option<Batch<P>>,
+        tell: fn(&P),
+    ) -> Source<P> {
+        Source::of(Rc::new(Given {
             pieces: Cell::new(pieces),
             tell,
             state: Cell::new(State::NotBegun),
             context,
             guest: OnceCell::new(),
             reader: Cell::new(None),
-        };
-        Given {
-            turns: Rc::new(turns),
-        }
+        }))
     }
 
-    fn ask(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
-        let turns = &self.turns;
-        match turns.state.get() {
-            State::NotBegun => asker.lend(|| turns.begin()),
-            State::Begun | State::Stopped => {}
-            state => {
-                let next = match (turns.pieces.take(), state) {
-                    (None, State::BrokenOff) => {
-                        turns.state.set(State::Ended);
-                        Some(Batch::One(Err(broken_off())))
-                    }
-                    (pieces, _) => pieces,
-                };
-                if next.is_some() || turns.state.get() == State::Ended {
-                    drop(turns.reader.take());
-                    return Poll::Ready(next);
-                }
-            }
-        }
-        let reader = asker.waiter_for(Awaited::Appended);
-        drop(turns.reader.replace(Some(reader)));
-        Poll::Pending
-    }
-}
-
-impl<P: Clone + 'static> PieceSource<P> for Given<P> {
-    fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
-        self.ask(&Asker::Task(cx))
-    }
-
-    fn takes_steps(&self) -> bool {
-        true
-    }
-
-    fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<P>>> {
-        self.ask(&Asker::Step(waiter))
-    }
-
-    fn forget_waiter(self: Pin<&mut Self>) {
-        drop(self.turns.reader.take());
-    }
-
-    fn is_over(&self) -> bool {
-        let pieces = self.turns.pieces.take();
-        let is_over = pieces.is_none() && self.turns.state.get() == State::Ended;
-        self.turns.pieces.set(pieces);
-        is_over
-    }
-}
-
-/// Nobody wants it any more: the first turn is nothing then, and another one comes behind it, in which it is noticed.
-impl<P: Clone + 'static> Drop for Given<P> {
-    fn drop(&mut self) {
-        let turns = &self.turns;
-        drop(turns.reader.take());
-        if turns.state.get() == State::Begun {
-            turns.state.set(State::Stopped);
-            queue_step(turns.clone(), FIRST);
-        }
-    }
-}
-
-impl<P: Clone + 'static> Turns<P> {
     fn begin(self: &Rc<Self>) {
         self.guest.get_or_init(|| self.context.invite());
         self.state.set(State::Begun);
@@ -177,7 +110,52 @@ impl<P: Clone + 'static> Turns<P> {
     }
 }
 
-impl<P: Clone + 'static> Step for Turns<P> {
+impl<P: Clone + 'static> Asked<P> for Given<P> {
+    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
+        match self.state.get() {
+            State::NotBegun => asker.lend(|| self.begin()),
+            State::Begun | State::Stopped => {}
+            state => {
+                let next = match (self.pieces.take(), state) {
+                    (None, State::BrokenOff) => {
+                        self.state.set(State::Ended);
+                        Some(Batch::One(Err(broken_off())))
+                    }
+                    (pieces, _) => pieces,
+                };
+                if next.is_some() || self.state.get() == State::Ended {
+                    drop(self.reader.take());
+                    return Poll::Ready(next);
+                }
+            }
+        }
+        let reader = asker.waiter_for(Awaited::Appended);
+        drop(self.reader.replace(Some(reader)));
+        Poll::Pending
+    }
+
+    fn forget_waiter(&self) {
+        drop(self.reader.take());
+    }
+
+    fn is_over(&self) -> bool {
+        let pieces = self.pieces.take();
+        let is_over = pieces.is_none() && self.state.get() == State::Ended;
+        self.pieces.set(pieces);
+        is_over
+    }
+
+    /// The first turn is nothing then, and another one comes behind it, in which it is noticed.
+    fn let_go(self: Rc<Self>) {
+        drop(self.reader.take());
+        if self.state.get() == State::Begun {
+            self.state.set(State::Stopped);
+            queue_step(self, FIRST);
+        }
+    }
+}
+
+impl<P: Clone + 'static> Step for Given<P> {
     fn queue(&self) -> &Rc<ReadyQueue> {
         self.guest
             .get()

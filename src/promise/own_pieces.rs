@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use super::flat_drop::drop_flat;
 use super::pieces::Batch;
-use super::source::{Source, ask};
+use super::source::{PieceSource, Source, ask};
 use crate::executor::Asker;
 
 /// What comes from the source of a promise that is gone.
@@ -29,10 +29,7 @@ impl<P: Clone + 'static> OwnPieces<P> {
 
     /// What comes next, or nothing after the end; a panic of the source is its last piece.
     pub(crate) fn poll_batch(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
-        let poll = |source: &mut Source<P>| match asker {
-            Asker::Task(cx) => source.as_mut().poll_pieces(cx),
-            Asker::Step(waiter) => source.as_mut().ask_in_step(*waiter),
-        };
+        let poll = |source: &mut Source<P>| source.ask(asker);
         let read = ask(&mut self.source, poll, |error| Batch::One(Err(error)));
         if let Poll::Ready(Some(batch)) = &read {
             batch.tell();

@@ -31,7 +31,7 @@ use std::task::{Poll, ready};
 
 use super::flat_drop::drop_flat;
 use super::pieces::{Batch, Block, IS_FILLED, Kept, Pieces, Run, Stretch};
-use super::source::{Source, ask};
+use super::source::{PieceSource, Source, ask};
 use super::tap;
 use super::wait::awaits_itself;
 use crate::error::{Error, Result};
@@ -214,9 +214,9 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Has the source forget who waits for it in a step, where that stands past the gate.
     pub(super) fn forget_waiter(&self, stand: &Stand) {
         if stand.at == At::GATE
-            && let Some(mut source) = self.source.take()
+            && let Some(source) = self.source.take()
         {
-            source.as_mut().forget_waiter();
+            source.forget_waiter();
             self.source.set(Some(source));
         }
     }
@@ -245,7 +245,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         self.source.set(source);
     }
 
-    /// See [`PieceSource::note_wait`](super::source::PieceSource::note_wait), of a source on demand.
+    /// See [`Asked::note_wait`](super::source::Asked::note_wait), of a source on demand.
     pub(crate) fn note_wait(&self, depth: u8) {
         let source = self.source.take();
         if let Some(source) = &source {
@@ -379,11 +379,11 @@ impl<P: Clone + 'static> PieceLog<P> {
     #[inline(never)]
     fn poll_source(&self, source: Source<P>, asker: &mut Asker<'_, '_>) -> Poll<()> {
         let mut source = Some(source);
-        let poll = |source: &mut Source<P>| match asker {
-            Asker::Task(cx) => source.as_mut().poll_pieces(cx),
-            Asker::Step(waiter) => source.as_mut().ask_in_step(*waiter),
-        };
-        let read = ask(&mut source, poll, |error| Batch::One(Err(error)));
+        let read = ask(
+            &mut source,
+            |source| source.ask(asker),
+            |error| Batch::One(Err(error)),
+        );
         if let (Poll::Ready(Some(batch)), false) = (&read, self.has_ended()) {
             batch.tell();
         }

@@ -7,12 +7,14 @@
 //! - What is put *beside* the others goes through a queue of its own, which most pipes never have. Whoever
 //!   reads that need not wait as a task, but can be told when something comes, or the end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use super::flow::{Sleeper, Woken};
+use super::pieces::Batch;
+use super::source::Asked;
 use super::streamed_promise::OnCancel;
 use crate::error::{Error, Result, What};
 use crate::executor::{Asker, Awaited, Opener, Origin, Ticket, WaitList};
@@ -22,6 +24,8 @@ pub(super) struct Pipe<P> {
     /// Where it was made.
     origin: Origin,
     opener: Opener,
+    /// The place of the promise among those who wait that asks for what is put in order; empty while none does.
+    asked: Cell<Option<Ticket>>,
 }
 
 struct State<P> {
@@ -135,6 +139,7 @@ impl<P> Pipe<P> {
             state: RefCell::new(state),
             origin,
             opener: Opener::default(),
+            asked: Cell::new(None),
         })
     }
 
@@ -348,6 +353,28 @@ impl<P> Pipe<P> {
     pub(super) fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
         let replaced = self.state.borrow_mut().sleeper.replace(sleeper);
         drop(replaced);
+    }
+}
+
+/// What is put in order, for a promise that asks for it in steps.
+impl<P> Asked<P> for Pipe<P> {
+    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
+        let mut ticket = self.asked.get();
+        let next = self.poll_get(Way::InOrder, &mut ticket, asker);
+        self.asked.set(ticket);
+        next.map(|piece| piece.map(Batch::One))
+    }
+
+    fn forget_waiter(&self) {
+        self.leave(Way::InOrder, self.asked.take());
+    }
+
+    fn note_wait(&self, _: u8) {
+        Pipe::note_wait(self);
+    }
+
+    fn let_go(self: Rc<Self>) {
+        self.forget_waiter();
     }
 }
 

@@ -2,20 +2,22 @@
 //!
 //! A source is a stream of pieces, or something that has many at once. It may panic, also when it is dropped: that
 //! is the last of its pieces, as an error, and goes no further.
+//!
+//! Who runs a source as a task of its own has it as it is. Everybody else asks it where it lies: what has turns of its
+//! own, or is written to by others, is asked there and needs no other place.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
 use super::pieces::Batch;
 use crate::error::{Error, Result};
-use crate::executor::Waiter;
-
-/// Where pieces come from.
-pub(super) type Source<P> = Pin<Box<dyn PieceSource<P>>>;
+use crate::executor::Asker;
 
 /// Over so many levels of sources inside of each other is told whom somebody waits for.
 pub(super) const LEVELS: u8 = 16;
@@ -24,19 +26,39 @@ pub(super) const LEVELS: u8 = 16;
 pub(crate) trait PieceSource<P> {
     fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>;
 
-    /// Whether it can be [asked in a step](Self::ask_in_step), and need not be polled; asked before it begins.
+    /// Whether it can be asked in a step, and need not be polled; asked before it begins.
     fn takes_steps(&self) -> bool {
         false
     }
 
-    /// As polling it, in a step: who is to be told comes from `waiter`. Only for one that takes steps.
-    fn ask_in_step(self: Pin<&mut Self>, waiter: &dyn Fn() -> Waiter) -> Poll<Option<Batch<P>>> {
-        let _ = waiter;
-        unreachable!("what is polled is polled by a task")
+    /// It for whoever asks it where it lies.
+    fn into_source(self) -> Source<P>
+    where
+        Self: Sized + Unpin + 'static,
+    {
+        Source::of(Rc::new(Polled(RefCell::new(self))))
+    }
+}
+
+impl<P, S: Stream<Item = Result<P>> + ?Sized> PieceSource<P> for S {
+    #[inline(always)]
+    fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        self.poll_next(cx).map(|piece| piece.map(Batch::One))
+    }
+}
+
+/// What is asked for pieces where it lies. One [`Source`] of it is there at most.
+pub(crate) trait Asked<P> {
+    /// The next pieces, or nothing after the end; in a step only if it [takes](Self::takes_steps) some.
+    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>>;
+
+    /// See [`PieceSource::takes_steps`].
+    fn takes_steps(&self) -> bool {
+        true
     }
 
-    /// Lets go of the step that waits for it, if it takes steps.
-    fn forget_waiter(self: Pin<&mut Self>) {}
+    /// Lets go of the step that waits for it.
+    fn forget_waiter(&self) {}
 
     /// Notes whom the current task waits for that waits for a piece of it, if it takes steps and that is known,
     /// over so many levels of sources at most.
@@ -48,12 +70,73 @@ pub(crate) trait PieceSource<P> {
     fn is_over(&self) -> bool {
         false
     }
+
+    /// Nobody asks it any more.
+    fn let_go(self: Rc<Self>) {}
 }
 
-impl<P, S: Stream<Item = Result<P>> + ?Sized> PieceSource<P> for S {
-    #[inline(always)]
+/// A source, for the one that asks it.
+pub(crate) struct Source<P>(Rc<dyn Asked<P>>);
+
+impl<P> Source<P> {
+    pub(crate) fn of(asked: Rc<dyn Asked<P>>) -> Self {
+        Source(asked)
+    }
+
+    /// The next pieces, or nothing after the end; in a step only if it takes some.
+    pub(crate) fn ask(&self, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
+        self.0.clone().ask(asker)
+    }
+
+    /// See [`Asked::forget_waiter`].
+    pub(crate) fn forget_waiter(&self) {
+        self.0.forget_waiter();
+    }
+
+    /// See [`Asked::note_wait`].
+    pub(crate) fn note_wait(&self, depth: u8) {
+        self.0.note_wait(depth);
+    }
+
+    /// Whether it is known to have given all its pieces.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_over()
+    }
+}
+
+impl<P> Drop for Source<P> {
+    fn drop(&mut self) {
+        self.0.clone().let_go();
+    }
+}
+
+impl<P> PieceSource<P> for Source<P> {
     fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
-        self.poll_next(cx).map(|piece| piece.map(Batch::One))
+        self.ask(&mut Asker::Task(cx))
+    }
+
+    fn takes_steps(&self) -> bool {
+        self.0.takes_steps()
+    }
+
+    fn into_source(self) -> Source<P> {
+        self
+    }
+}
+
+/// What must be polled, for whoever asks it.
+struct Polled<S>(RefCell<S>);
+
+impl<P, S: PieceSource<P> + Unpin> Asked<P> for Polled<S> {
+    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
+        let Asker::Task(cx) = asker else {
+            unreachable!("what is polled is polled by a task")
+        };
+        Pin::new(&mut *self.0.borrow_mut()).poll_pieces(cx)
+    }
+
+    fn takes_steps(&self) -> bool {
+        false
     }
 }
 

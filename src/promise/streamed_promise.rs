@@ -235,7 +235,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             promise.feed(source);
             promise
         } else {
-            let log = PieceLog::on_demand(Box::pin(source));
+            let log = PieceLog::on_demand(source.into_source());
             Self::make(context, log, Maker::Task(on_demand(resolver)))
         }
     }
@@ -257,10 +257,10 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             promise.feed(source);
             promise
         } else if source.takes_steps() {
-            let log = PieceLog::on_demand(Box::pin(source));
+            let log = PieceLog::on_demand(source.into_source());
             Self::make(context, log, Maker::Whole(whole()))
         } else {
-            let log = PieceLog::on_demand(Box::pin(source));
+            let log = PieceLog::on_demand(source.into_source());
             let resolver = on_demand(|promise: Self| Reading {
                 pieces: Some(promise.reader()),
                 promise,
@@ -325,7 +325,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     fn feed(&self, source: impl PieceSource<P> + Unpin + 'static) {
         let inner = &self.inner;
         if source.takes_steps() {
-            return inner.begin_feeding(Box::pin(source));
+            return inner.begin_feeding(source.into_source());
         }
         let noted = inner.feeding.set(start_feeding(inner.clone(), source));
         debug_assert!(noted.is_ok(), "a promise is fed once");
