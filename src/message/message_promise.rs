@@ -20,8 +20,8 @@ use crate::error::{Error, Result, What};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
-    Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, Start,
-    StepBack, StreamedPromise, TryNext, Whole, read,
+    Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, SharedWhole,
+    Start, StepBack, StreamedPromise, TryNext, Whole, WholeBy, read,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -122,7 +122,7 @@ impl MessagePromise {
             fields,
             known: known.clone(),
         };
-        let whole = move || of_tokens.boxed();
+        let whole = move || of_tokens.by();
         let context = PromisingContext::current();
         let promise = StreamedPromise::with_whole(context, start, tokens, whole);
         if let Some(keeper) = KeptTokens::keeper() {
@@ -356,12 +356,14 @@ struct MessageOfTokens {
 }
 
 impl MessageOfTokens {
-    /// What makes it; that takes no memory for a text of which nothing else can be known.
-    fn boxed(self) -> Box<dyn Whole<Token, Message>> {
-        if self.class.is_plain_text() && self.fields.is_none() && self.known.is_empty() {
-            Box::new(TextOfTokens)
-        } else {
-            Box::new(self)
+    /// Who makes it; that takes no memory of its own for a text of which nothing is known beforehand.
+    fn by(self) -> WholeBy<Token, Message> {
+        if !self.class.is_plain_text() || !self.known.is_empty() {
+            return Box::new(self).into();
+        }
+        match self.fields {
+            None => Box::new(TextOfTokens).into(),
+            Some(fields) => WholeBy::Shared(fields.fields),
         }
     }
 }
@@ -385,21 +387,36 @@ impl Whole<Token, Message> for MessageOfTokens {
         tokens: &PieceLog<Token>,
         _: &mut Asker<'_, '_>,
     ) -> Made<Token, Message> {
-        let text = text_of(tokens);
-        let meanwhile = self.fields.as_ref().map(FieldCollector::all);
-        let has_more = |fields: &Fields| !fields.is_empty();
-        if self.known.is_empty() && !meanwhile.as_ref().is_some_and(has_more) {
-            return Made::Whole(Message::of_text(self.class, text));
-        }
-        let given = meanwhile.into_iter().flatten();
-        let given = given.chain(owned_fields(&self.known));
-        let given = given.filter(|(key, _)| !self.class.is_content(key));
-        let content = (name(CONTENT), Value::from(text.to_shared()));
-        Made::Whole(with_declared(
-            self.class,
-            std::iter::once(content).chain(given),
-        ))
+        let fields = self.fields.as_ref();
+        let meanwhile = fields.map(|fields| fields.fields.all());
+        let meanwhile = meanwhile.unwrap_or_default();
+        let message = message_of(self.class, tokens, meanwhile, &self.known);
+        Made::Whole(message)
     }
+}
+
+/// Makes the message of class `TextMessage` of its tokens, and of what became known meanwhile.
+impl SharedWhole<Token, Message> for CollectedFields {
+    fn make(&self, tokens: &PieceLog<Token>) -> Result<Message> {
+        message_of(MessageClass::TEXT, tokens, self.all(), Frozen::empty())
+    }
+}
+
+/// The message of these tokens, of what became known meanwhile, and of what was known beforehand.
+fn message_of(
+    class: &'static MessageClass,
+    tokens: &PieceLog<Token>,
+    meanwhile: Fields,
+    known: &Frozen,
+) -> Result<Message> {
+    let text = text_of(tokens);
+    if known.is_empty() && meanwhile.is_empty() {
+        return Message::of_text(class, text);
+    }
+    let given = meanwhile.into_iter().chain(owned_fields(known));
+    let given = given.filter(|(key, _)| !class.is_content(key));
+    let content = (name(CONTENT), Value::from(text.to_shared()));
+    with_declared(class, std::iter::once(content).chain(given))
 }
 
 /// The text of all tokens, put together in a buffer that is kept for the next message.
@@ -705,35 +722,17 @@ impl fmt::Debug for TokenStream {
 /// Fields of a message that become known while it streams. Clones share them.
 #[derive(Clone, Default)]
 pub struct FieldCollector {
-    /// Empty while nothing was set, which is mostly so, and while it is looked at.
-    fields: Rc<Cell<Option<Box<Fields>>>>,
+    fields: Rc<CollectedFields>,
 }
 
-impl FieldCollector {
-    /// Sets a field of the message to come.
-    pub fn set(&self, key: impl Into<Rc<str>>, value: impl Into<Value>) {
-        let (key, value) = (key.into(), value.into());
-        let mut fields = self.fields.take().unwrap_or_default();
-        let before = match fields.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, known)) => Some(std::mem::replace(known, value)),
-            None => {
-                fields.push((key, value));
-                None
-            }
-        };
-        self.fields.set(Some(fields));
-        drop(before);
-    }
+/// The fields that became known.
+#[derive(Default)]
+struct CollectedFields {
+    /// Empty while nothing was set, which is mostly so, and while it is looked at.
+    fields: Cell<Option<Box<Fields>>>,
+}
 
-    /// A field that was set.
-    pub fn get(&self, key: &str) -> Option<Value> {
-        let fields = self.fields.take()?;
-        let found = fields.iter().find(|(known, _)| **known == *key);
-        let value = found.map(|(_, value)| value.clone());
-        self.fields.set(Some(fields));
-        value
-    }
-
+impl CollectedFields {
     /// All that were set so far.
     fn all(&self) -> Fields {
         let fields = self.fields.take();
@@ -743,9 +742,35 @@ impl FieldCollector {
     }
 }
 
+impl FieldCollector {
+    /// Sets a field of the message to come.
+    pub fn set(&self, key: impl Into<Rc<str>>, value: impl Into<Value>) {
+        let (key, value) = (key.into(), value.into());
+        let mut fields = self.fields.fields.take().unwrap_or_default();
+        let before = match fields.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => Some(std::mem::replace(known, value)),
+            None => {
+                fields.push((key, value));
+                None
+            }
+        };
+        self.fields.fields.set(Some(fields));
+        drop(before);
+    }
+
+    /// A field that was set.
+    pub fn get(&self, key: &str) -> Option<Value> {
+        let fields = self.fields.fields.take()?;
+        let found = fields.iter().find(|(known, _)| **known == *key);
+        let value = found.map(|(_, value)| value.clone());
+        self.fields.fields.set(Some(fields));
+        value
+    }
+}
+
 impl fmt::Debug for FieldCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields = self.all();
+        let fields = self.fields.all();
         f.debug_map()
             .entries(fields.iter().map(|(key, value)| (key, value)))
             .finish()

@@ -81,7 +81,7 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
             self.unordered.map(Items::of),
             self.flattener,
         );
-        let whole = || Box::new(Collected) as _;
+        let whole = || Box::new(Collected);
         StreamedPromise::with_whole(context, self.start, flat, whole)
     }
 }

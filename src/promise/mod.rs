@@ -49,4 +49,4 @@ pub(crate) use pieces::{Batch, Block, Run};
 pub(crate) use source::{Asked, Items, PieceSource, Pinned, Source};
 pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
 pub(crate) use wait::{abandoned, cancelled};
-pub(crate) use whole::{Made, Whole};
+pub(crate) use whole::{Made, SharedWhole, Whole, WholeBy};

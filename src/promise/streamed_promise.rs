@@ -20,7 +20,7 @@ use super::pieces::{Batch, Block};
 use super::source::{LEVELS, PieceSource, Source};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
-use super::whole::{Collected, Made, Maker, Making, Resolver, Whole};
+use super::whole::{Collected, Made, Maker, Making, Resolver, WholeBy};
 use crate::error::{Error, Result};
 use crate::executor::{
     Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket,
@@ -243,14 +243,14 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; what `whole` gives
     /// makes the whole when all pieces are there.
     #[track_caller]
-    pub(crate) fn with_whole(
+    pub(crate) fn with_whole<B: Into<WholeBy<P, W>>>(
         context: PromisingContext,
         start: Start,
         source: impl PieceSource<P> + Unpin + 'static,
-        whole: impl FnOnce() -> Box<dyn Whole<P, W>> + 'static,
+        whole: impl FnOnce() -> B + 'static,
     ) -> Self {
         if context.starts_soon(start) {
-            let maker = Maker::Whole(whole());
+            let maker = Maker::Whole(whole().into());
             let promise = Self::make(context, PieceLog::fed(), maker);
             let by_task = promise.inner.begin_making();
             debug_assert!(by_task.is_none(), "it is made in steps");
@@ -258,13 +258,13 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             promise
         } else if source.takes_steps() {
             let log = PieceLog::on_demand(source.into_source());
-            Self::make(context, log, Maker::Whole(whole()))
+            Self::make(context, log, Maker::Whole(whole().into()))
         } else {
             let log = PieceLog::on_demand(source.into_source());
             let resolver = on_demand(|promise: Self| Reading {
                 pieces: Some(promise.reader()),
                 promise,
-                whole: Some(whole()),
+                whole: Some(whole().into()),
             });
             Self::make(context, log, Maker::Task(resolver))
         }
@@ -501,7 +501,7 @@ where
     #[track_caller]
     pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
         let context = PromisingContext::current();
-        let whole = || Box::new(Collected) as _;
+        let whole = || Box::new(Collected);
         Self::with_whole(context, Start::AsContext, Box::pin(source), whole)
     }
 }
@@ -512,7 +512,7 @@ struct Reading<P: Clone + 'static, W: Clone + 'static> {
     pieces: Option<Reader<P, W>>,
     promise: StreamedPromise<P, W>,
     /// Empty after the end.
-    whole: Option<Box<dyn Whole<P, W>>>,
+    whole: Option<WholeBy<P, W>>,
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Unpin for Reading<P, W> {}
@@ -535,7 +535,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Future for Reading<P, W> {
         match whole.make(&this.promise.inner.log, &mut Asker::Task(cx)) {
             Made::Whole(whole) => Poll::Ready(whole),
             Made::Waits(whole) => {
-                this.whole = Some(whole);
+                this.whole = Some(WholeBy::Own(whole));
                 Poll::Pending
             }
         }

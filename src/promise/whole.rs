@@ -27,6 +27,33 @@ pub(crate) trait Whole<P, W>: 'static {
     fn make(self: Box<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W>;
 }
 
+/// What makes the whole of pieces and is others' as well, who say meanwhile what is to be in it.
+pub(crate) trait SharedWhole<P, W>: 'static {
+    /// Makes it: all pieces are there, and none of them is an error. It runs no user's code.
+    fn make(&self, pieces: &PieceLog<P>) -> Result<W>;
+}
+
+/// Who makes a whole.
+pub(crate) enum WholeBy<P, W> {
+    Own(Box<dyn Whole<P, W>>),
+    Shared(Rc<dyn SharedWhole<P, W>>),
+}
+
+impl<P: 'static, W: 'static> WholeBy<P, W> {
+    pub(super) fn make(self, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W> {
+        match self {
+            WholeBy::Own(whole) => whole.make(pieces, asker),
+            WholeBy::Shared(whole) => Made::Whole(whole.make(pieces)),
+        }
+    }
+}
+
+impl<P, W, T: Whole<P, W>> From<Box<T>> for WholeBy<P, W> {
+    fn from(whole: Box<T>) -> Self {
+        WholeBy::Own(whole)
+    }
+}
+
 /// What the making of a whole comes to.
 pub(crate) enum Made<P, W> {
     Whole(Result<W>),
@@ -57,7 +84,7 @@ pub(super) enum Maker<P: Clone + 'static, W: Clone + 'static> {
     /// A task that has not begun.
     Task(Resolver<P, W>),
     /// Steps of the promise, where nothing has to be polled for it.
-    Whole(Box<dyn Whole<P, W>>),
+    Whole(WholeBy<P, W>),
 }
 
 /// The whole of a promise in the making.
@@ -179,7 +206,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let mut asker = Asker::Step(&waiter);
         let made = catch_unwind(AssertUnwindSafe(|| whole.make(&self.log, &mut asker)));
         match made {
-            Ok(Made::Waits(whole)) => self.making.maker.set(Maker::Whole(whole)),
+            Ok(Made::Waits(whole)) => {
+                self.making.maker.set(Maker::Whole(WholeBy::Own(whole)));
+            }
             Ok(Made::Whole(whole)) => self.resolve(whole),
             Err(panic) => {
                 let error = Error::from_panic("the work behind a promise", &*panic);

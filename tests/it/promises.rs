@@ -6,7 +6,8 @@ use std::rc::Rc;
 use futures_lite::{Stream, StreamExt, future, stream};
 use miniagents::executor::yield_now;
 use miniagents::{
-    Error, Promise, PromisingContext, Result, Start, StreamAppender, StreamedPromise, generate,
+    Error, MessageClass, MessagePromise, MessageTokenAppender, MiniAgents, Promise,
+    PromisingContext, Result, Start, StreamAppender, StreamedPromise, Value, generate,
 };
 
 use crate::events::{STARTS, events_of, note};
@@ -430,4 +431,55 @@ fn a_long_line_of_readers_keeps_its_order_when_some_leave_and_others_come() {
         .flat_map(|piece| left.map(|name| (piece, name)))
         .collect();
     assert_eq!(*read.borrow(), expected);
+}
+
+#[test]
+fn a_promise_of_a_message_knows_its_class_and_what_was_given_before_its_text() {
+    MiniAgents::new()
+        .run(async {
+            for class in [&MessageClass::TEXT, &MessageClass::ASSISTANT] {
+                for (given, meanwhile) in
+                    [(false, false), (false, true), (true, false), (true, true)]
+                {
+                    let appender = MessageTokenAppender::new();
+                    appender.open()?;
+                    let mut promise = MessagePromise::of(class);
+                    if given {
+                        promise = promise.with("model", "m").with("tries", 1);
+                    }
+                    let promise = promise.append_from(&appender)?;
+                    assert_eq!(promise.class_name(), class.name());
+                    assert_eq!(promise.known_beforehand().len(), if given { 2 } else { 0 });
+                    assert_eq!(promise.known_beforehand().contains("model"), given);
+
+                    appender.append("long enough ")?.append("to be shared")?;
+                    if meanwhile {
+                        appender.set_field("tries", 2).set_field("finish", "stop");
+                        appender.set_field("content", "not the text");
+                        appender.set_field("finish", "length");
+                    }
+                    appender.close();
+                    let other = promise.clone();
+                    let message = promise.await?;
+                    assert_eq!(message.class_name(), class.name());
+                    assert_eq!(message.text(), "long enough to be shared");
+                    let text = |key| message.get(key).and_then(Value::as_str);
+                    assert_eq!(text("model"), given.then_some("m"));
+                    assert_eq!(text("finish"), meanwhile.then_some("length"));
+                    let tries = message.get("tries").and_then(Value::as_i64);
+                    assert_eq!(
+                        tries,
+                        if given {
+                            Some(1)
+                        } else {
+                            meanwhile.then_some(2)
+                        }
+                    );
+                    assert_eq!(other.get().unwrap()?, message);
+                    assert_eq!(appender.fields().get("finish").is_some(), meanwhile);
+                }
+            }
+            Result::Ok(())
+        })
+        .unwrap();
 }
