@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::core::Core;
-use super::step::Step;
+use super::step::{ALL, Step};
 use super::task::Task;
 use super::waker::{Inbox, TaskId};
 
@@ -121,19 +121,27 @@ impl ReadyQueue {
     /// queue.
     pub(crate) fn clear(&self) {
         self.clearing.set(true);
-        let next = || self.pop().or_else(|| self.kept.borrow_mut().pop());
-        while let Some(ready) = next() {
-            if let Ready::Step(step, which) = ready {
-                step.abandon(which);
+        loop {
+            match self.pop() {
+                Some(Ready::Step(step, which)) => step.abandon(which),
+                Some(Ready::Task(task)) => drop(task),
+                None => match self.take_kept() {
+                    Some(step) => step.abandon(ALL),
+                    None => break,
+                },
             }
         }
         self.clearing.set(false);
     }
 
-    /// Has a step abandoned when the executor goes, unless it is [let go](Self::let_go) before; it is kept
-    /// alive until then.
-    pub(crate) fn keep(&self, step: Rc<dyn Step>, which: u32) -> u32 {
-        self.kept.borrow_mut().insert(Ready::Step(step, which))
+    fn take_kept(&self) -> Option<Rc<dyn Step>> {
+        self.kept.borrow_mut().pop()
+    }
+
+    /// Has [`ALL`] that takes steps there abandoned when the executor goes, unless it is [let go](Self::let_go)
+    /// before; it is kept alive until then.
+    pub(crate) fn keep(&self, step: Rc<dyn Step>) -> u32 {
+        self.kept.borrow_mut().insert(step)
     }
 
     pub(crate) fn let_go(&self, place: u32) {
@@ -170,13 +178,13 @@ impl ReadyQueue {
 /// Steps by place. A place is used again.
 #[derive(Default)]
 struct Kept {
-    places: Vec<Option<Ready>>,
+    places: Vec<Option<Rc<dyn Step>>>,
     /// The places that are free.
     free: Vec<u32>,
 }
 
 impl Kept {
-    fn insert(&mut self, step: Ready) -> u32 {
+    fn insert(&mut self, step: Rc<dyn Step>) -> u32 {
         if let Some(place) = self.free.pop() {
             self.places[place as usize] = Some(step);
             return place;
@@ -186,14 +194,14 @@ impl Kept {
         place
     }
 
-    fn remove(&mut self, place: u32) -> Option<Ready> {
+    fn remove(&mut self, place: u32) -> Option<Rc<dyn Step>> {
         let step = self.places.get_mut(place as usize)?.take()?;
         self.free.push(place);
         Some(step)
     }
 
     /// Takes out any; none is put in any more.
-    fn pop(&mut self) -> Option<Ready> {
+    fn pop(&mut self) -> Option<Rc<dyn Step>> {
         loop {
             if let Some(step) = self.places.pop()? {
                 return Some(step);

@@ -24,6 +24,9 @@ use super::core::{self, Poller};
 use super::ready_queue::{Ready, ReadyQueue};
 use super::task_group::Guest;
 
+/// Stands for all steps that somebody takes, where they are abandoned together.
+pub(crate) const ALL: u32 = u32::MAX;
+
 /// Something that takes steps.
 pub(crate) trait Step: Enqueue {
     /// The queue of the executor that it belongs to, see [`ReadyQueue::current`].

@@ -82,9 +82,9 @@ impl Guest {
         &self.group.ready
     }
 
-    /// Has that step abandoned if the executor goes while it counts; it is kept alive until then.
-    pub(crate) fn keep(&self, step: Rc<dyn Step>, which: u32) {
-        self.place.set(self.queue().keep(step, which));
+    /// Has all steps abandoned if the executor goes while it counts; what takes them is kept alive until then.
+    pub(crate) fn keep(&self, step: Rc<dyn Step>) {
+        self.place.set(self.queue().keep(step));
     }
 
     /// Does `body` with what it inherits, in a step: what is spawned there inherits it too.

@@ -305,7 +305,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         self.state.set(State::Flattens);
         let worker = if F::TAKES_STEPS {
             let guest = context.invite();
-            guest.keep(self.clone(), IN_ORDER);
+            guest.keep(self.clone());
             Worker::Steps(guest, OnceCell::new())
         } else {
             let task = context.admit(InOrderTask { flow: self.clone() });

@@ -1,6 +1,6 @@
 //! What a promise comes to, once.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::task::Poll;
 
 use super::wait::awaits_itself;
@@ -10,14 +10,15 @@ use crate::executor::{Asks, Awaited, TaskRef, Ticket, WaitList, Waiter};
 /// A value or an error that is set once and given to everybody who waits, early or late.
 pub(crate) struct Outcome<T> {
     value: OnceCell<Result<T>>,
-    waiters: RefCell<WaitList>,
+    /// Nobody while it is looked at, which runs no user's code.
+    waiters: Cell<WaitList>,
 }
 
 impl<T> Outcome<T> {
     pub(crate) fn open() -> Self {
         Outcome {
             value: OnceCell::new(),
-            waiters: RefCell::default(),
+            waiters: Cell::default(),
         }
     }
 
@@ -27,7 +28,7 @@ impl<T> Outcome<T> {
         if self.value.set(value).is_err() {
             return false;
         }
-        let waiters = self.waiters.borrow_mut().take();
+        let waiters = self.waiters.take();
         waiters.wake_all();
         true
     }
@@ -52,7 +53,7 @@ impl<T> Outcome<T> {
         let Some(waiter) = asker.waiter(Awaited::Promise, worker) else {
             return Poll::Ready(Err(awaits_itself()));
         };
-        let replaced = self.waiters.borrow_mut().wait(ticket, waiter);
+        let replaced = self.change_waiters(|waiters| waiters.wait(ticket, waiter));
         drop(replaced);
         Poll::Pending
     }
@@ -61,7 +62,7 @@ impl<T> Outcome<T> {
     pub(crate) fn get_or_notify(&self, waiter: impl FnOnce() -> Waiter) -> Poll<&Result<T>> {
         let value = self.value.get();
         if value.is_none() {
-            self.waiters.borrow_mut().push(waiter());
+            self.notify_later(waiter());
         }
         value.map_or(Poll::Pending, Poll::Ready)
     }
@@ -71,14 +72,25 @@ impl<T> Outcome<T> {
         if self.value.get().is_some() {
             waiter.wake();
         } else {
-            self.waiters.borrow_mut().push(waiter);
+            self.notify_later(waiter);
         }
     }
 
     pub(crate) fn leave(&self, ticket: Option<Ticket>) {
         if let Some(ticket) = ticket {
-            let removed = self.waiters.borrow_mut().remove(ticket);
+            let removed = self.change_waiters(|waiters| waiters.remove(ticket));
             drop(removed);
         }
+    }
+
+    fn notify_later(&self, waiter: Waiter) {
+        self.change_waiters(|waiters| waiters.push(waiter));
+    }
+
+    fn change_waiters<R>(&self, change: impl FnOnce(&mut WaitList) -> R) -> R {
+        let mut waiters = self.waiters.take();
+        let changed = change(&mut waiters);
+        self.waiters.set(waiters);
+        changed
     }
 }

@@ -8,7 +8,7 @@
 //!   reads that need not wait as a task, but can be told when something comes, or the end.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -17,12 +17,12 @@ use super::pieces::Batch;
 use super::source::Asked;
 use super::streamed_promise::OnCancel;
 use crate::error::{Error, Result, What};
-use crate::executor::{Asker, Awaited, Opener, Origin, Ticket, WaitList};
+use crate::executor::{Asker, Awaited, Opener, Origin, Ticket, WaitList, WrittenBy};
 
 pub(super) struct Pipe<P> {
     state: RefCell<State<P>>,
     /// Where it was made.
-    origin: Origin,
+    made_at: &'static Location<'static>,
     opener: Opener,
     /// The place of the promise among those who wait that asks for what is put in order; empty while none does.
     asked: Cell<Option<Ticket>>,
@@ -38,6 +38,8 @@ struct State<P> {
     writers: u32,
     was_open: bool,
     is_closed: bool,
+    /// Who writes.
+    by: WrittenBy,
 }
 
 struct Rare<P> {
@@ -71,7 +73,7 @@ struct Lane<P> {
     /// The one that comes next; kept inline, as most are got before another is put.
     first: Option<Result<P>>,
     /// Those behind the first; empty when there is no first.
-    others: VecDeque<Result<P>>,
+    others: Burst<P>,
     getters: WaitList,
 }
 
@@ -79,36 +81,91 @@ impl<P> Default for Lane<P> {
     fn default() -> Self {
         Lane {
             first: None,
-            others: VecDeque::new(),
+            others: Burst::default(),
             getters: WaitList::default(),
         }
     }
 }
 
 impl<P> Lane<P> {
-    /// Room for a short burst. It is as large as what a log keeps the first pieces in, so that the one may lie
-    /// where the other was.
-    const BURST: usize = 5;
-
     fn put(&mut self, piece: Result<P>) {
         if self.first.is_none() {
             self.first = Some(piece);
         } else {
-            if self.others.capacity() == 0 {
-                self.others.reserve_exact(Self::BURST);
-            }
-            self.others.push_back(piece);
+            self.others.put(piece);
         }
     }
 
-    /// What came in a burst lets go of its places when all of it was got.
     fn get(&mut self) -> Option<Result<P>> {
         let piece = self.first.take();
-        self.first = self.others.pop_front();
-        if self.others.is_empty() && self.others.capacity() > 0 {
-            self.others = VecDeque::new();
+        self.first = self.others.get();
+        piece
+    }
+}
+
+/// Pieces that came faster than they were got.
+struct Burst<P> {
+    /// They are used in turn; none are left when all was got.
+    places: Box<[Option<Result<P>>]>,
+    /// Which of them is the first that is not empty.
+    first: u32,
+    len: u32,
+}
+
+impl<P> Default for Burst<P> {
+    fn default() -> Self {
+        Burst {
+            places: Box::default(),
+            first: 0,
+            len: 0,
+        }
+    }
+}
+
+impl<P> Burst<P> {
+    /// Room for a short one. It is as large as what a log keeps the first pieces in, so that the one may lie
+    /// where the other was.
+    const SHORT: usize = 5;
+
+    fn put(&mut self, piece: Result<P>) {
+        if self.len as usize == self.places.len() {
+            self.grow();
+        }
+        let place = self.place(self.len);
+        self.places[place] = Some(piece);
+        self.len += 1;
+    }
+
+    fn get(&mut self) -> Option<Result<P>> {
+        if self.len == 0 {
+            return None;
+        }
+        let piece = self.places[self.first as usize].take();
+        self.first = self.place(1) as u32;
+        self.len -= 1;
+        if self.len == 0 {
+            *self = Self::default();
         }
         piece
+    }
+
+    /// Where the piece lies, or would lie, before which there are so many.
+    fn place(&self, before: u32) -> usize {
+        let place = self.first as usize + before as usize;
+        match place.checked_sub(self.places.len()) {
+            Some(around) => around,
+            None => place,
+        }
+    }
+
+    fn grow(&mut self) {
+        let room = (2 * self.places.len()).max(Self::SHORT);
+        u32::try_from(room).expect("two billion pieces at once");
+        let mut places = Vec::with_capacity(room);
+        places.extend((0..self.len).map(|before| self.places[self.place(before)].take()));
+        places.resize_with(room, || None);
+        self.places = places.into();
+        self.first = 0;
     }
 }
 
@@ -134,10 +191,11 @@ impl<P> Pipe<P> {
             writers: 1,
             was_open: false,
             is_closed: false,
+            by: origin.by,
         };
         Rc::new(Pipe {
             state: RefCell::new(state),
-            origin,
+            made_at: origin.made_at,
             opener: Opener::default(),
             asked: Cell::new(None),
         })
@@ -326,7 +384,10 @@ impl<P> Pipe<P> {
 
     /// Notes that the current task waits for what is put.
     pub(super) fn note_wait(&self) {
-        self.opener.note_wait(self.origin);
+        self.opener.note_wait(Origin {
+            by: self.state.borrow().by,
+            made_at: self.made_at,
+        });
     }
 
     pub(super) fn leave(&self, way: Way, ticket: Option<Ticket>) {
@@ -385,5 +446,41 @@ impl<P> OnCancel for Pipe<P> {
             self.end_with(error);
         }
         is_open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_in_bursts_is_got_in_order() {
+        let mut lane = Lane::default();
+        let (mut put, mut got) = (0, 0);
+        for round in 0..200 {
+            for _ in 0..round % 17 {
+                lane.put(Ok(put));
+                put += 1;
+            }
+            for _ in 0..round % 13 {
+                let next = lane.get().map(|piece| piece.unwrap());
+                assert_eq!(next, (got < put).then_some(got));
+                got += u32::from(next.is_some());
+            }
+        }
+        while let Some(piece) = lane.get() {
+            assert_eq!(piece.unwrap(), got);
+            got += 1;
+        }
+        assert_eq!((got, lane.others.places.len()), (put, 0));
+        assert!(put > 1000);
+    }
+
+    /// There is one for each stream that is written by hand.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn a_pipe_is_small() {
+        let size = size_of::<Pipe<Rc<str>>>();
+        assert!(size <= 168 - 16, "{size} bytes");
     }
 }

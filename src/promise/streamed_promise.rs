@@ -20,10 +20,10 @@ use super::pieces::{Batch, Block};
 use super::source::{LEVELS, PieceSource, Source};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
-use super::whole::{Collected, Made, Maker, Making, Resolver, WholeBy};
+use super::whole::{Collected, Made, MadeSoFar, Maker, Making, Resolver, WholeBy};
 use crate::error::{Error, Result};
 use crate::executor::{
-    Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket,
+    ALL, Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -63,8 +63,8 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     outcome: Outcome<W>,
     /// What makes the whole.
     pub(super) making: Making<P, W>,
-    /// The task that makes the whole; empty before it has begun, and where steps do.
-    resolving: OnceCell<TaskRef>,
+    /// The task that makes the whole; empty before it has begun, and where steps do, as mostly.
+    resolving: OnceCell<Box<TaskRef>>,
     /// The task that runs the source; empty for a source on demand, and where steps do.
     pub(super) feeding: OnceCell<TaskRef>,
     /// What its steps have in common with a task; empty before the first.
@@ -79,6 +79,8 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     readers: Cell<u32>,
     /// How far the steps have come that run the source.
     pub(super) fed: Cell<Fed>,
+    /// How far those have come that make the whole.
+    pub(super) made: Cell<MadeSoFar>,
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
@@ -112,7 +114,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             return guest;
         }
         let guest = self.context.invite();
-        guest.keep(self.clone(), ALL);
+        guest.keep(self.clone());
         self.guest.get_or_init(|| guest)
     }
 
@@ -123,7 +125,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Has the context go on if no more steps come.
     pub(super) fn leave_if_over(&self) {
-        if !self.making.goes_on()
+        if !self.made.get().goes_on()
             && self.fed.get() == Fed::NotInSteps
             && let Some(guest) = self.guest.get()
         {
@@ -141,7 +143,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Takes the source of one that has not begun, if it has nothing to do but to keep what comes.
     fn take_unread(&mut self) -> Option<Source<P>> {
-        let is_plain = self.making.has_not_begun()
+        let is_plain = self.made.get() == MadeSoFar::NotBegun
             && self.outcome.get().is_none()
             && self.keeper.get().is_none()
             && self.on_cancel.get_mut().is_none();
@@ -149,7 +151,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     fn resolved_by(&self, task: TaskRef) {
-        let noted = self.resolving.set(task);
+        let noted = self.resolving.set(Box::new(task));
         debug_assert!(noted.is_ok(), "one task makes the whole");
     }
 
@@ -314,6 +316,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             context,
             readers: Cell::new(0),
             fed: Cell::new(Fed::NotInSteps),
+            made: Cell::new(MadeSoFar::NotBegun),
         };
         StreamedPromise {
             inner: Rc::new(inner),
@@ -552,7 +555,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn worker(&self) -> Option<&TaskRef> {
-        self.resolving.get()
+        self.resolving.get().map(|task| &**task)
     }
 
     fn note_wait(&self) {
@@ -582,8 +585,6 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
 pub(super) const MAKE: u32 = 0;
 /// The step in which it asks its source.
 pub(super) const FEED: u32 = 1;
-/// Stands for both, where they are given up.
-const ALL: u32 = 2;
 
 impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
     fn queue(&self) -> &Rc<ReadyQueue> {
@@ -607,6 +608,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
             MAKE => self.give_up_making(),
             FEED => self.give_up_feeding(),
             _ => {
+                debug_assert_eq!(which, ALL);
                 self.give_up_making();
                 self.give_up_feeding();
             }

@@ -91,13 +91,13 @@ pub(super) enum Maker<P: Clone + 'static, W: Clone + 'static> {
 pub(super) struct Making<P: Clone + 'static, W: Clone + 'static> {
     /// Nothing while it is asked, which may be user's code. It is dropped before the promise is resolved.
     maker: Cell<Maker<P, W>>,
-    /// How far the steps have come.
+    /// How far the steps have come that go over the pieces.
     stand: Cell<Stand>,
-    state: Cell<State>,
 }
 
+/// How far the steps have come that make a whole.
 #[derive(Clone, Copy, PartialEq)]
-enum State {
+pub(super) enum MadeSoFar {
     NotBegun,
     /// Steps go over the pieces.
     GoesOver,
@@ -106,22 +106,19 @@ enum State {
     Ended,
 }
 
+impl MadeSoFar {
+    /// Whether steps are to come.
+    pub(super) fn goes_on(self) -> bool {
+        matches!(self, MadeSoFar::GoesOver | MadeSoFar::Makes)
+    }
+}
+
 impl<P: Clone + 'static, W: Clone + 'static> Making<P, W> {
     pub(super) fn by(maker: Maker<P, W>) -> Self {
         Making {
             maker: Cell::new(maker),
             stand: Cell::new(Stand::beginning()),
-            state: Cell::new(State::NotBegun),
         }
-    }
-
-    pub(super) fn has_not_begun(&self) -> bool {
-        self.state.get() == State::NotBegun
-    }
-
-    /// Whether steps are to come.
-    pub(super) fn goes_on(&self) -> bool {
-        matches!(self.state.get(), State::GoesOver | State::Makes)
     }
 
     /// Takes what makes it.
@@ -135,7 +132,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     #[track_caller]
     pub(super) fn begin_making(self: &Rc<Self>) -> Option<Resolver<P, W>> {
         let making = &self.making;
-        if making.state.get() != State::NotBegun {
+        if self.made.get() != MadeSoFar::NotBegun {
             return None;
         }
         match making.take() {
@@ -144,7 +141,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             maker @ Maker::Whole(_) => {
                 making.maker.set(maker);
                 self.guest();
-                making.state.set(State::GoesOver);
+                self.made.set(MadeSoFar::GoesOver);
                 queue_step(self.clone(), MAKE);
                 None
             }
@@ -153,22 +150,21 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Has it given up when its turn comes, before the promise gets the error that it comes to instead.
     pub(super) fn cancel_making(self: &Rc<Self>) {
-        match self.making.state.get() {
-            State::NotBegun => drop(self.making.take()),
-            State::GoesOver | State::Makes => queue_step(self.clone(), MAKE),
-            State::Ended => {}
+        match self.made.get() {
+            MadeSoFar::NotBegun => drop(self.making.take()),
+            MadeSoFar::GoesOver | MadeSoFar::Makes => queue_step(self.clone(), MAKE),
+            MadeSoFar::Ended => {}
         }
     }
 
     /// Goes over the pieces, and then makes the whole.
     pub(super) fn step_making(self: &Rc<Self>) {
-        let making = &self.making;
-        if !making.goes_on() {
+        if !self.made.get().goes_on() {
             return;
         }
         let cancelled = self.outcome().get().is_some();
         let mut over = Ok(());
-        if making.state.get() == State::GoesOver && !cancelled {
+        if self.made.get() == MadeSoFar::GoesOver && !cancelled {
             match self.go_over() {
                 Poll::Pending => return,
                 Poll::Ready(all) => over = all,
@@ -193,7 +189,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let poll = PromisingContext::where_handlers_look(guest, go_over);
         match poll {
             Poll::Pending => making.stand.set(stand),
-            Poll::Ready(_) => making.state.set(State::Makes),
+            Poll::Ready(_) => self.made.set(MadeSoFar::Makes),
         }
         poll
     }
@@ -219,7 +215,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     fn resolve(&self, whole: Result<W>) {
         let context = self.context();
-        self.making.state.set(State::Ended);
+        self.made.set(MadeSoFar::Ended);
         let resolved = catch_unwind(AssertUnwindSafe(|| {
             drop(self.making.take());
             context.settle(self.outcome(), whole);
@@ -231,14 +227,14 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     pub(super) fn give_up_making(&self) {
-        match self.making.state.replace(State::Ended) {
-            State::GoesOver => {
+        match self.made.replace(MadeSoFar::Ended) {
+            MadeSoFar::GoesOver => {
                 let mut stand = self.making.stand.get();
                 self.log.forget_waiter(&stand);
                 self.log.step_back(&mut stand);
             }
-            State::Makes => {}
-            before => return self.making.state.set(before),
+            MadeSoFar::Makes => {}
+            before => return self.made.set(before),
         }
         drop(self.making.take());
         if self.outcome().get().is_none() {
