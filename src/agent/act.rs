@@ -207,7 +207,7 @@ impl Act {
     /// they were refused.
     pub(crate) fn recorded_arguments(&self) -> Frozen {
         let interaction = self.interaction.get();
-        interaction.map_or_else(Frozen::new, |interaction| interaction.recorded().clone())
+        interaction.map_or_else(Frozen::empty, |interaction| interaction.recorded().clone())
     }
 
     pub(crate) fn recording(&self) -> Option<&Guest> {
@@ -417,7 +417,7 @@ impl Acting {
     fn begin(&self) -> Result<Phase> {
         let act = self.act();
         let own = act.agent.own_arguments();
-        let arguments = act.arguments.replace(Ok(Frozen::new()))?;
+        let arguments = act.arguments.replace(Ok(Frozen::empty()))?;
         let recorded = joined(&own?, &arguments);
         let all = joined(act.agent.preset_arguments(), &recorded);
         let interaction = Interaction::begin(&self.call, all, recorded);

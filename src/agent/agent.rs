@@ -68,7 +68,7 @@ pub trait Agent: 'static {
     ///
     /// They cannot be frozen. The error is raised where the replies are read.
     fn arguments(&self) -> Result<Frozen> {
-        Ok(Frozen::new())
+        Ok(Frozen::empty())
     }
 
     /// It as the type-erased handle of an agent.

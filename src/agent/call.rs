@@ -69,7 +69,7 @@ impl Default for CallOptions {
             start: Start::AsContext,
             errors_as_messages: None,
             limits: None,
-            arguments: Frozen::new(),
+            arguments: Frozen::empty(),
             refused: None,
         }
     }

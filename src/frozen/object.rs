@@ -67,14 +67,7 @@ pub(super) const CLASS_KEY: &str = "class_";
 /// assert_eq!(city.hash_key(), other.hash_key());
 /// ```
 #[derive(Clone)]
-pub struct Frozen(
-    /// Empty for the object of class `Frozen` that has no fields, as many calls and messages have one.
-    Option<Rc<Inner>>,
-);
-
-/// The full and the canonical JSON of the object of class `Frozen` that has no fields.
-const EMPTY_FULL_JSON: &str = r#"{"class_":"Frozen"}"#;
-const EMPTY_SERIALIZED: &str = r#"{"class_": "Frozen"}"#;
+pub struct Frozen(Rc<Inner>);
 
 /// What all handles of an object share: small, as most objects are texts.
 struct Inner {
@@ -240,10 +233,10 @@ impl Object {
             object: OnceCell::from(self),
             ..More::default()
         };
-        Frozen(Some(Rc::new(Inner {
+        Frozen(Rc::new(Inner {
             text: OnceCell::new(),
             more: OnceCell::from(Box::new(more)),
-        })))
+        }))
     }
 }
 
@@ -253,24 +246,26 @@ impl Frozen {
     /// ```
     /// assert_eq!(miniagents::Frozen::new().full_json(), r#"{"class_":"Frozen"}"#);
     /// ```
-    pub const fn new() -> Self {
-        Frozen(None)
+    pub fn new() -> Self {
+        Object::new(name(PLAIN_CLASS), Vec::new(), false, 1).into_frozen()
     }
 
-    /// An object of class `Frozen` without fields, for what usually has none.
-    pub(crate) const fn empty() -> &'static Self {
-        const EMPTY: &Frozen = &Frozen::new();
+    /// An object without fields that others may have as well, for what usually has none.
+    pub(crate) fn empty() -> Self {
+        thread_local!(static EMPTY: Frozen = Frozen::new());
         EMPTY
+            .try_with(Frozen::clone)
+            .unwrap_or_else(|_| Frozen::new())
     }
 
     /// An object of class `TextMessage`, kept by reference, that is a text and nothing else: a content and no
     /// template for one.
     #[inline]
     pub(crate) fn text(text: impl Into<Text>) -> Self {
-        Frozen(Some(Rc::new(Inner {
+        Frozen(Rc::new(Inner {
             text: OnceCell::from(text.into()),
             more: OnceCell::new(),
-        })))
+        }))
     }
 
     /// An object of any class. One that is kept by reference appears in the canonical text of
@@ -364,11 +359,8 @@ impl Frozen {
 
     /// What it is made of: the last handle gives it away, and what others hold is copied.
     fn into_object(self) -> Object {
-        let Some(inner) = self.0 else {
-            return Object::new(name(PLAIN_CLASS), Vec::new(), false, 1);
-        };
-        inner.object();
-        let own = Rc::try_unwrap(inner).map(|own| own.more.into_inner());
+        self.0.object();
+        let own = Rc::try_unwrap(self.0).map(|own| own.more.into_inner());
         let object = match own.map(|more| more.and_then(|more| more.object.into_inner())) {
             Ok(Some(own)) => return own,
             Ok(None) => unreachable!("it was made before"),
@@ -385,10 +377,9 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().class_name(), "Frozen");
     /// ```
     pub fn class_name(&self) -> &str {
-        match &self.0 {
-            None => PLAIN_CLASS,
-            Some(inner) if inner.only_text().is_some() => TEXT_CLASS,
-            Some(inner) => &inner.object().class,
+        match self.0.only_text() {
+            Some(_) => TEXT_CLASS,
+            None => &self.0.object().class,
         }
     }
 
@@ -400,7 +391,7 @@ impl Frozen {
     /// assert!(object.get("b").is_none());
     /// ```
     pub fn get(&self, key: &str) -> Option<&Value> {
-        let mut fields = self.field_slice().iter();
+        let mut fields = self.0.object().fields.iter();
         fields
             .find(|(own, _)| **own == *key)
             .map(|(_, value)| value)
@@ -467,10 +458,7 @@ impl Frozen {
     /// assert_eq!(object.full_json(), r#"{"class_":"Frozen","b":{"class_":"Frozen"},"a":"é"}"#);
     /// ```
     pub fn full_json(&self) -> &str {
-        let Some(inner) = &self.0 else {
-            return EMPTY_FULL_JSON;
-        };
-        inner.made().full_json.get_or_init(|| {
+        self.0.made().full_json.get_or_init(|| {
             let mut out = String::new();
             full_json::write_object(self, &mut out);
             out.into()
@@ -483,7 +471,7 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().string(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn string(&self) -> &str {
-        match self.known_made().and_then(|made| made.text.get()) {
+        match self.0.known_made().and_then(|made| made.text.get()) {
             Some(text) => text,
             None => self.full_json(),
         }
@@ -491,42 +479,31 @@ impl Frozen {
 
     /// As [`string`](Self::string), for a class whose objects have another text than their JSON.
     pub(crate) fn string_or_else(&self, text: impl FnOnce() -> String) -> &str {
-        match &self.0 {
-            Some(inner) => inner.made().text.get_or_init(|| text().into()),
-            None => unreachable!("its class is one whose objects have no other text"),
-        }
+        self.0.made().text.get_or_init(|| text().into())
     }
 
     /// Notes that the text of a field is its text.
     pub(crate) fn note_text_at(&self, key: &str) {
-        if let (Some(inner), Some(Value::Text(text))) = (&self.0, self.get(key)) {
-            inner.text.get_or_init(|| text.clone().into());
+        if let Some(Value::Text(text)) = self.get(key) {
+            self.0.text.get_or_init(|| text.clone().into());
         }
     }
 
     /// The text that was noted to be its own, if one was.
     #[inline]
     pub(crate) fn noted_text(&self) -> Option<&str> {
-        self.0.as_ref()?.text.get().map(Deref::deref)
-    }
-
-    /// What was made of it so far.
-    fn known_made(&self) -> Option<&Made> {
-        self.0.as_ref()?.known_made()
+        self.0.text.get().map(Deref::deref)
     }
 
     /// Its text, if it was made of that alone and has not been asked for its fields.
     #[inline]
     pub(crate) fn only_text(&self) -> Option<&Text> {
-        self.0.as_ref()?.only_text()
+        self.0.only_text()
     }
 
     /// What the layer above notes about this very object, shared by all handles of it.
     pub(crate) fn notes<T: Default + 'static>(&self) -> Rc<T> {
-        let Some(inner) = &self.0 else {
-            return Rc::default();
-        };
-        let notes = inner.made().notes.get_or_init(|| Rc::new(T::default()));
+        let notes = self.0.made().notes.get_or_init(|| Rc::new(T::default()));
         notes.clone().downcast().unwrap_or_default()
     }
 
@@ -538,10 +515,7 @@ impl Frozen {
     /// assert_eq!(object.serialized(), r#"{"a": true, "class_": "Frozen", "n": [1, 2]}"#);
     /// ```
     pub fn serialized(&self) -> &str {
-        let Some(inner) = &self.0 else {
-            return EMPTY_SERIALIZED;
-        };
-        inner
+        self.0
             .made()
             .serialized
             .get_or_init(|| canonical_json::text(self).into())
@@ -558,7 +532,7 @@ impl Frozen {
     /// ```
     pub fn hash_key(&self) -> HashKey {
         self.hash_key_by(|| {
-            let made = self.known_made();
+            let made = self.0.known_made();
             match made.and_then(|made| made.serialized.get()) {
                 Some(serialized) => HashKey::of(serialized),
                 None => canonical_json::hash(self),
@@ -568,23 +542,17 @@ impl Frozen {
 
     /// The key, made by `make` if it is not there yet.
     pub(super) fn hash_key_by(&self, make: impl FnOnce() -> HashKey) -> HashKey {
-        match &self.0 {
-            Some(inner) => *inner.more().hash_key.get_or_init(make),
-            None => make(),
-        }
+        *self.0.more().hash_key.get_or_init(make)
     }
 
     /// The fields, to be found by their numbers.
     pub(super) fn field_slice(&self) -> &[(Rc<str>, Value)] {
-        match &self.0 {
-            Some(inner) => &inner.object().fields,
-            None => &[],
-        }
+        &self.0.object().fields
     }
 
     /// The full JSON if it was asked for already.
     pub(super) fn written_full_json(&self) -> Option<&str> {
-        let written = self.known_made()?.full_json.get();
+        let written = self.0.known_made()?.full_json.get();
         written.map(|written| &**written)
     }
 
@@ -598,33 +566,27 @@ impl Frozen {
 
     /// Whether its key stands for it inside others of its kind.
     pub(crate) fn is_by_reference(&self) -> bool {
-        let inner = self.0.as_ref();
-        inner.is_some_and(|inner| inner.only_text().is_some() || inner.object().by_reference)
+        self.0.only_text().is_some() || self.0.object().by_reference
     }
 
     pub(super) fn depth(&self) -> usize {
-        match &self.0 {
-            Some(inner) if inner.only_text().is_none() => inner.object().depth.into(),
-            _ => 1,
+        match self.0.only_text() {
+            Some(_) => 1,
+            None => self.0.object().depth.into(),
         }
     }
 
-    /// Whether both are handles of one allocation, or of none: objects of class `Frozen` without fields
-    /// take no memory.
+    /// Whether both are handles of one allocation.
     ///
     /// ```
     /// use miniagents::Frozen;
     ///
-    /// let object = Frozen::new().with("a", 1);
+    /// let object = Frozen::new();
     /// assert!(object.ptr_eq(&object.clone()));
-    /// assert!(!object.ptr_eq(&Frozen::new().with("a", 1)));
-    /// assert!(Frozen::new().ptr_eq(&Frozen::new()));
+    /// assert!(!object.ptr_eq(&Frozen::new()));
     /// ```
     pub fn ptr_eq(&self, other: &Frozen) -> bool {
-        match (&self.0, &other.0) {
-            (Some(one), Some(other)) => Rc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        }
+        Rc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -671,19 +633,24 @@ impl PartialEq for Frozen {
         if let (Some(one), Some(other)) = (self.only_text(), other.only_text()) {
             return **one == **other;
         }
-        if self.class_name() != other.class_name()
-            || self.is_by_reference() != other.is_by_reference()
-            || self.len() != other.len()
+        let (one, other) = (self.0.object(), other.0.object());
+        if one.class != other.class
+            || one.by_reference != other.by_reference
+            || one.fields.len() != other.fields.len()
         {
             return false;
         }
-        let (one, other) = (self.field_slice(), other.field_slice());
         // Mostly the order is the same; sorting is for when it is not.
-        if self.keys().eq(other.iter().map(|(key, _)| &**key)) {
-            return one == other;
+        if one
+            .fields
+            .iter()
+            .map(|field| &field.0)
+            .eq(other.fields.iter().map(|field| &field.0))
+        {
+            return *one.fields == *other.fields;
         }
-        let sorted = |fields: &[(Rc<str>, Value)]| {
-            let mut fields = fields.to_vec();
+        let sorted = |object: &Object| {
+            let mut fields: Vec<_> = object.fields.to_vec();
             fields.sort_unstable_by(|one, other| one.0.cmp(&other.0));
             fields
         };
@@ -715,6 +682,6 @@ mod tests {
     fn what_a_text_takes_stays_small() {
         assert!(size_of::<Inner>() <= 40);
         assert!(size_of::<More>() <= 120);
-        assert_eq!(size_of::<Frozen>(), size_of::<usize>());
+        assert_eq!(size_of::<Option<Frozen>>(), size_of::<usize>());
     }
 }

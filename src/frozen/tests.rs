@@ -695,7 +695,7 @@ fn an_object_without_fields_is_as_any_other() {
     let empty = Frozen::new();
     let made = Frozen::object("Frozen", Vec::new(), false).unwrap();
     let had = Frozen::from_serialize(&BTreeMap::<String, u8>::new()).unwrap();
-    for object in [&empty, &made, &had, Frozen::empty(), &Frozen::default()] {
+    for object in [&empty, &made, &had, &Frozen::empty(), &Frozen::default()] {
         assert_eq!(object, &empty);
         assert_eq!(&empty, object);
         assert_eq!(object.hash_key(), made.hash_key());

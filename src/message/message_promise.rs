@@ -64,6 +64,10 @@ enum Kind {
     Safe(Rc<Safe>),
 }
 
+/// What is known beforehand where nothing is; a context keeps it.
+#[derive(Default)]
+struct Nothing(Frozen);
+
 struct Streamed {
     promise: StreamedPromise<Token, Message>,
     known: Frozen,
@@ -96,7 +100,7 @@ impl MessagePromise {
     pub fn new(tokens: impl Stream<Item = Result<Token>> + 'static) -> Self {
         Self::streamed(
             MessageClass::TEXT,
-            Frozen::new(),
+            None,
             Start::AsContext,
             None,
             Pinned(Box::pin(tokens)),
@@ -112,7 +116,7 @@ impl MessagePromise {
     #[track_caller]
     fn streamed(
         class: &'static MessageClass,
-        known: Frozen,
+        known: Option<Frozen>,
         start: Start,
         fields: Option<FieldCollector>,
         tokens: impl PieceSource<Token> + Unpin + 'static,
@@ -128,12 +132,12 @@ impl MessagePromise {
         if let Some(keeper) = KeptTokens::keeper() {
             promise.set_keeper(keeper);
         }
-        let kind = if class.is_plain_text() && known.is_empty() {
+        let kind = if class.is_plain_text() && known.is_none() {
             Kind::Text(promise)
         } else {
             Kind::Streamed(Rc::new(Streamed {
                 promise,
-                known,
+                known: known.unwrap_or_default(),
                 class,
             }))
         };
@@ -170,7 +174,10 @@ impl MessagePromise {
     pub fn known_beforehand(&self) -> &Frozen {
         match &self.kind {
             Kind::Known(message) => message.fields(),
-            Kind::Text(_) => Frozen::empty(),
+            Kind::Text(promise) => {
+                let Nothing(nothing) = promise.context().extension_or_default();
+                nothing
+            }
             Kind::Streamed(streamed) => &streamed.known,
             Kind::Safe(safe) => safe.original.known_beforehand(),
         }
@@ -351,14 +358,14 @@ struct MessageOfTokens {
     class: &'static MessageClass,
     /// What became known meanwhile; empty where nothing can.
     fields: Option<FieldCollector>,
-    /// What was known beforehand.
-    known: Frozen,
+    /// What was known beforehand; empty where nothing was.
+    known: Option<Frozen>,
 }
 
 impl MessageOfTokens {
     /// Who makes it; that takes no memory of its own for a text of which nothing is known beforehand.
     fn by(self) -> WholeBy<Token, Message> {
-        if !self.class.is_plain_text() || !self.known.is_empty() {
+        if !self.class.is_plain_text() || self.known.is_some() {
             return Box::new(self).into();
         }
         match self.fields {
@@ -390,7 +397,7 @@ impl Whole<Token, Message> for MessageOfTokens {
         let fields = self.fields.as_ref();
         let meanwhile = fields.map(|fields| fields.fields.all());
         let meanwhile = meanwhile.unwrap_or_default();
-        let message = message_of(self.class, tokens, meanwhile, &self.known);
+        let message = message_of(self.class, tokens, meanwhile, self.known.as_ref());
         Made::Whole(message)
     }
 }
@@ -398,7 +405,7 @@ impl Whole<Token, Message> for MessageOfTokens {
 /// Makes the message of class `TextMessage` of its tokens, and of what became known meanwhile.
 impl SharedWhole<Token, Message> for CollectedFields {
     fn make(&self, tokens: &PieceLog<Token>) -> Result<Message> {
-        message_of(MessageClass::TEXT, tokens, self.all(), Frozen::empty())
+        message_of(MessageClass::TEXT, tokens, self.all(), None)
     }
 }
 
@@ -407,13 +414,15 @@ fn message_of(
     class: &'static MessageClass,
     tokens: &PieceLog<Token>,
     meanwhile: Fields,
-    known: &Frozen,
+    known: Option<&Frozen>,
 ) -> Result<Message> {
     let text = text_of(tokens);
-    if known.is_empty() && meanwhile.is_empty() {
+    if known.is_none() && meanwhile.is_empty() {
         return Message::of_text(class, text);
     }
-    let given = meanwhile.into_iter().chain(owned_fields(known));
+    let given = meanwhile
+        .into_iter()
+        .chain(known.into_iter().flat_map(owned_fields));
     let given = given.filter(|(key, _)| !class.is_content(key));
     let content = (name(CONTENT), Value::from(text.to_shared()));
     with_declared(class, std::iter::once(content).chain(given))
@@ -896,10 +905,9 @@ impl MessagePromiseBuilder {
         if let Some(error) = self.refused {
             return Err(error);
         }
-        let known = if self.known.is_empty() {
-            Frozen::new()
-        } else {
-            Frozen::object(name("Frozen"), self.known, false)?
+        let known = match self.known.is_empty() {
+            true => None,
+            false => Some(Frozen::object(name("Frozen"), self.known, false)?),
         };
         Ok(MessagePromise::streamed(
             self.class, known, self.start, fields, tokens,

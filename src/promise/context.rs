@@ -1,7 +1,7 @@
 //! What promises are made in: their defaults, their tasks, and who hears of them.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -56,9 +56,36 @@ struct Inner {
     parent: Option<PromisingContext>,
     tasks: TaskGroup,
     /// What the layers above keep here, one value of a type.
-    extensions: RefCell<Vec<Rc<dyn Any>>>,
+    extensions: Extensions,
     /// What is done before the tasks are waited for at the end.
     before_leaving: RefCell<Vec<Rc<dyn Fn()>>>,
+}
+
+/// Values that are added, and stay where they are.
+#[derive(Default)]
+struct Extensions(OnceCell<Box<Extension>>);
+
+struct Extension {
+    value: Rc<dyn Any>,
+    /// Those that were added later.
+    others: Extensions,
+}
+
+impl Extensions {
+    fn iter(&self) -> impl Iterator<Item = &Rc<dyn Any>> {
+        let all = std::iter::successors(self.0.get(), |one| one.others.0.get());
+        all.map(|one| &one.value)
+    }
+
+    fn push(&self, value: Rc<dyn Any>) {
+        let mut place = self;
+        while let Some(taken) = place.0.get() {
+            place = &taken.others;
+        }
+        let others = Extensions::default();
+        let added = place.0.set(Box::new(Extension { value, others }));
+        debug_assert!(added.is_ok(), "the last place is free");
+    }
 }
 
 /// A context that is not kept alive by this.
@@ -133,7 +160,7 @@ impl PromisingContext {
             handlers: RefCell::default(),
             parent: CURRENT.get(),
             tasks: TaskGroup::new(),
-            extensions: RefCell::default(),
+            extensions: Extensions::default(),
             before_leaving: RefCell::default(),
         };
         PromisingContext {
@@ -265,13 +292,26 @@ impl PromisingContext {
 
     /// What a layer above keeps here.
     pub(crate) fn extension<T: 'static>(&self) -> Option<Rc<T>> {
-        let extensions = self.inner.extensions.borrow();
-        let found = extensions.iter().find(|value| value.is::<T>())?;
+        let found = self.inner.extensions.iter().find(|value| value.is::<T>())?;
         found.clone().downcast().ok()
     }
 
+    /// As [`extension`](Self::extension); it is made if there is none.
+    pub(crate) fn extension_or_default<T: Default + 'static>(&self) -> &T {
+        let find = || {
+            self.inner
+                .extensions
+                .iter()
+                .find_map(|value| value.downcast_ref())
+        };
+        find().unwrap_or_else(|| {
+            self.extend(Rc::new(T::default()));
+            find().expect("it was put there just now")
+        })
+    }
+
     pub(crate) fn extend<T: 'static>(&self, value: Rc<T>) {
-        self.inner.extensions.borrow_mut().push(value);
+        self.inner.extensions.push(value);
     }
 
     /// Has `action` done when the context is left, before its tasks are waited for.

@@ -437,6 +437,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         self.inner.outcome.get().is_some()
     }
 
+    /// The context that it was made in.
+    pub(crate) fn context(&self) -> &PromisingContext {
+        &self.inner.context
+    }
+
     /// What the whole comes to.
     pub(crate) fn whole(&self) -> &Outcome<W> {
         &self.inner.outcome
