@@ -4,7 +4,7 @@
 //! task of its own. Whatever it replies is flattened into the sequence. When the agent has ended,
 //! the call is recorded as a node; when its replies have ended, they are recorded too.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -18,7 +18,7 @@ use super::recording;
 use crate::error::Result;
 use crate::executor::{Asker, Task, WrittenBy};
 use crate::message::{MessagePromise, MessageSequence, MessageSequencePromise};
-use crate::promise::{Asked, Batch, PromisingContext, Source};
+use crate::promise::{Around, Batch, PromisingContext};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -52,13 +52,11 @@ pub(crate) fn begin(
         Spending::begin(budget, agent),
         sequence.make_appender(&context),
     );
-    let replies = sequence.make_promise(context, call.body().appender(), |flat| {
-        Source::of(Rc::new(RefCell::new(Replies {
-            call: call.clone(),
-            flat,
-            phase: Phase::Beginning { persists },
-        })))
-    });
+    let acting = Replying(Cell::new(Some(Replies {
+        call: call.clone(),
+        phase: Phase::Beginning { persists },
+    })));
+    let replies = sequence.make_promise(context, call.body().appender(), acting);
     call.body().is_replied_by(&replies);
     if let Some(spending) = call.body().spending().filter(|_| own_budget) {
         spending.is_of(&replies);
@@ -70,7 +68,6 @@ pub(crate) fn begin(
 /// when the last has come.
 struct Replies {
     call: Rc<Task<Act>>,
-    flat: Source<MessagePromise>,
     phase: Phase,
 }
 
@@ -87,7 +84,11 @@ enum Phase {
 
 impl Replies {
     /// The next of them, or nothing after the end.
-    fn ask(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>> {
+    fn ask(
+        &mut self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>>,
+    ) -> Poll<Option<Batch<MessagePromise>>> {
         loop {
             match &mut self.phase {
                 Phase::Beginning { persists } => {
@@ -96,7 +97,7 @@ impl Replies {
                     self.phase = Phase::Acting(to_persist);
                 }
                 Phase::Acting(to_persist) => {
-                    if let Some(batch) = ready!(self.flat.ask(asker)) {
+                    if let Some(batch) = ready!(flat(asker)) {
                         if let Some(to_persist) = to_persist {
                             match &batch {
                                 Batch::One(promise) => to_persist.extend(promise.clone()),
@@ -142,21 +143,36 @@ impl Drop for Replies {
     }
 }
 
-impl Asked<MessagePromise> for RefCell<Replies> {
-    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>> {
-        self.borrow_mut().ask(asker)
+/// What is done around the flat stream of replies; empty while that goes on, and when nobody asks any more.
+struct Replying(Cell<Option<Replies>>);
+
+impl Around<MessagePromise> for Replying {
+    fn ask(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>>,
+    ) -> Poll<Option<Batch<MessagePromise>>> {
+        let mut replies = self.0.take();
+        let next = replies.as_mut().map(|replies| replies.ask(asker, flat));
+        self.0.set(replies);
+        next.unwrap_or(Poll::Ready(None))
     }
 
     fn takes_steps(&self) -> bool {
-        !matches!(self.borrow().phase, Phase::Beginning { persists: true })
+        let replies = self.0.take();
+        let phase = replies.as_ref().map(|replies| &replies.phase);
+        let takes_steps = !matches!(phase, Some(Phase::Beginning { persists: true }));
+        self.0.set(replies);
+        takes_steps
     }
 
-    fn forget_waiter(&self) {
-        self.borrow().flat.forget_waiter();
+    /// What happened is recorded behind the last of them.
+    fn ends_with_flat(&self) -> bool {
+        false
     }
 
-    fn note_wait(&self, depth: u8) {
-        self.borrow().flat.note_wait(depth);
+    fn let_go(&self) {
+        drop(self.0.take());
     }
 }
 

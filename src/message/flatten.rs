@@ -19,7 +19,8 @@ use super::sequence_promise::Promises;
 use crate::error::Result;
 use crate::executor::Asker;
 use crate::promise::{
-    Appended, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run, Sleeper,
+    Appended, Around, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run,
+    Sleeper,
 };
 
 /// What is to be flattened.
@@ -73,13 +74,21 @@ impl Input<Item> for Incoming {
 }
 
 /// Flattens messages.
-#[derive(Clone, Copy)]
-pub(crate) struct FlattenMessages;
+pub(crate) struct FlattenMessages<A> {
+    /// What is done around that.
+    pub(crate) around: A,
+}
 
-impl Flatten<Item, MessagePromise> for FlattenMessages {
+impl<A: Around<MessagePromise> + 'static> Flatten<Item, MessagePromise> for FlattenMessages<A> {
     type Rest = Flattening;
 
     const TAKES_STEPS: bool = true;
+
+    type Around = A;
+
+    fn around(&self) -> &A {
+        &self.around
+    }
 
     fn flatten(&self, item: Item, output: &Output<MessagePromise>) -> Option<Flattening> {
         match put_or_open(item, output) {

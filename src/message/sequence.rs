@@ -7,7 +7,7 @@ use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result};
 use crate::executor::{Origin, WrittenBy};
-use crate::promise::{PromisingContext, Source, Start, StreamAppender};
+use crate::promise::{Around, PromisingContext, Start, StreamAppender};
 
 /// A sequence of messages in the making: an appender, and the promise of what is appended,
 /// flattened.
@@ -115,7 +115,7 @@ impl SequenceOptions {
     #[track_caller]
     pub(crate) fn make_in(self, context: PromisingContext) -> MessageSequence {
         let appender = self.make_appender(&context);
-        let promise = self.make_promise(context, &appender, |flat| flat);
+        let promise = self.make_promise(context, &appender, ());
         MessageSequence { appender, promise }
     }
 
@@ -134,13 +134,13 @@ impl SequenceOptions {
         }
     }
 
-    /// The promise of what is appended; `wrap` may add to the flat stream.
+    /// The promise of what is appended, and what is done around that.
     #[track_caller]
     pub(crate) fn make_promise(
         self,
         context: PromisingContext,
         appender: &MessageSequenceAppender,
-        wrap: impl FnOnce(Source<MessagePromise>) -> Source<MessagePromise>,
+        around: impl Around<MessagePromise> + 'static,
     ) -> MessageSequencePromise {
         let safe = self.errors_as_messages(&context);
         MessageSequencePromise::flat(
@@ -149,7 +149,7 @@ impl SequenceOptions {
             Incoming::Appended(appender.items.stream_beside()),
             self.start,
             safe,
-            wrap,
+            around,
         )
     }
 }

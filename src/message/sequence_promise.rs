@@ -20,9 +20,9 @@ use super::sequence::MessageSequence;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
-    Batch, Come, Given, Made, Next, OnCancel, Outcome, OwnPieces, PieceLog, PromisingContext,
-    Reader, Source, Start, StepBack, StreamedPromise, TryNext, Wait, WeakStreamedPromise, Whole,
-    cancelled, flattened, read,
+    Around, Batch, Come, Given, Made, Next, OnCancel, Outcome, OwnPieces, PieceLog,
+    PromisingContext, Reader, Source, Start, StepBack, StreamedPromise, TryNext, Wait,
+    WeakStreamedPromise, Whole, cancelled, flattened, read,
 };
 
 type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
@@ -86,12 +86,12 @@ impl MessageSequencePromise {
             }
             Err(item) => {
                 let (given, nothing) = (Incoming::Given(Some(Ok(item))), Incoming::Given(None));
-                Self::flat(context, given, nothing, start, safe, |flat| flat)
+                Self::flat(context, given, nothing, start, safe, ())
             }
         }
     }
 
-    /// The sequence of what comes in, flattened; `wrap` may add to the flat stream.
+    /// The sequence of what comes in, flattened, and what is done around that.
     #[track_caller]
     pub(crate) fn flat(
         context: PromisingContext,
@@ -99,10 +99,15 @@ impl MessageSequencePromise {
         unordered: Incoming,
         start: Start,
         safe: bool,
-        wrap: impl FnOnce(Source<MessagePromise>) -> Source<MessagePromise>,
+        around: impl Around<MessagePromise> + 'static,
     ) -> Self {
-        let flat = flattened(context.clone(), ordered, Some(unordered), FlattenMessages);
-        Self::promised(context, start, safe, wrap(flat))
+        let flat = flattened(
+            context.clone(),
+            ordered,
+            Some(unordered),
+            FlattenMessages { around },
+        );
+        Self::promised(context, start, safe, flat)
     }
 
     #[track_caller]

@@ -36,7 +36,7 @@ use crate::executor::{
 };
 
 /// How items are flattened.
-pub(crate) trait Flatten<I, O>: Clone + 'static {
+pub(crate) trait Flatten<I, O>: 'static {
     /// What is left of an item where something must be waited for.
     type Rest: Rest<O> + 'static;
 
@@ -44,8 +44,54 @@ pub(crate) trait Flatten<I, O>: Clone + 'static {
     /// [says so](Rest::needs_task).
     const TAKES_STEPS: bool;
 
+    /// What is done around the flat stream.
+    type Around: Around<O>;
+
     /// Puts into the output what can be put at once, and gives what is left to do.
     fn flatten(&self, item: I, output: &Output<O>) -> Option<Self::Rest>;
+
+    fn around(&self) -> &Self::Around;
+}
+
+/// What is done around a flat stream: before the first part of it is asked for, with each, and behind the last.
+pub(crate) trait Around<O> {
+    /// The next parts, or nothing after the end; `flat` asks the flat stream for them.
+    fn ask(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
+    ) -> Poll<Option<Batch<O>>>;
+
+    /// Whether it can be asked in a step; asked before it begins.
+    fn takes_steps(&self) -> bool;
+
+    /// Whether it is at its end where the flat stream is, before that is asked for.
+    fn ends_with_flat(&self) -> bool;
+
+    /// Nobody asks any more.
+    fn let_go(&self);
+}
+
+/// Nothing is done.
+impl<O> Around<O> for () {
+    #[inline(always)]
+    fn ask(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
+    ) -> Poll<Option<Batch<O>>> {
+        flat(asker)
+    }
+
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
+    fn ends_with_flat(&self) -> bool {
+        true
+    }
+
+    fn let_go(&self) {}
 }
 
 /// What is left of an item.
@@ -125,16 +171,13 @@ pub(crate) fn flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I, O, S, F> {
-    /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
     fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        if self.worker.get().is_none() {
-            asker.lend(|| self.begin());
-        }
-        let batch = self.output.poll_next(asker);
-        if let (Poll::Pending, Asker::Task(_)) = (&batch, asker) {
-            self.note_wait_for_part(LEVELS);
-        }
-        batch
+        let around = self.flatten.around();
+        around.ask(asker, |asker| self.poll_next(asker))
+    }
+
+    fn takes_steps(&self) -> bool {
+        self.flatten.around().takes_steps()
     }
 
     fn forget_waiter(&self) {
@@ -146,10 +189,11 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
     }
 
     fn is_over(&self) -> bool {
-        self.output.is_over()
+        self.flatten.around().ends_with_flat() && self.output.is_over()
     }
 
     fn let_go(self: Rc<Self>) {
+        self.flatten.around().let_go();
         if self.output.abandon() {
             self.cancel();
         }
@@ -299,6 +343,18 @@ const IN_ORDER: u32 = 0;
 const BESIDE: u32 = 1;
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
+    /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
+    fn poll_next(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
+        if self.worker.get().is_none() {
+            asker.lend(|| self.begin());
+        }
+        let batch = self.output.poll_next(asker);
+        if let (Poll::Pending, Asker::Task(_)) = (&batch, asker) {
+            self.note_wait_for_part(LEVELS);
+        }
+        batch
+    }
+
     /// Begins with what comes in order; what comes out of order begins in the first turn of that.
     fn begin(self: &Rc<Self>) {
         let context = &self.output.context;

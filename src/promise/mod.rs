@@ -37,7 +37,7 @@ pub use streamed_promise::{Replay, StreamedPromise};
 pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
-pub(crate) use flow::{Flatten, Input, Rest, Sleeper, flattened};
+pub(crate) use flow::{Around, Flatten, Input, Rest, Sleeper, flattened};
 pub(crate) use generator::generate_batches;
 pub(crate) use given::Given;
 pub(crate) use next::{Come, Next, StepBack, TryNext, read};
@@ -46,7 +46,7 @@ pub(crate) use output::Output;
 pub(crate) use own_pieces::OwnPieces;
 pub(crate) use piece_log::PieceLog;
 pub(crate) use pieces::{Batch, Block, Run};
-pub(crate) use source::{Asked, Items, PieceSource, Pinned, Source};
+pub(crate) use source::{Items, PieceSource, Pinned, Source};
 pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
 pub(crate) use wait::{abandoned, cancelled};
 pub(crate) use whole::{Made, SharedWhole, Whole, WholeBy};

@@ -37,10 +37,13 @@ impl<P: 'static> Run<P> {
     }
 
     /// Each of these, if there are any.
-    pub(crate) fn of_each(pieces: impl Iterator<Item = P>) -> Option<Self> {
+    pub(crate) fn of_each(pieces: impl ExactSizeIterator<Item = P>) -> Option<Self> {
+        if pieces.len() == 0 {
+            return None;
+        }
         let places: Rc<[_]> = pieces.map(OnceCell::from).collect();
         let all = 0..places.len();
-        (!places.is_empty()).then(|| Run::of_places(places, all))
+        Some(Run::of_places(places, all))
     }
 
     /// Those in these places, which are filled and hold no error.
