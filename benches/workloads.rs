@@ -443,7 +443,7 @@ fn dialogue(n: usize) -> Result<Outcome> {
     timed(async move {
         let mut history: Vec<Message> = Vec::new();
         for i in 0..n {
-            history.push(TextMessage::new(format!("u{i}")).build()?);
+            history.push(TextMessage::new(format_args!("u{i}")).build()?);
             let replies = assistant.trigger(&history).await?;
             history.extend_from_slice(&replies);
         }

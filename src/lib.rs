@@ -22,7 +22,7 @@ pub use agent::{
 };
 pub use error::{Error, Result};
 pub use executor::TaskLocal;
-pub use frozen::{Frozen, HashKey, List, MAX_DEPTH, Number, Value};
+pub use frozen::{Frozen, HashKey, List, MAX_DEPTH, Number, Text, Value};
 pub use message::{
     AssistantMessage, ErrorMessage, FieldCollector, IntoMessages, Join, KeepTokens, Message,
     MessageBuilder, MessageClass, MessagePromise, MessagePromiseBuilder, MessageSequence,

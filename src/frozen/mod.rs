@@ -22,7 +22,7 @@ pub(crate) use name::name;
 pub use number::Number;
 pub use object::Frozen;
 pub(crate) use object::{CONTENT, CONTENT_TEMPLATE, TEXT_CLASS};
-pub(crate) use text::Text;
+pub use text::Text;
 pub use value::{List, MAX_DEPTH, Value};
 
 #[cfg(test)]

@@ -3,7 +3,16 @@
 //! Most of what is said is a few words, and what is allocated for them costs more than all else that is
 //! done with them. A text of at most [`Text::SHORT`] bytes lies where it is kept; a longer one, and one
 //! that others have as well, is shared.
+//!
+//! ```
+//! use miniagents::{Text, TextMessage};
+//!
+//! let text = Text::from(format_args!("{} parcels", 3)); // makes no `String`
+//! assert_eq!(&*text, "3 parcels");
+//! assert_eq!(TextMessage::new(text).build().unwrap().text(), "3 parcels");
+//! ```
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::ops::Deref;
@@ -11,11 +20,24 @@ use std::rc::Rc;
 
 use arrayvec::ArrayString;
 
-/// An immutable text; reads like a `str`.
-#[derive(Clone, Debug)]
-pub(crate) struct Text(Kind);
+/// An immutable text; reads like a `str`. A short one needs no memory of its own, a longer one is shared by its
+/// clones.
+///
+/// It is made of texts of all kinds, and of what is formatted. As `format!` does, that panics if a value
+/// fails to be written.
+///
+/// ```
+/// use std::rc::Rc;
+/// use miniagents::Text;
+///
+/// assert_eq!(Text::from(format_args!("{}{}", 'a', 1)), Text::from("a1"));
+/// let shared: Rc<str> = Text::from(String::from("for those who want it shared")).into();
+/// assert_eq!(shared.len(), 28);
+/// ```
+#[derive(Clone)]
+pub struct Text(Kind);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Kind {
     Short(ArrayString<{ Text::SHORT }>),
     Shared(Rc<str>),
@@ -27,11 +49,7 @@ impl Text {
     pub(crate) const SHORT: usize = 24;
 
     /// What these arguments say, which is allocated only if it is long.
-    ///
-    /// # Panics
-    ///
-    /// If a value among them fails to be written, as `format!` does.
-    pub(crate) fn format(arguments: fmt::Arguments<'_>) -> Self {
+    fn format(arguments: fmt::Arguments<'_>) -> Self {
         if let Some(text) = arguments.as_str() {
             return text.into();
         }
@@ -77,6 +95,61 @@ impl From<Rc<str>> for Text {
     #[inline]
     fn from(text: Rc<str>) -> Self {
         Text(Kind::Shared(text))
+    }
+}
+
+impl From<String> for Text {
+    #[inline]
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<Box<str>> for Text {
+    fn from(text: Box<str>) -> Self {
+        (&*text).into()
+    }
+}
+
+impl From<Cow<'_, str>> for Text {
+    fn from(text: Cow<'_, str>) -> Self {
+        (&*text).into()
+    }
+}
+
+impl From<fmt::Arguments<'_>> for Text {
+    fn from(arguments: fmt::Arguments<'_>) -> Self {
+        Text::format(arguments)
+    }
+}
+
+/// One that is short is allocated.
+impl From<Text> for Rc<str> {
+    fn from(text: Text) -> Self {
+        match text.0 {
+            Kind::Short(text) => text.as_str().into(),
+            Kind::Shared(text) => text,
+        }
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text {}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 

@@ -29,6 +29,7 @@ use std::rc::Rc;
 use super::full_json;
 use super::number::Number;
 use super::object::Frozen;
+use super::text::Text;
 use crate::error::{Error, Result, What};
 
 /// How deep lists and objects may lie in each other. Everything that the Python package can write
@@ -355,6 +356,12 @@ impl From<&String> for Value {
 impl From<Rc<str>> for Value {
     fn from(text: Rc<str>) -> Self {
         Value::Text(text)
+    }
+}
+
+impl From<Text> for Value {
+    fn from(text: Text) -> Self {
+        Value::Text(text.into())
     }
 }
 

@@ -1,9 +1,7 @@
 //! The message with which the result of a call goes back to the model.
 
-use std::rc::Rc;
-
 use super::turn::ToolCall;
-use crate::frozen::Value;
+use crate::frozen::{Text, Value};
 use crate::message::{Message, MessageBuilder, MessageClass};
 
 /// The field that is true where a call failed, and absent otherwise.
@@ -43,7 +41,7 @@ pub struct ToolMessage;
 impl ToolMessage {
     /// Begins the message with the result of `call`.
     #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
-    pub fn new(call: &ToolCall, result: impl Into<Rc<str>>) -> MessageBuilder {
+    pub fn new(call: &ToolCall, result: impl Into<Text>) -> MessageBuilder {
         Message::of(&TOOL)
             .content(result)
             .with("tool_call_id", call.id.as_str())
@@ -51,7 +49,7 @@ impl ToolMessage {
     }
 
     /// Begins the message that says why `call` failed.
-    pub fn failed(call: &ToolCall, reason: impl Into<Rc<str>>) -> MessageBuilder {
+    pub fn failed(call: &ToolCall, reason: impl Into<Text>) -> MessageBuilder {
         Self::new(call, reason).with(IS_ERROR, Value::from(true))
     }
 }

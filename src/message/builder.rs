@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::class::{CONTENT, CONTENT_TEMPLATE, MessageClass};
 use super::message::Message;
 use crate::error::{Error, Result};
-use crate::frozen::{Value, name};
+use crate::frozen::{Text, Value, name};
 
 /// A message in the making: fields are added, then it is built or sent as it is.
 ///
@@ -30,7 +30,7 @@ use crate::frozen::{Value, name};
 pub struct MessageBuilder {
     class: &'static MessageClass,
     /// The text, if it was given before anything else.
-    content: Option<Rc<str>>,
+    content: Option<Text>,
     /// What was given, in its order, each once.
     fields: Fields,
     /// The first field that was refused.
@@ -48,8 +48,8 @@ impl MessageBuilder {
         }
     }
 
-    /// Gives it its text.
-    pub fn content(mut self, content: impl Into<Rc<str>>) -> Self {
+    /// Gives it its text: a `&str`, a `String`, what `format_args!` gives, or a [`Text`].
+    pub fn content(mut self, content: impl Into<Text>) -> Self {
         let content = content.into();
         if !self.fields.is_empty() {
             return self.set(name(CONTENT), content.into());
@@ -132,7 +132,7 @@ pub struct TextMessage;
 impl TextMessage {
     /// Begins a message with this text.
     #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
-    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+    pub fn new(content: impl Into<Text>) -> MessageBuilder {
         Message::of(MessageClass::TEXT).content(content)
     }
 
@@ -149,7 +149,7 @@ pub struct UserMessage;
 impl UserMessage {
     /// Begins a message with this text and the role `user`.
     #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
-    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+    pub fn new(content: impl Into<Text>) -> MessageBuilder {
         Message::of(MessageClass::USER).content(content)
     }
 }
@@ -161,7 +161,7 @@ pub struct SystemMessage;
 impl SystemMessage {
     /// Begins a message with this text and the role `system`.
     #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
-    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+    pub fn new(content: impl Into<Text>) -> MessageBuilder {
         Message::of(MessageClass::SYSTEM).content(content)
     }
 }
@@ -173,7 +173,7 @@ pub struct AssistantMessage;
 impl AssistantMessage {
     /// Begins a message with this text and the role `assistant`.
     #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
-    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+    pub fn new(content: impl Into<Text>) -> MessageBuilder {
         Message::of(MessageClass::ASSISTANT).content(content)
     }
 }
@@ -185,7 +185,7 @@ pub struct ErrorMessage;
 impl ErrorMessage {
     /// Begins a message with this text.
     #[allow(clippy::new_ret_no_self, reason = "all messages are of one type")]
-    pub fn new(content: impl Into<Rc<str>>) -> MessageBuilder {
+    pub fn new(content: impl Into<Text>) -> MessageBuilder {
         Message::of(MessageClass::ERROR).content(content)
     }
 }

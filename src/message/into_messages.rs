@@ -293,7 +293,14 @@ impl IntoMessages for Rc<str> {
 /// A value that fails to be written panics, as it does in `format!`.
 impl IntoMessages for fmt::Arguments<'_> {
     fn into_messages(self) -> Messages {
-        Messages::of_text(Text::format(self))
+        Messages::of_text(self)
+    }
+}
+
+/// Text becomes a text message.
+impl IntoMessages for Text {
+    fn into_messages(self) -> Messages {
+        Messages::of_text(self)
     }
 }
 

@@ -87,7 +87,7 @@ impl Message {
         if class.is_plain_text() {
             return Ok(Self::text_message(text));
         }
-        with_declared(class, [(name(CONTENT), text.to_shared().into())])
+        with_declared(class, [(name(CONTENT), text.into())])
     }
 
     /// A message of class `TextMessage` that has nothing but its text.

@@ -424,7 +424,7 @@ fn message_of(
         .into_iter()
         .chain(known.into_iter().flat_map(owned_fields));
     let given = given.filter(|(key, _)| !class.is_content(key));
-    let content = (name(CONTENT), Value::from(text.to_shared()));
+    let content = (name(CONTENT), Value::from(text));
     with_declared(class, std::iter::once(content).chain(given))
 }
 

@@ -3,9 +3,11 @@
 //! That fields cannot be changed is a matter of the compiler: there is no method that takes
 //! `&mut self`. What can be seen from outside is that a changed value is another one.
 
+use std::rc::Rc;
+
 use miniagents::{
     Frozen, Message, MessageBuilder, MessageClass, MessageSequencePromise, MiniAgents, Result,
-    TextMessage, Value,
+    Text, TextMessage, Value,
 };
 use serde::Serialize;
 
@@ -306,11 +308,29 @@ fn a_text_is_the_same_message_however_long_it_is_and_however_it_came() {
         let ways = [
             TextMessage::new(&*text).build().unwrap(),
             TextMessage::new(text.clone()).build().unwrap(),
+            TextMessage::new(format_args!("{text}")).build().unwrap(),
+            TextMessage::new(Text::from(&*text)).build().unwrap(),
+            TextMessage::new(Rc::from(&*text)).build().unwrap(),
+            TextMessage::new("")
+                .content(text.clone().into_boxed_str())
+                .build()
+                .unwrap(),
+            Message::of(MessageClass::TEXT)
+                .with("content", Text::from(&*text))
+                .build()
+                .unwrap(),
             Message::from_json(TextMessage::new(&*text).build().unwrap().full_json()).unwrap(),
         ];
         let sent = MiniAgents::new().run(async {
-            let shared: std::rc::Rc<str> = text.as_str().into();
-            let all = (&*text, text.clone(), &text, shared, format_args!("{text}"));
+            let shared: Rc<str> = text.as_str().into();
+            let all = (
+                &*text,
+                text.clone(),
+                &text,
+                shared,
+                format_args!("{text}"),
+                Text::from(&*text),
+            );
             MessageSequencePromise::of(all).await
         });
         let sent = sent.unwrap();
