@@ -23,7 +23,9 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
 use crate::error::{Error, Result};
-use crate::executor::{AfterTurn, Body, Guest, Poller, Task, Ticket, idle_task, queue_step};
+use crate::executor::{
+    AfterTurn, Body, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
+};
 use crate::frozen::Frozen;
 use crate::message::{
     Message, MessageSequenceAppender, MessageSequencePromise, WeakSequencePromise,
@@ -325,8 +327,8 @@ impl Act {
 }
 
 impl Body for Act {
-    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, |cx| self.go_on(cx))
+    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task, header, |cx| self.go_on(cx))
     }
 
     fn opens(&self) -> Option<u64> {

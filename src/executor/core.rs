@@ -254,10 +254,11 @@ impl Poller {
     }
 
     /// Gives a task its turn.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_turn(&mut self, task: Rc<Task>) {
-        task.header().queued.set(false);
-        match task.body().turn(&task, self) {
+        let header = task.header();
+        header.queued.set(false);
+        match task.body().turn(task.clone(), header, self) {
             AfterTurn::Waits => {}
             AfterTurn::Again => schedule(task),
             AfterTurn::Ended => self.core.end(&task),
@@ -276,7 +277,8 @@ impl Poller {
     #[inline]
     pub(crate) fn poll_as<R>(
         &mut self,
-        task: &Rc<Task>,
+        task: Rc<Task>,
+        header: &Header,
         body: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         /// Nothing is current from its end on, also when `body` panics.
@@ -289,7 +291,6 @@ impl Poller {
             }
         }
 
-        let header = task.header();
         header.begin_turn();
         let waker = match header.waker() {
             Some(own) => own.waker(),
@@ -297,7 +298,7 @@ impl Poller {
         };
         POLLED.with(|polled| {
             // Over nothing, which `Current` and `Poller::new` leave there.
-            *polled.task.borrow_mut() = ManuallyDrop::new(Some(task.clone()));
+            *polled.task.borrow_mut() = ManuallyDrop::new(Some(task));
             polled.waker.set(waker.data());
         });
         let current = Current;
@@ -521,7 +522,7 @@ pub(crate) fn with_locals_of<R>(task: &Rc<Task>, body: impl FnOnce() -> R) -> R 
 pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<Task>> {
     let task = current_task()?;
     if let Some(what) = what {
-        task.header().note_wait_for(what);
+        task.header().note_wait_for(what, None);
     }
     polls_with(waker).then_some(task)
 }
@@ -538,7 +539,6 @@ pub(crate) struct WaitsForItself;
 
 /// Notes what the current task waits for and the task that should bring it, if one is known, and gives the
 /// task, if `waker` is its own.
-#[inline(always)]
 pub(crate) fn waiting_for_task(
     what: Awaited,
     by: Option<&TaskRef>,
@@ -551,16 +551,30 @@ pub(crate) fn waiting_for_task(
     if by.is_some_and(|by| by.is(header)) {
         return Err(WaitsForItself);
     }
-    header.note_wait_for(what);
-    if let Some(by) = by {
-        header.note_wait_on(by.id());
-    }
+    header.note_wait_for(what, by.map(TaskRef::id));
     Ok(polls_with(waker).then_some(task))
+}
+
+/// The current task, if `waker` is its own and if it is not `by`, the task that should bring what it waits for,
+/// if one is known. Only then both are noted.
+#[inline(always)]
+pub(crate) fn own_task(what: Awaited, by: Option<&TaskRef>, waker: &Waker) -> Option<Rc<Task>> {
+    if !polls_with(waker) {
+        return None;
+    }
+    let task = current_task()?;
+    let header = task.header();
+    let by = by.map(TaskRef::id);
+    if by == Some(header.id.get()) {
+        return None;
+    }
+    header.note_wait_for(what, by);
+    Some(task)
 }
 
 /// Notes what the current task waits for, and tells whether `waker` is its own.
 pub(crate) fn is_own_waker(what: Awaited, waker: &Waker) -> bool {
-    look_at_current(|header| header.note_wait_for(what)).is_some() && polls_with(waker)
+    look_at_current(|header| header.note_wait_for(what, None)).is_some() && polls_with(waker)
 }
 
 /// Notes which task should bring what the current task waits for.

@@ -49,7 +49,7 @@ impl Body for Main {
         true
     }
 
-    fn turn(&self, _: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, _: Rc<Task>, _: &Header, poller: &mut Poller) -> AfterTurn {
         if !self.due.replace(true) {
             let core = &poller.core;
             core.due.set(core.due.get() + 1);
@@ -111,13 +111,16 @@ impl<F: Future> Run<F> {
 
     /// Gives the future its turn; whether it has ended.
     fn poll_main(&mut self, main: &Rc<Task>, poller: &mut Poller) -> bool {
-        main.header().queued.set(false);
-        poller.poll_as(main, |cx| match self.future.as_mut().poll(cx) {
-            Poll::Ready(output) => {
-                self.output = Some(output);
-                true
+        let header = main.header();
+        header.queued.set(false);
+        poller.poll_as(main.clone(), header, |cx| {
+            match self.future.as_mut().poll(cx) {
+                Poll::Ready(output) => {
+                    self.output = Some(output);
+                    true
+                }
+                Poll::Pending => false,
             }
-            Poll::Pending => false,
         })
     }
 

@@ -41,8 +41,8 @@ pub(crate) struct Task<B: Body + ?Sized = dyn Body> {
 /// What a task does.
 pub(crate) trait Body {
     /// Goes on as far as it can. What runs user's code does it [as the task](Poller::poll_as); what does not
-    /// need not, and its turn costs next to nothing.
-    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn;
+    /// need not, and its turn costs next to nothing. `header` is that of the task.
+    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn;
 
     /// Whether it is the future that is run, and not one that was spawned.
     fn is_main(&self) -> bool {
@@ -261,11 +261,11 @@ impl Header {
         self.waits_for.set(None);
     }
 
-    /// Notes what it waits for; nothing is known yet of who should bring it.
+    /// Notes what it waits for, and the task that should bring it, if that is known already.
     #[inline]
-    pub(crate) fn note_wait_for(&self, what: Awaited) {
+    pub(crate) fn note_wait_for(&self, what: Awaited, by: Option<TaskId>) {
         self.waits_for.set(Some(what));
-        self.waits_on.set(TaskId::MAX);
+        self.waits_on.set(by.unwrap_or(TaskId::MAX));
         self.written_at.set(None);
     }
 
@@ -497,7 +497,7 @@ impl<F: Future + Unpin, R: Report<F::Output>> Joinable<F::Output> for Spawned<F,
 }
 
 impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
-    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
         let Ok(mut state) = self.state.try_borrow_mut() else {
             if self.after.get() == AfterPoll::Waiting {
                 self.after.set(AfterPoll::Missed);
@@ -507,7 +507,7 @@ impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
         if let State::Ended(_) = &*state {
             return AfterTurn::Waits;
         }
-        poller.poll_as(task, |cx| {
+        poller.poll_as(task, header, |cx| {
             let polled = match &mut *state {
                 State::Running(future) if self.after.get() != AfterPoll::Stop => {
                     catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)))

@@ -193,6 +193,10 @@ pub(crate) enum Asker<'a, 'b> {
 
 /// Who asks, where it may be known from the types which one that is.
 pub(crate) trait Asks<'b> {
+    /// The task that asks, if it waits for that [as such](Waiter::Task) and not for what it should bring itself;
+    /// only then is it noted.
+    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<Task>>;
+
     /// As [`Waiter::waiting_for_task`].
     fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter>;
 
@@ -200,6 +204,11 @@ pub(crate) trait Asks<'b> {
 }
 
 impl<'b> Asks<'b> for Context<'b> {
+    #[inline(always)]
+    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<Task>> {
+        core::own_task(what, by, self.waker())
+    }
+
     #[inline(always)]
     fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter> {
         Waiter::waiting_for_task(what, by, self)
@@ -211,6 +220,13 @@ impl<'b> Asks<'b> for Context<'b> {
 }
 
 impl<'b> Asks<'b> for Asker<'_, 'b> {
+    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<Task>> {
+        match self {
+            Asker::Task(cx) => cx.own_task(what, by),
+            Asker::Step(_) => None,
+        }
+    }
+
     fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter> {
         match self {
             Asker::Task(cx) => cx.waiter(what, by),
@@ -282,7 +298,6 @@ impl Waiter {
 
     /// As [`waiting_for`](Self::waiting_for), where that task should bring it, if one is known; nothing if
     /// that is the one who polls.
-    #[inline(always)]
     pub(crate) fn waiting_for_task(
         what: Awaited,
         by: Option<&TaskRef>,

@@ -17,7 +17,7 @@ use super::source::{PieceSource, Source, drop_source};
 use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
 use crate::error::{Error, What};
-use crate::executor::{AfterTurn, Asker, Body, Poller, Task, TaskRef, Waiter, queue_step};
+use crate::executor::{AfterTurn, Asker, Body, Header, Poller, Task, TaskRef, Waiter, queue_step};
 
 /// How far the steps have come that run a source.
 #[derive(Clone, Copy, PartialEq)]
@@ -211,8 +211,8 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> FeedingT
 impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Body
     for FeedingTask<P, W, S>
 {
-    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, |cx| self.poll(cx))
+    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task, header, |cx| self.poll(cx))
     }
 
     fn stop(&self) -> bool {

@@ -31,8 +31,8 @@ use super::pieces::Batch;
 use super::source::{Asked, LEVELS, Source};
 use crate::error::{Error, Result};
 use crate::executor::{
-    AfterTurn, Asker, Body, Gather, Guest, Inheritance, Poller, ReadyQueue, Step, Task, TaskRef,
-    Waiter, gather, queue_step,
+    AfterTurn, Asker, Body, Gather, Guest, Header, Inheritance, Poller, ReadyQueue, Step, Task,
+    TaskRef, Waiter, gather, queue_step,
 };
 
 /// How items are flattened.
@@ -663,8 +663,10 @@ struct InOrderTask<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask<I, O, S, F> {
-    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, |cx| self.flow.go_on(&mut Asker::Task(cx), None))
+    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task, header, |cx| {
+            self.flow.go_on(&mut Asker::Task(cx), None)
+        })
     }
 
     fn stop(&self) -> bool {
@@ -728,8 +730,8 @@ struct Unfinished<S> {
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I, O, S, F> {
-    fn turn(&self, task: &Rc<Task>, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, |cx| {
+    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task, header, |cx| {
             let (work, output) = (&self.work, &self.flow.output);
             match work.go_on(&output.context, |work| self.poll(work, cx)) {
                 After::Goes(after) => return after,

@@ -286,16 +286,39 @@ impl<P: Clone + 'static> PieceLog<P> {
             Step::Gate | Step::Line => {}
         }
         let stand = &mut place.stand;
-        let place = state.place_for(stand);
+        if !stand.waits()
+            && let Some(task) = asker.own_task(Awaited::NextPiece, feeding)
+        {
+            stand.at = state.line.next_place().take(Waiter::Task(task));
+            return Poll::Pending;
+        }
+        drop(state);
+        self.wait_otherwise(stand, feeding, &asker.as_asker())
+    }
+
+    /// Has somebody wait who does so already, or of whom more must be known.
+    #[inline(never)]
+    fn wait_otherwise(
+        &self,
+        stand: &mut Stand,
+        feeding: Option<&TaskRef>,
+        asker: &Asker<'_, '_>,
+    ) -> Poll<Result<()>> {
         let Some(waiter) = asker.waiter(Awaited::NextPiece, feeding) else {
-            drop(state);
             self.step_back(stand);
             return Poll::Ready(Err(awaits_itself()));
         };
-        match place {
-            Some(place) => stand.at = place.take(waiter),
-            None => State::wait_on(state, stand.at, waiter),
-        }
+        let mut state = self.state.borrow_mut();
+        let replaced = match stand.at {
+            At::PIECES => {
+                stand.at = state.line.next_place().take(waiter);
+                None
+            }
+            At::GATE => state.getter.replace(waiter),
+            ticket => state.line.replace(ticket, waiter),
+        };
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 
@@ -350,10 +373,16 @@ impl<P: Clone + 'static> PieceLog<P> {
                     true
                 }
                 Step::Line | Step::Gate => {
-                    match state.place_for(stand) {
-                        Some(place) => stand.at = place.take(waiter()),
-                        None => State::wait_on(state, stand.at, waiter()),
-                    }
+                    let replaced = match stand.at {
+                        At::PIECES => {
+                            stand.at = state.line.next_place().take(waiter());
+                            return Poll::Pending;
+                        }
+                        At::GATE => state.getter.replace(waiter()),
+                        ticket => state.line.replace(ticket, waiter()),
+                    };
+                    drop(state);
+                    drop(replaced);
                     return Poll::Pending;
                 }
             };
@@ -531,27 +560,6 @@ impl<P: 'static> State<P> {
     #[inline(always)]
     fn is_known(&self, index: usize) -> bool {
         index < self.taken || self.end_taken
-    }
-
-    /// A place at the end of the line for whoever stands there; none if it waits already, there or past the gate.
-    /// Who waits is made when its place is known, and goes straight there.
-    #[inline(always)]
-    fn place_for(&mut self, stand: &Stand) -> Option<LinePlace<'_>> {
-        match stand.waits() {
-            true => None,
-            false => Some(self.line.next_place()),
-        }
-    }
-
-    /// Has somebody wait who stands in the line or past the gate.
-    #[inline(never)]
-    fn wait_on(mut state: RefMut<'_, Self>, at: At, waiter: Waiter) {
-        let replaced = match at {
-            At::GATE => state.getter.replace(waiter),
-            ticket => state.line.replace(ticket, waiter),
-        };
-        drop(state);
-        drop(replaced);
     }
 
     /// Lets a reader know which of the pieces behind its place it may read.
