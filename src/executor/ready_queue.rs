@@ -58,6 +58,9 @@ pub(crate) struct ReadyQueue {
 }
 
 impl ReadyQueue {
+    /// So much room it always keeps.
+    const ROOM: usize = 128;
+
     pub(crate) fn new(core: &Weak<Core>, inbox: &Arc<Inbox>) -> Rc<Self> {
         Rc::new(ReadyQueue {
             queue: RefCell::default(),
@@ -172,6 +175,15 @@ impl ReadyQueue {
 
     pub(crate) fn len(&self) -> usize {
         self.queue.borrow().len()
+    }
+
+    /// Gives the room back that so many had who were ready at once, when few are.
+    pub(crate) fn give_room_back(&self) {
+        let mut queue = self.queue.borrow_mut();
+        if queue.len() < queue.capacity() / 8 {
+            let room = 2 * queue.len();
+            queue.shrink_to(room.max(Self::ROOM));
+        }
     }
 }
 

@@ -241,6 +241,7 @@ impl<F: Future> Run<F> {
                 }
             }
             if turns > TURNS_PER_POLL {
+                core.ready.give_room_back();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

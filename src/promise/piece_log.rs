@@ -30,7 +30,7 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 
 use super::flat_drop::drop_flat;
-use super::pieces::{Batch, Block, IS_FILLED, Kept, Pieces, Run, Stretch};
+use super::pieces::{Batch, Block, IS_FILLED, Index, Kept, Pieces, Run, Stretch};
 use super::source::{PieceSource, Source, ask};
 use super::tap;
 use super::wait::awaits_itself;
@@ -57,7 +57,7 @@ struct State<P> {
     /// Everything that was produced, first what was read by somebody.
     pieces: Pieces<P>,
     /// How many of them somebody has read.
-    taken: usize,
+    taken: Index,
     /// Whether readers ask the source, which has no task.
     on_demand: bool,
     /// Whether they have to poll it.
@@ -103,9 +103,10 @@ impl<P: Clone + 'static> PieceLog<P> {
     }
 
     fn new(pieces: Vec<Result<P>>, source: Option<Source<P>>, ended: bool) -> Self {
+        let pieces: Pieces<P> = pieces.into_iter().collect();
         let state = State {
-            taken: pieces.len(),
-            pieces: pieces.into_iter().collect(),
+            taken: pieces.len,
+            pieces,
             on_demand: source.is_some(),
             must_be_polled: source.as_ref().is_some_and(|source| !source.takes_steps()),
             ended,
@@ -184,7 +185,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// The piece that came last, if that was no error.
     pub(crate) fn last(&self) -> Option<P> {
         let state = self.state.borrow();
-        let index = state.pieces.len().checked_sub(1)?;
+        let index = state.pieces.len.checked_sub(1)?;
         let stretch = state.pieces.stretch_of(index)?.0.clone();
         drop(state);
         stretch.get(index).ok()
@@ -475,6 +476,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     where
         P: Clone,
     {
+        let index = Index::try_from(index).ok()?;
         let state = self.state.borrow();
         if index >= state.pieces.len {
             return None;
@@ -488,14 +490,14 @@ impl<P: Clone + 'static> PieceLog<P> {
     pub(crate) fn only_block(&self) -> Option<Rc<dyn Block<P>>> {
         let state = self.state.borrow();
         match &state.pieces.last.as_ref()?.pieces {
-            Kept::Block(block) if block.len() == state.pieces.len => Some(block.clone()),
+            Kept::Block(block) if block.len() == state.pieces.len() => Some(block.clone()),
             _ => None,
         }
     }
 
     /// Does something with each piece, if none is an error; not with those that come meanwhile.
     pub(crate) fn for_each(&self, mut body: impl FnMut(&P)) {
-        let len = self.len();
+        let len = self.state.borrow().pieces.len;
         for number in 0.. {
             let state = self.state.borrow();
             let Some(stretch) = state.pieces.nth(number).filter(|next| next.begin < len) else {
@@ -558,7 +560,7 @@ impl<P: 'static> State<P> {
 
     /// Whether somebody has read what comes there.
     #[inline(always)]
-    fn is_known(&self, index: usize) -> bool {
+    fn is_known(&self, index: Index) -> bool {
         index < self.taken || self.end_taken
     }
 
@@ -727,9 +729,9 @@ impl LinePlace<'_> {
 pub(crate) struct Place<P> {
     stand: Stand,
     /// The pieces before this one are there, if they are in the stretch.
-    until: usize,
+    until: Index,
     /// Where the stretch ends; zero while it is the last, which may grow.
-    end: usize,
+    end: Index,
     /// The pieces that it is among; empty before the first.
     stretch: Option<Stretch<P>>,
 }
@@ -738,7 +740,7 @@ pub(crate) struct Place<P> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stand {
     /// The index of the piece that comes next.
-    index: usize,
+    index: Index,
     at: At,
 }
 
@@ -786,12 +788,12 @@ impl<P> Place<P> {
     }
 
     pub(crate) fn index(&self) -> usize {
-        self.stand.index
+        self.stand.index as usize
     }
 
     /// Whether it holds the stretch that begins there.
     #[inline]
-    fn is_in(&self, begin: usize) -> bool {
+    fn is_in(&self, begin: Index) -> bool {
         let held = self.stretch.as_ref();
         held.is_some_and(|held| held.begin == begin)
     }
@@ -803,6 +805,7 @@ impl<P> Place<P> {
     }
 
     pub(crate) fn skip_to(&mut self, index: usize) {
+        let index = Index::try_from(index).unwrap_or(Index::MAX);
         self.stand.index = self.stand.index.max(index);
     }
 }
@@ -842,7 +845,7 @@ impl<P: Clone + 'static> Place<P> {
     /// Out of line, as most pieces come one by one.
     #[cold]
     #[inline(never)]
-    fn read_otherwise(stretch: Option<&Stretch<P>>, index: usize) -> Result<P> {
+    fn read_otherwise(stretch: Option<&Stretch<P>>, index: Index) -> Result<P> {
         stretch.expect("what is known is somewhere").get(index)
     }
 
@@ -864,7 +867,7 @@ impl<P: Clone + 'static> Place<P> {
             return None;
         }
         let run = self.stretch.as_ref()?.run(self.stand.index, self.until)?;
-        self.stand.index += run.len;
+        self.stand.index = self.until;
         Some(run)
     }
 }

@@ -99,29 +99,32 @@ impl<P: Clone + 'static> Batch<P> {
 /// Why there is something in a place.
 pub(super) const IS_FILLED: &str = "a piece is handed out after it was pushed";
 
+/// Which piece it is of all, counted from the first. It is short, as every log and every reader has some.
+pub(super) type Index = u32;
+
 /// All pieces: stretches of them, one after the other.
 pub(super) struct Pieces<P> {
     /// All but the last, and what is known of errors; empty for most, which have no other and no error.
     earlier: Option<Box<Earlier<P>>>,
     /// The one that may grow, in place, as most have no other; empty before the first piece.
     pub(super) last: Option<Stretch<P>>,
-    pub(super) len: usize,
+    pub(super) len: Index,
     /// Up to here there are places of its own to be filled.
-    room: usize,
+    room: Index,
 }
 
 /// What comes before the last stretch.
 struct Earlier<P> {
     stretches: Vec<Stretch<P>>,
     /// The index of the first error of all, also if that is the last piece; behind all pieces where there is none.
-    first_error: usize,
+    first_error: Index,
 }
 
 impl<P> Default for Earlier<P> {
     fn default() -> Self {
         Earlier {
             stretches: Vec::new(),
-            first_error: usize::MAX,
+            first_error: Index::MAX,
         }
     }
 }
@@ -130,9 +133,9 @@ impl<P> Default for Earlier<P> {
 /// user's code, after the borrow of the log has ended.
 pub(super) struct Stretch<P> {
     /// The index of its first piece.
-    pub(super) begin: usize,
+    pub(super) begin: Index,
     /// How much further on, around the end of all numbers, that is kept than its index says.
-    shift: usize,
+    shift: Index,
     pub(super) pieces: Kept<P>,
 }
 
@@ -177,12 +180,12 @@ impl<P: Clone + 'static> Kept<P> {
 impl<P> Stretch<P> {
     /// Where the piece of that index is kept.
     #[inline(always)]
-    pub(super) fn place(&self, index: usize) -> usize {
-        index.wrapping_add(self.shift)
+    pub(super) fn place(&self, index: Index) -> usize {
+        index.wrapping_add(self.shift) as usize
     }
 
     /// Whether what is kept there comes behind its last piece, the one before `end`, and lies there too.
-    fn goes_on_with(&self, pieces: &Kept<P>, from: usize, end: usize) -> bool {
+    fn goes_on_with(&self, pieces: &Kept<P>, from: usize, end: Index) -> bool {
         match (&self.pieces, pieces) {
             (Kept::Places(own), Kept::Places(others)) => {
                 Rc::ptr_eq(own, others) && self.place(end) == from
@@ -193,13 +196,13 @@ impl<P> Stretch<P> {
 }
 
 impl<P: Clone + 'static> Stretch<P> {
-    pub(super) fn get(&self, index: usize) -> Result<P> {
+    pub(super) fn get(&self, index: Index) -> Result<P> {
         self.pieces.get(self.place(index))
     }
 
     /// The pieces from `index` up to `end`, if there is more than one.
-    pub(super) fn run(&self, index: usize, end: usize) -> Option<Run<P>> {
-        let len = end - index;
+    pub(super) fn run(&self, index: Index, end: Index) -> Option<Run<P>> {
+        let len = (end - index) as usize;
         (len > 1).then(|| Run {
             pieces: self.pieces.clone(),
             from: self.place(index),
@@ -212,6 +215,14 @@ impl<P: 'static> Pieces<P> {
     /// How many pieces the first stretch has room for; each that was filled is followed by one twice as
     /// long.
     const FIRST: usize = 4;
+
+    /// Where the pieces end when there are so many more.
+    #[inline]
+    fn end_after(&self, more: usize) -> Index {
+        let more = Index::try_from(more).ok();
+        let end = more.and_then(|more| self.len.checked_add(more));
+        end.expect("four billion pieces of one stream")
+    }
 
     pub(super) fn push(&mut self, piece: Result<P>) {
         match piece {
@@ -241,7 +252,7 @@ impl<P: 'static> Pieces<P> {
         let Kept::Places(places) = &last.pieces else {
             return None;
         };
-        places.get(self.len - last.begin)
+        places.get((self.len - last.begin) as usize)
     }
 
     #[inline(never)]
@@ -254,7 +265,7 @@ impl<P: 'static> Pieces<P> {
         let mut piece = Some(piece);
         let fresh = (0..places).map(|_| piece.take().map_or_else(OnceCell::new, OnceCell::from));
         let pieces = Kept::Places(fresh.collect());
-        self.room = self.len + places;
+        self.room = self.len.saturating_add(places as Index);
         self.add(pieces, 0, 1);
     }
 
@@ -281,7 +292,9 @@ impl<P: 'static> Pieces<P> {
     pub(super) fn push_run(&mut self, Run { pieces, from, len }: Run<P>) {
         debug_assert!(len > 0, "whoever waits is woken for a piece");
         match &self.last {
-            Some(last) if last.goes_on_with(&pieces, from, self.len) => self.len += len,
+            Some(last) if last.goes_on_with(&pieces, from, self.len) => {
+                self.len = self.end_after(len)
+            }
             _ => {
                 self.room = 0;
                 self.add(pieces, from, len);
@@ -290,9 +303,10 @@ impl<P: 'static> Pieces<P> {
     }
 
     fn add(&mut self, pieces: Kept<P>, from: usize, len: usize) {
+        let end = self.end_after(len);
         let stretch = Stretch {
             begin: self.len,
-            shift: from.wrapping_sub(self.len),
+            shift: (from as Index).wrapping_sub(self.len),
             pieces,
         };
         if let Some(before) = self.last.replace(stretch) {
@@ -302,12 +316,12 @@ impl<P: 'static> Pieces<P> {
             }
             stretches.push(before);
         }
-        self.len += len;
+        self.len = end;
     }
 
     /// The first error, if it comes before that piece.
     #[inline]
-    pub(super) fn error_before(&self, index: usize) -> Option<Error> {
+    pub(super) fn error_before(&self, index: Index) -> Option<Error> {
         let first_error = self.earlier.as_ref()?.first_error;
         if first_error >= index {
             return None;
@@ -335,7 +349,7 @@ impl<P: 'static> Pieces<P> {
 
     /// The stretch that a piece is in, and the index behind its last piece.
     #[inline]
-    pub(super) fn stretch_of(&self, index: usize) -> Option<(&Stretch<P>, usize)> {
+    pub(super) fn stretch_of(&self, index: Index) -> Option<(&Stretch<P>, Index)> {
         let last = self.last.as_ref()?;
         if last.begin <= index {
             return Some((last, self.len));
@@ -347,7 +361,7 @@ impl<P: 'static> Pieces<P> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 }
 
