@@ -24,6 +24,8 @@ pub(crate) struct Core {
     /// Every task that has not ended.
     table: RefCell<Table>,
     pub(crate) timers: RefCell<Timers>,
+    /// Whether any is armed, or was when it was looked last: what is asked in every turn of the loop.
+    pub(crate) any_timer: Cell<bool>,
     pub(crate) clock: Clock,
     pub(crate) inbox: Arc<Inbox>,
     /// The waker that a run lends to one task after the other; empty while a run has it.
@@ -109,6 +111,7 @@ impl Core {
                 ready,
                 table: RefCell::default(),
                 timers: RefCell::default(),
+                any_timer: Cell::new(false),
                 clock,
                 inbox,
                 lent: Cell::new(None),
@@ -286,8 +289,7 @@ impl Poller {
         impl Drop for Current {
             #[inline]
             fn drop(&mut self) {
-                // Where it is, and not taken out: whoever gives the turn has the task as well.
-                POLLED.with(|polled| **polled.task.borrow_mut() = None);
+                POLLED.with(|polled| forget_one(polled.replace_task(None)));
             }
         }
 
@@ -298,7 +300,7 @@ impl Poller {
         };
         POLLED.with(|polled| {
             // Over nothing, which `Current` and `Poller::new` leave there.
-            *polled.task.borrow_mut() = ManuallyDrop::new(Some(task));
+            polled.task.set(ManuallyDrop::new(Some(task)));
             polled.waker.set(waker.data());
         });
         let current = Current;
@@ -356,22 +358,43 @@ struct Outside {
     locals: LocalsCell,
 }
 
-/// The task that is polled. Whoever looks at it runs nobody's code meanwhile.
+/// Lets go of a task that others have as well, in the way of those who know that.
+#[inline(always)]
+fn forget_one(task: Option<Rc<Task>>) {
+    #[cold]
+    #[inline(never)]
+    fn forget_last(task: Rc<Task>) {
+        drop(task);
+    }
+
+    if let Some(task) = task {
+        match Rc::strong_count(&task) {
+            1 => forget_last(task),
+            _ => drop(task),
+        }
+    }
+}
+
+/// The task that is polled. Whoever looks at it runs nobody's code meanwhile: it is not there then.
 struct Polled {
     /// Empty outside of tasks.
-    task: RefCell<ManuallyDrop<Option<Rc<Task>>>>,
+    task: Cell<ManuallyDrop<Option<Rc<Task>>>>,
     /// Where the waker points that the task is polled with.
     waker: Cell<*const ()>,
 }
 
 impl Polled {
+    #[inline(always)]
     fn replace_task(&self, task: Option<Rc<Task>>) -> Option<Rc<Task>> {
         ManuallyDrop::into_inner(self.task.replace(ManuallyDrop::new(task)))
     }
 
     #[inline(always)]
     fn look<R>(&self, look: impl FnOnce(&Option<Rc<Task>>) -> R) -> R {
-        look(&self.task.borrow())
+        let task = self.task.replace(ManuallyDrop::new(None));
+        let seen = look(&task);
+        self.task.set(task);
+        seen
     }
 
     #[inline(always)]
@@ -400,7 +423,7 @@ impl Polling {
 thread_local! {
     static POLLED: Polled = const {
         Polled {
-            task: RefCell::new(ManuallyDrop::new(None)),
+            task: Cell::new(ManuallyDrop::new(None)),
             waker: Cell::new(ptr::null()),
         }
     };

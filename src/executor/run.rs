@@ -228,7 +228,7 @@ impl<F: Future> Run<F> {
         let conductor = core.conductor.get();
         let mut turns = 0;
         loop {
-            if self.take_due() && self.poll_main(main, poller) {
+            if core.due.get() > 0 && self.take_due() && self.poll_main(main, poller) {
                 return Poll::Ready(Ok(()));
             }
             core.collect_mail();

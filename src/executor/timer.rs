@@ -104,20 +104,22 @@ impl Core {
     /// Wakes whoever waits for a time that has come.
     #[inline]
     pub(crate) fn fire_timers(&self) {
-        if !self.timers.borrow().armed.is_empty() {
+        if self.any_timer.get() {
             self.fire_due_timers();
         }
     }
 
+    #[cold]
     fn fire_due_timers(&self) {
         let now = self.clock.now();
         loop {
             let due = self.timers.borrow_mut().pop_due(now);
             match due {
                 Some(waiter) => waiter.wake(),
-                None => return,
+                None => break,
             }
         }
+        self.any_timer.set(!self.timers.borrow().armed.is_empty());
     }
 
     /// Moves a virtual clock to the earliest timer; false if there is none, or time is real.
@@ -180,6 +182,7 @@ impl Future for Sleep {
                 let time = core.clock.now().saturating_add(*duration);
                 let waiter = Waiter::waiting_for(Awaited::Timer, cx);
                 let due = core.timers.borrow_mut().arm(time, waiter);
+                core.any_timer.set(true);
                 core.ask_for_poll(); // whoever sleeps until the next timer has to look again
                 self.0 = State::Armed(due, Rc::downgrade(&core));
             }

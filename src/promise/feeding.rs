@@ -52,6 +52,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     /// Puts what there is of the source into the log.
+    #[inline(never)]
     pub(super) fn step_feeding(self: &Rc<Self>) {
         match self.fed.get() {
             Fed::NotInSteps => return,

@@ -310,16 +310,10 @@ impl<P: Clone + 'static> PieceLog<P> {
             return Poll::Ready(Err(awaits_itself()));
         };
         let mut state = self.state.borrow_mut();
-        let replaced = match stand.at {
-            At::PIECES => {
-                stand.at = state.line.next_place().take(waiter);
-                None
-            }
-            At::GATE => state.getter.replace(waiter),
-            ticket => state.line.replace(ticket, waiter),
-        };
-        drop(state);
-        drop(replaced);
+        match stand.at {
+            At::PIECES => stand.at = state.line.next_place().take(waiter),
+            at => State::wait_on(state, at, waiter),
+        }
         Poll::Pending
     }
 
@@ -357,33 +351,34 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Goes over the pieces without reading them, up to the first error or the end; whoever does so has
     /// its place among the readers.
+    #[inline]
     pub(crate) fn poll_over(
         &self,
-        stand: &mut Stand,
+        stands: &Cell<Stand>,
         waiter: impl Fn() -> Waiter,
     ) -> Poll<Result<()>> {
+        let mut stand = stands.get();
         loop {
             let mut state = self.state.borrow_mut();
-            let passed = match state.step(stand) {
+            let passed = match state.step(&mut stand) {
                 Step::Known => false,
                 Step::Passed => true,
                 Step::Gate if state.on_demand => {
                     drop(state);
-                    ready!(self.poll_on_demand(stand, &mut Asker::Step(&waiter)));
+                    stands.set(stand);
+                    ready!(self.poll_over_on_demand(stands, &waiter));
+                    stand = stands.get();
                     state = self.state.borrow_mut();
                     true
                 }
+                Step::Line | Step::Gate if stand.at == At::PIECES => {
+                    stand.at = state.line.next_place().take(waiter());
+                    stands.set(stand);
+                    return Poll::Pending;
+                }
                 Step::Line | Step::Gate => {
-                    let replaced = match stand.at {
-                        At::PIECES => {
-                            stand.at = state.line.next_place().take(waiter());
-                            return Poll::Pending;
-                        }
-                        At::GATE => state.getter.replace(waiter()),
-                        ticket => state.line.replace(ticket, waiter()),
-                    };
-                    drop(state);
-                    drop(replaced);
+                    stands.set(stand);
+                    State::wait_on(state, stand.at, waiter());
                     return Poll::Pending;
                 }
             };
@@ -391,18 +386,41 @@ impl<P: Clone + 'static> PieceLog<P> {
                 state.free_gate();
             }
             let error = state.pieces.error_before(state.taken);
-            let is_end = stand.index >= state.taken;
+            let is_over = stand.index >= state.taken || error.is_some();
             stand.index = state.taken;
-            if passed && let Some(called) = state.call_next() {
+            if passed && !is_over && !state.end_taken && !state.line.is_empty() {
+                // The next one is before it then: it stands in line already when that is called.
+                stand.at = state.line.next_place().take(waiter());
+                match state.call_next() {
+                    Some(called) if state.gate != stand.at => {
+                        stands.set(stand);
+                        drop(state);
+                        called.wake();
+                        return Poll::Pending;
+                    }
+                    itself => {
+                        debug_assert!(itself.is_some(), "it is the last of them");
+                        stand.at = At::PIECES; // all others have left
+                        state.free_gate();
+                    }
+                }
+            } else if passed && let Some(called) = state.call_next() {
                 drop(state);
                 called.wake();
             }
-            match error {
-                Some(error) => return Poll::Ready(Err(error)),
-                None if is_end => return Poll::Ready(Ok(())),
-                None => {}
+            if is_over {
+                return Poll::Ready(error.map_or(Ok(()), Err));
             }
         }
+    }
+
+    /// Asks the source, past the gate, as [`poll_over`](Self::poll_over).
+    #[inline(never)]
+    fn poll_over_on_demand(&self, stands: &Cell<Stand>, waiter: &dyn Fn() -> Waiter) -> Poll<()> {
+        let mut stand = stands.get();
+        let poll = self.poll_on_demand(&mut stand, &mut Asker::Step(waiter));
+        stands.set(stand);
+        poll
     }
 
     /// Asks a source on demand for more.
@@ -556,6 +574,17 @@ impl<P: 'static> State<P> {
         }
         stand.at = At::PIECES;
         Step::Passed
+    }
+
+    /// Has somebody wait who stands in the line or past the gate.
+    #[inline(always)]
+    fn wait_on(mut state: RefMut<'_, Self>, at: At, waiter: Waiter) {
+        let replaced = match at {
+            At::GATE => state.getter.replace(waiter),
+            ticket => state.line.replace(ticket, waiter),
+        };
+        drop(state);
+        drop(replaced);
     }
 
     /// Whether somebody has read what comes there.

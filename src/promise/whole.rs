@@ -158,18 +158,25 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     /// Goes over the pieces, and then makes the whole.
+    #[inline(always)]
     pub(super) fn step_making(self: &Rc<Self>) {
-        if !self.made.get().goes_on() {
-            return;
-        }
-        let cancelled = self.outcome().get().is_some();
         let mut over = Ok(());
-        if self.made.get() == MadeSoFar::GoesOver && !cancelled {
+        if self.made.get() == MadeSoFar::GoesOver && self.outcome().get().is_none() {
             match self.go_over() {
                 Poll::Pending => return,
                 Poll::Ready(all) => over = all,
             }
         }
+        self.step_behind(over);
+    }
+
+    /// Goes on where it is not going over the pieces any more.
+    #[inline(never)]
+    fn step_behind(self: &Rc<Self>, over: Result<()>) {
+        if !self.made.get().goes_on() {
+            return;
+        }
+        let cancelled = self.outcome().get().is_some();
         PromisingContext::where_handlers_look(self.known_guest(), || match over {
             _ if cancelled => self.give_up_making(),
             Err(error) => self.resolve(Err(error)),
@@ -179,19 +186,28 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     /// Ready, with the first error, when all pieces are there.
+    #[inline(always)]
     fn go_over(self: &Rc<Self>) -> Poll<Result<()>> {
-        let making = &self.making;
-        let mut stand = making.stand.get();
-        let waiter = || Waiter::Step(self.clone(), MAKE);
         let is_fed = self.feeding.get().is_some() || self.fed.get() != Fed::NotInSteps;
-        let guest = self.known_guest().filter(|_| !is_fed); // or else it may ask the source
-        let go_over = || self.log.poll_over(&mut stand, waiter);
-        let poll = PromisingContext::where_handlers_look(guest, go_over);
-        match poll {
-            Poll::Pending => making.stand.set(stand),
-            Poll::Ready(_) => self.made.set(MadeSoFar::Makes),
+        let poll = match is_fed {
+            true => {
+                let waiter = || Waiter::Step(self.clone(), MAKE);
+                self.log.poll_over(&self.making.stand, waiter)
+            }
+            false => self.ask_over(),
+        };
+        if poll.is_ready() {
+            self.made.set(MadeSoFar::Makes);
         }
         poll
+    }
+
+    /// Goes over pieces that come on demand: it may ask the source.
+    #[inline(never)]
+    fn ask_over(self: &Rc<Self>) -> Poll<Result<()>> {
+        let waiter = || Waiter::Step(self.clone(), MAKE);
+        let go_over = || self.log.poll_over(&self.making.stand, waiter);
+        PromisingContext::where_handlers_look(self.known_guest(), go_over)
     }
 
     fn make_whole(self: &Rc<Self>) {
