@@ -221,3 +221,28 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::executor::{Executor, spawn, yield_now};
+
+    #[test]
+    fn the_room_of_a_burst_is_given_back() {
+        let rooms = Executor::new().block_on(async {
+            let queue = ReadyQueue::current("the test");
+            for _ in 0..5000 {
+                spawn(async {}).detach();
+            }
+            let before = queue.queue.borrow().capacity();
+            for _ in 0..2 {
+                yield_now().await;
+            }
+            let after = queue.queue.borrow().capacity();
+            (before, after)
+        });
+        let (before, after) = rooms.unwrap();
+        assert!(before >= 5000);
+        assert!(after <= 2 * ReadyQueue::ROOM, "{after}");
+    }
+}

@@ -434,6 +434,35 @@ fn a_long_line_of_readers_keeps_its_order_when_some_leave_and_others_come() {
 }
 
 #[test]
+fn the_whole_is_made_when_all_have_left_who_stood_behind_its_maker() {
+    let whole: Result<Rc<[i32]>> = PromisingContext::new().run(async {
+        let appender = StreamAppender::new();
+        let promise = Numbers::collected(appender.stream());
+        appender.open()?;
+        let context = PromisingContext::current();
+        for piece in 0..3 {
+            let readers = [(); 3].map(|()| {
+                let mut pieces = promise.stream();
+                pieces.skip_to(piece as usize);
+                context.start_soon(async move { pieces.try_next().await.map(drop) })
+            });
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            readers.iter().for_each(|reader| reader.cancel()); // all of them wait
+            for _ in 0..10 {
+                yield_now().await;
+            }
+            appender.append(piece)?;
+            yield_now().await;
+        }
+        appender.close();
+        promise.await
+    });
+    assert_eq!(*whole.unwrap(), [0, 1, 2]);
+}
+
+#[test]
 fn a_promise_of_a_message_knows_its_class_and_what_was_given_before_its_text() {
     MiniAgents::new()
         .run(async {
