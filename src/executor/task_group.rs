@@ -313,6 +313,16 @@ impl TaskGroup {
         }
     }
 
+    /// As [`invite`](Self::invite), of something that inherits what another one does, in a step of that.
+    #[track_caller]
+    pub(crate) fn invite_as(&self, other: &Guest) -> Guest {
+        match self.parts.borrow().first() {
+            Some(part) if Rc::ptr_eq(part, &other.group) => return other.invite_another(),
+            _ => {}
+        }
+        other.act(|| self.invite())
+    }
+
     /// The part of the group on `core`, which begins with this if there is none.
     #[inline]
     fn part_on(&self, core: &Core) -> Rc<Group> {

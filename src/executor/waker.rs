@@ -21,6 +21,7 @@ use super::core::{self, WaitsForItself};
 use super::origin::Awaited;
 use super::step::{Step, queue_step};
 use super::task::{Task, TaskRef};
+use super::task_group::{Guest, TaskGroup};
 
 /// The number of a task: which place of the table, and the how-manieth task at that place.
 pub(crate) type TaskId = u64;
@@ -250,13 +251,29 @@ impl Asker<'_, '_> {
     /// Does `body`, which starts something or looks at task-locals: in a step, with those that whoever takes it
     /// inherits.
     pub(crate) fn lend<R>(&self, body: impl FnOnce() -> R) -> R {
+        self.look_at_guest(|guest| match guest {
+            Some(guest) => guest.act(body),
+            None => body(),
+        })
+    }
+
+    /// Counts something among the tasks of `group` that inherits what whoever asks has.
+    #[track_caller]
+    pub(crate) fn invite_to(&self, group: &TaskGroup) -> Guest {
+        self.look_at_guest(|guest| match guest {
+            Some(guest) => group.invite_as(guest),
+            None => group.invite(),
+        })
+    }
+
+    /// Looks at what takes the step has in common with a task, if one asks that stands for a task.
+    fn look_at_guest<R>(&self, look: impl FnOnce(Option<&Guest>) -> R) -> R {
         if let Asker::Step(waiter) = self
             && let Waiter::Step(step, _) = waiter()
-            && let Some(guest) = step.guest()
         {
-            return guest.act(body);
+            return look(step.guest());
         }
-        body()
+        look(None)
     }
 
     /// As [`Waiter::waiting_for`].

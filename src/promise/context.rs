@@ -380,6 +380,12 @@ impl PromisingContext {
         self.inner.tasks.invite()
     }
 
+    /// As [`invite`](Self::invite), of something that inherits what whoever asks has.
+    #[track_caller]
+    pub(crate) fn invite_for(&self, asker: &Asker<'_, '_>) -> Guest {
+        asker.invite_to(&self.inner.tasks)
+    }
+
     /// Waits until everything that was started in the context has ended.
     pub async fn flush(&self) {
         self.inner.tasks.flush().await;

@@ -346,7 +346,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
     fn poll_next(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
         if self.worker.get().is_none() {
-            asker.lend(|| self.begin());
+            self.begin(asker);
         }
         let batch = self.output.poll_next(asker);
         if let (Poll::Pending, Asker::Task(_)) = (&batch, asker) {
@@ -356,15 +356,15 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Begins with what comes in order; what comes out of order begins in the first turn of that.
-    fn begin(self: &Rc<Self>) {
+    fn begin(self: &Rc<Self>, asker: &Asker<'_, '_>) {
         let context = &self.output.context;
         self.state.set(State::Flattens);
         let worker = if F::TAKES_STEPS {
-            let guest = context.invite();
+            let guest = context.invite_for(asker);
             guest.keep(self.clone());
             Worker::Steps(guest, OnceCell::new())
         } else {
-            let task = context.admit(InOrderTask { flow: self.clone() });
+            let task = asker.lend(|| context.admit(InOrderTask { flow: self.clone() }));
             Worker::Task(task.header().to_ref())
         };
         let begun = self.worker.set(worker);

@@ -69,8 +69,8 @@ impl<P: Clone + 'static> Given<P> {
         }))
     }
 
-    fn begin(self: &Rc<Self>) {
-        self.guest.get_or_init(|| self.context.invite());
+    fn begin(self: &Rc<Self>, asker: &Asker<'_, '_>) {
+        self.guest.get_or_init(|| self.context.invite_for(asker));
         self.state.set(State::Begun);
         queue_step(self.clone(), FIRST);
     }
@@ -113,7 +113,7 @@ impl<P: Clone + 'static> Given<P> {
 impl<P: Clone + 'static> Asked<P> for Given<P> {
     fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
         match self.state.get() {
-            State::NotBegun => asker.lend(|| self.begin()),
+            State::NotBegun => self.begin(asker),
             State::Begun | State::Stopped => {}
             state => {
                 let next = match (self.pieces.take(), state) {
