@@ -28,7 +28,7 @@ pub(crate) fn begin(call: &Rc<Task<Act>>) {
 /// the record, inherit from `guest`.
 fn poll(call: &Rc<Task<Act>>, guest: &Guest, replies: &MessageSequencePromise) -> Poll<Result<()>> {
     let act = call.body();
-    if !replies.is_done() {
+    if !replies.is_made() {
         guest.act(|| replies.start());
     }
     let whole = replies.whole();

@@ -174,6 +174,11 @@ impl MessageSequencePromise {
         self.promise.is_done()
     }
 
+    /// Whether all messages are there, or are waited for already, whoever waits for these.
+    pub(crate) fn is_made(&self) -> bool {
+        self.promise.is_made()
+    }
+
     /// Stops the work behind it: nothing more comes, and if these are the replies of an agent, the
     /// agent is stopped, and with it the calls that it made.
     ///

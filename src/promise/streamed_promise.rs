@@ -442,6 +442,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         &self.inner.context
     }
 
+    /// Whether the whole is there, or is made whoever waits for it.
+    pub(crate) fn is_made(&self) -> bool {
+        let inner = &self.inner;
+        inner.made.get() != MadeSoFar::NotBegun || inner.resolving.get().is_some() || self.is_done()
+    }
+
     /// What the whole comes to.
     pub(crate) fn whole(&self) -> &Outcome<W> {
         &self.inner.outcome
