@@ -5,7 +5,17 @@
 //! - Everything else stays as it is: DEL, U+2028, and all that is not ASCII.
 
 /// Appends `text` with what has to be escaped escaped, without the quotes around it.
+#[inline]
 pub(super) fn push_escaped(out: &mut String, text: &str) {
+    if is_short_and_plain(text.as_bytes()) {
+        out.push_str(text); // as names mostly are
+    } else {
+        push_piecewise(out, text);
+    }
+}
+
+#[inline(never)]
+fn push_piecewise(out: &mut String, text: &str) {
     let mut written = 0;
     while let Some(at) = next_special(text.as_bytes(), written) {
         out.push_str(&text[written..at]);
@@ -20,6 +30,16 @@ pub(super) fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
     push_escaped(out, text);
     out.push('"');
+}
+
+/// Whether it has at most sixteen bytes, of which none is special.
+#[inline]
+fn is_short_and_plain(bytes: &[u8]) -> bool {
+    let is_plain = |eight: &[u8; 8]| first_special(u64::from_le_bytes(*eight)).is_none();
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => bytes.len() <= 16 && is_plain(first) && is_plain(last),
+        _ => bytes.is_empty() || first_special(last_bytes(bytes, 0)).is_none(),
+    }
 }
 
 /// Where the next character to escape is. Eight bytes are looked at together; such a character is
@@ -106,11 +126,13 @@ mod tests {
     #[test]
     fn every_special_character_is_found_at_every_place() {
         for special in (0..0x20).chain([b'"', b'\\']) {
-            for (len, place) in (0..20).flat_map(|len| (0..len).map(move |place| (len, place))) {
+            for (len, place) in (0..24).flat_map(|len| (0..len).map(move |place| (len, place))) {
                 for other in [b'~', 0x7f, 0x80, 0xff, b' ', b'!'] {
                     let mut bytes = vec![other; len];
                     assert_eq!(next_special(&bytes, place), None);
+                    assert_eq!(is_short_and_plain(&bytes), len <= 16);
                     bytes[place] = special;
+                    assert!(!is_short_and_plain(&bytes));
                     for from in 0..=place {
                         let found = next_special(&bytes, from);
                         assert_eq!(found, Some(place), "{special} at {place} of {len}");
