@@ -517,10 +517,12 @@ pub(crate) fn look_at_locals<R>(look: impl FnOnce(&Locals) -> R) -> R {
 
 #[inline]
 fn at_locals<R>(body: impl FnOnce(&LocalsCell) -> R) -> R {
-    match current_task() {
-        Some(task) => body(&task.header().locals),
-        None => OUTSIDE.with(|outside| body(&outside.locals)),
-    }
+    POLLED.with(|polled| {
+        polled.look(|task| match task {
+            Some(task) => body(&task.header().locals),
+            None => OUTSIDE.with(|outside| body(&outside.locals)),
+        })
+    })
 }
 
 /// Whether the current task is polled with that waker.
