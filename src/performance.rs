@@ -76,7 +76,7 @@
 //! - **A sequence** needs no task until something turns up in it that has to be polled: somebody's stream, or
 //!   replies on demand that are persisted before their end. What comes out of order has a task per item, and a task for all only while there are such items.
 //! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256.
-//! - **Memory**: about 1 KB for a promise of a message that is being written, 3.2 KB for an agent that
+//! - **Memory**: about 0.8 KB for a promise of a message that is being written, 3.2 KB for an agent that
 //!   waits for more messages. What nobody holds is freed: a context that lives for a million calls does not
 //!   grow. The tokens of complete messages can be given up, see [`KeepTokens`](crate::KeepTokens).
 //!

@@ -20,8 +20,8 @@ use std::rc::Rc;
 
 use arrayvec::ArrayString;
 
-/// An immutable text; reads like a `str`. A short one needs no memory of its own, a longer one is shared by its
-/// clones.
+/// An immutable text; reads like a `str`. One of at most 24 bytes needs no memory of its own, a longer one is
+/// shared by its clones.
 ///
 /// It is made of texts of all kinds, and of what is formatted. As `format!` does, that panics if a value
 /// fails to be written.
@@ -168,7 +168,7 @@ thread_local! {
 }
 
 impl Written {
-    #[cold]
+    #[inline(never)]
     fn push_long(&mut self, text: &str) {
         if self.long.is_empty() {
             self.long = BUFFER.try_with(Cell::take).unwrap_or_default();
