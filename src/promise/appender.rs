@@ -1,5 +1,6 @@
 //! The writing end of a stream of pieces.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -9,8 +10,9 @@ use futures_lite::Stream;
 
 use super::context::PromisingContext;
 use super::flow::{Input, Sleeper};
+use super::pieces::Batch;
 use super::pipe::{Pipe, Way};
-use super::source::Source;
+use super::source::{Asked, Source};
 use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
 use crate::error::{Error, Result};
@@ -216,13 +218,16 @@ impl<P> StreamAppender<P> {
         self.stream_on(Way::Beside)
     }
 
-    /// The pieces that are appended, as the source of a promise of ours, which asks for them in steps. There is
-    /// one such source.
+    /// The pieces that are appended, as the source of a promise of ours, which asks for them in steps. The first
+    /// promise asks the pipe itself, which has room for one; any other has a place of its own.
     pub(crate) fn pieces(&self) -> Source<P>
     where
         P: 'static,
     {
-        Source::of(self.pipe().clone())
+        if self.pipe().begin_to_be_asked() {
+            return Source::of(self.pipe().clone());
+        }
+        Source::of(Rc::new(RefCell::new(self.stream())))
     }
 
     fn stream_on(&self, way: Way) -> Appended<P> {
@@ -302,6 +307,24 @@ impl<P: 'static> Input<P> for Appended<P> {
 
     fn note_wait(&self) {
         self.pipe.note_wait();
+    }
+}
+
+/// The pieces that are appended, for a promise that is not the first to ask for them.
+impl<P: 'static> Asked<P> for RefCell<Appended<P>> {
+    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
+        let next = self.borrow_mut().poll_item(asker);
+        next.map(|piece| piece.map(Batch::One))
+    }
+
+    fn forget_waiter(&self) {
+        let mut appended = self.borrow_mut();
+        let ticket = appended.ticket.take();
+        appended.pipe.leave(appended.way, ticket);
+    }
+
+    fn note_wait(&self, _: u8) {
+        self.borrow().pipe.note_wait();
     }
 }
 

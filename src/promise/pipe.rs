@@ -24,7 +24,8 @@ pub(super) struct Pipe<P> {
     /// Where it was made.
     made_at: &'static Location<'static>,
     opener: Opener,
-    /// The place of the promise among those who wait that asks for what is put in order; empty while none does.
+    /// The place of the first promise that asks for what is put in order, among those who wait; empty while it does
+    /// not.
     asked: Cell<Option<Ticket>>,
 }
 
@@ -38,6 +39,8 @@ struct State<P> {
     writers: u32,
     was_open: bool,
     is_closed: bool,
+    /// Whether a promise asks for what is put in order, or did.
+    is_asked: bool,
     /// Who writes.
     by: WrittenBy,
 }
@@ -191,6 +194,7 @@ impl<P> Pipe<P> {
             writers: 1,
             was_open: false,
             is_closed: false,
+            is_asked: false,
             by: origin.by,
         };
         Rc::new(Pipe {
@@ -199,6 +203,11 @@ impl<P> Pipe<P> {
             opener: Opener::default(),
             asked: Cell::new(None),
         })
+    }
+
+    /// Has the one promise for which there is room ask it; false if another one does, or did.
+    pub(super) fn begin_to_be_asked(&self) -> bool {
+        !std::mem::replace(&mut self.state.borrow_mut().is_asked, true)
     }
 
     /// Opens it, if it is not closed.

@@ -542,6 +542,25 @@ mod streams_as_input {
     }
 }
 
+#[test]
+fn two_promises_of_one_appender_share_its_tokens_and_both_end() {
+    let texts = MiniAgents::new().run(async {
+        let tokens = MessageTokenAppender::new();
+        tokens.open()?;
+        let message = || MessagePromise::of(MessageClass::TEXT).append_from(&tokens);
+        let (one, other) = (message()?, message()?);
+        for token in ["a", "b", "c", "d"] {
+            yield_now().await;
+            yield_now().await;
+            tokens.append(token)?;
+        }
+        tokens.close();
+        let late = message()?;
+        Ok([one.await?, other.await?, late.await?].map(|message| message.text().to_string()))
+    });
+    assert_eq!(texts.unwrap(), ["ac", "bd", ""]);
+}
+
 /// What a reader gets, and how many turns others had before each.
 async fn read_in_turns(sequence: &MessageSequencePromise) -> Vec<(u32, String)> {
     let turns = Rc::new(Cell::new(0));
