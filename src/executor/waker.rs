@@ -202,6 +202,11 @@ pub(crate) trait Asks<'b> {
     fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter>;
 
     fn as_asker(&mut self) -> Asker<'_, 'b>;
+
+    /// Whether it is a step, in which no task is current: there is nobody whose wait could be noted.
+    fn is_step(&self) -> bool {
+        false
+    }
 }
 
 impl<'b> Asks<'b> for Context<'b> {
@@ -235,6 +240,10 @@ impl<'b> Asks<'b> for Asker<'_, 'b> {
         }
     }
 
+    fn is_step(&self) -> bool {
+        matches!(self, Asker::Step(_))
+    }
+
     fn as_asker(&mut self) -> Asker<'_, 'b> {
         match self {
             Asker::Task(cx) => Asker::Task(cx),
@@ -244,10 +253,6 @@ impl<'b> Asks<'b> for Asker<'_, 'b> {
 }
 
 impl Asker<'_, '_> {
-    pub(crate) fn is_step(&self) -> bool {
-        matches!(self, Asker::Step(_))
-    }
-
     /// Does `body`, which starts something or looks at task-locals: in a step, with those that whoever takes it
     /// inherits.
     pub(crate) fn lend<R>(&self, body: impl FnOnce() -> R) -> R {

@@ -17,7 +17,7 @@ use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_promise::Promises;
 use crate::error::Result;
-use crate::executor::Asker;
+use crate::executor::{Asker, Asks};
 use crate::promise::{
     Appended, Around, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run,
     Sleeper,

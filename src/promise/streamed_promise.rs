@@ -464,7 +464,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         }
         let worker = self.inner.worker();
         let poll = self.inner.outcome.poll(ticket, worker, asker);
-        if poll.is_pending() {
+        if poll.is_pending() && !asker.is_step() {
             self.inner.note_wait();
         }
         poll
@@ -739,7 +739,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         let inner = &self.promise.inner;
         let feeding = inner.feeding.get();
         let poll = inner.log.poll_next(&mut self.place, feeding, asker);
-        if poll.is_pending() && inner.fed.get() != Fed::NotInSteps {
+        if poll.is_pending() && inner.fed.get() != Fed::NotInSteps && !asker.is_step() {
             inner.log.note_wait(LEVELS);
         }
         poll
