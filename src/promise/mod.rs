@@ -8,6 +8,7 @@ mod flat_sequence;
 mod flow;
 mod generator;
 mod given;
+mod line;
 mod next;
 mod outcome;
 mod output;
@@ -15,6 +16,7 @@ mod own_pieces;
 mod piece_log;
 mod pieces;
 mod pipe;
+mod place;
 #[allow(
     clippy::module_inception,
     reason = "the noun of the layer is also a type"

@@ -14,7 +14,8 @@ use std::task::Poll;
 
 use super::context::PromisingContext;
 use super::feeding::Fed;
-use super::piece_log::{PieceLog, Stand};
+use super::piece_log::PieceLog;
+use super::place::Stand;
 use super::streamed_promise::{Inner, MAKE, StreamedPromise};
 use super::wait::{Promised, abandoned};
 use crate::error::{Error, Result};

@@ -1,0 +1,130 @@
+//! The line of those who wait before the gate of a log.
+//!
+//! It is a ring of places that are used again. Whoever waits has a ticket, which tells its place, so that it can leave
+//! without a look at the others; the place of one who has left is passed over.
+
+use crate::executor::Waiter;
+
+/// Where a reader is: among the pieces that are there, past the gate, or in the line before it, by its ticket.
+///
+/// The gate knows where somebody must be to pass it: among the pieces while it is free, past it while it is
+/// occupied, or at the ticket that was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct At(u32);
+
+impl At {
+    pub(super) const PIECES: At = At(0);
+    pub(super) const GATE: At = At(1);
+
+    /// The ticket of the one with that number; places are told apart by the other bits.
+    #[inline(always)]
+    fn in_line(number: u32) -> At {
+        At(number | 1 << 31)
+    }
+}
+
+/// Those who wait, in the order in which they came, each at a place that its ticket tells.
+pub(super) struct Line {
+    /// As many places as a power of two, used in turn, or none at all. Those of nobody who waits are empty, and
+    /// so is that of one who has left.
+    places: Box<[Option<Waiter>]>,
+    /// How many were in the line before the first of them, and how many with all of them: these numbers begin
+    /// anew after four billion, which the places do not notice.
+    first: u32,
+    next: u32,
+}
+
+impl Line {
+    pub(super) fn empty() -> Self {
+        Line {
+            places: Box::default(),
+            first: 0,
+            next: 0,
+        }
+    }
+
+    /// Whether nobody is in it, not even one who has left.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.first == self.next
+    }
+
+    #[inline(always)]
+    fn place(&mut self, number: u32) -> Option<&mut Option<Waiter>> {
+        let mask = self.places.len().wrapping_sub(1);
+        self.places.get_mut(number as usize & mask)
+    }
+
+    /// The place of the next one. If it is left empty, it is passed over.
+    #[inline(always)]
+    pub(super) fn next_place(&mut self) -> LinePlace<'_> {
+        let number = self.next;
+        if number.wrapping_sub(self.first) as usize == self.places.len() {
+            self.grow();
+        }
+        self.next = number.wrapping_add(1);
+        let place = self.place(number);
+        LinePlace {
+            ticket: At::in_line(number),
+            waiter: place.expect("there is room for one more"),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        let len = (2 * self.places.len()).max(4);
+        let mut places: Box<[_]> = (0..len).map(|_| None).collect();
+        for waiting in 0..self.next.wrapping_sub(self.first) {
+            let number = self.first.wrapping_add(waiting);
+            places[number as usize & (len - 1)] = self.place(number).and_then(Option::take);
+        }
+        self.places = places;
+    }
+
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<Waiter> {
+        while !self.is_empty() {
+            let number = self.first;
+            self.first = number.wrapping_add(1);
+            let waiter = self.place(number).and_then(Option::take);
+            if waiter.is_some() {
+                return waiter;
+            }
+        }
+        None
+    }
+
+    /// The ticket of the one that was taken out last.
+    #[inline]
+    pub(super) fn last_called(&self) -> At {
+        At::in_line(self.first.wrapping_sub(1))
+    }
+
+    /// Whoever has the ticket is polled again; gives what is to be dropped when the borrow has ended.
+    pub(super) fn replace(&mut self, ticket: At, waiter: Waiter) -> Option<Waiter> {
+        match self.place(ticket.0).and_then(Option::as_mut) {
+            Some(known) if !known.is_same(&waiter) => Some(std::mem::replace(known, waiter)),
+            _ => Some(waiter),
+        }
+    }
+
+    pub(super) fn remove(&mut self, ticket: At) -> Option<Waiter> {
+        self.place(ticket.0).and_then(Option::take)
+    }
+}
+
+/// A place in the line that nobody has taken.
+pub(super) struct LinePlace<'a> {
+    ticket: At,
+    waiter: &'a mut Option<Waiter>,
+}
+
+impl LinePlace<'_> {
+    #[inline(always)]
+    pub(super) fn take(self, waiter: Waiter) -> At {
+        let nobody = self.waiter.replace(waiter);
+        std::mem::forget(nobody); // so that nobody looks
+        self.ticket
+    }
+}
