@@ -742,10 +742,17 @@ impl StepBack for MessageStream {
 
     #[inline(always)]
     fn read_known(&mut self) -> Result<MessagePromise> {
-        match self.ahead.take_next() {
-            Some(message) => Ok(MessagePromise::known(message)),
-            None => read(self.promises.reader.read_known()),
+        let known = self.take_known();
+        known.expect("it is known")
+    }
+
+    #[inline(always)]
+    fn take_known(&mut self) -> Option<Result<MessagePromise>> {
+        if let Some(message) = self.ahead.take_next() {
+            return Some(Ok(MessagePromise::known(message)));
         }
+        let known = self.promises.knows_next();
+        known.then(|| read(self.promises.reader.read_known()))
     }
 
     #[inline(always)]

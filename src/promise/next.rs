@@ -25,15 +25,21 @@ pub(crate) trait StepBack: Stream + Unpin {
     /// The next item, which is known to be there.
     fn read_known(&mut self) -> Self::Item;
 
+    /// The next item, if it is known to be there.
+    #[inline(always)]
+    fn take_known(&mut self) -> Option<Self::Item> {
+        self.knows_next().then(|| self.read_known())
+    }
+
     /// Asks for the next item, where it is not known.
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Self::Item>>;
 
     /// The next item: what polling the stream gives.
     #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.knows_next() {
-            true => Poll::Ready(Some(self.read_known())),
-            false => self.poll_unknown(cx),
+        match self.take_known() {
+            Some(item) => Poll::Ready(Some(item)),
+            None => self.poll_unknown(cx),
         }
     }
 
@@ -114,8 +120,7 @@ impl<R: StepBack> Future for Next<'_, R> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        if self.reader.knows_next() {
-            let item = self.reader.read_known();
+        if let Some(item) = self.reader.take_known() {
             self.waits = false;
             return Poll::Ready(Some(item));
         }
@@ -141,8 +146,7 @@ impl<T, R: StepBack<Item = Result<T>>> Future for TryNext<'_, R> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         let next = &mut self.0;
-        if next.reader.knows_next() {
-            let item = next.reader.read_known();
+        if let Some(item) = next.reader.take_known() {
             next.waits = false;
             return Poll::Ready(item.map(Some));
         }
