@@ -19,21 +19,21 @@
 //! | | one | Python | smol | tokio | this crate |
 //! |---|---|---|---|---|---|
 //! | w01 | task switch | 140 | 8.3 | 4.8 | 1.6 |
-//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.4 | 2.7 |
+//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.4 | 2.5 |
 //! | w03 | replayed piece | 270 | cannot | cannot | 1.5 |
-//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 6.0 | 2.0 |
-//! | w05 | agent of 3 messages | 2300 | 6.2 | 2.9 | 7.7 |
-//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.2 | 7.6 |
-//! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.2 |
-//! | w08 | message of history read | 6400 | 2.6 | 2.4 | 8.1 |
-//! | w09 | token of a joined message | 400 | 6.8 | 3.1 | 1.9 |
-//! | w10 | live promise (memory) | 48 | 7.4 | 5.5 | 2.9 |
-//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.3 | 2.7 |
-//! | w12 | live agent (memory) | 84 | 6.6 | 5.1 | 4.9 |
+//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 6.0 | 1.9 |
+//! | w05 | agent of 3 messages | 2300 | 6.2 | 2.9 | 6.6 |
+//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.2 | 3.7 |
+//! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.1 |
+//! | w08 | message of history read | 6400 | 2.6 | 2.4 | 7.3 |
+//! | w09 | token of a joined message | 400 | 6.8 | 3.1 | 1.7 |
+//! | w10 | live promise (memory) | 48 | 7.4 | 5.5 | 2.2 |
+//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.3 | 2.4 |
+//! | w12 | live agent (memory) | 84 | 6.6 | 5.1 | 4.2 |
 //!
 //! Each figure is a multiple of the limit; smaller is better. Beside smol and tokio stands a bare task and
 //! a channel for each thing, without promises of messages, arguments, records, errors or replay: where
-//! they are ahead (an agent, a message of history, a leaf of a tree), that is what is paid for.
+//! they are ahead (an agent, a message of history), that is what is paid for.
 //!
 //! To see what this crate costs on your machine, and that its results are those of the original:
 //!
@@ -67,16 +67,19 @@
 //!   when somebody asks for them. Handing it on is a count. A list of messages
 //!   (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a call as one block: the agent's side of a
 //!   dialogue of N turns costs what its N² reads cost.
-//! - **A call of an agent** is the dearest thing: fourteen allocations, three of them for an argument, and
+//! - **A call of an agent** is the dearest thing: ten allocations, three of them for an argument, and
 //!   seventeen turns, one or two microseconds, whatever the agent then does. The agent acts in a task; all
 //!   other turns are steps of the two sequences and of the call. The turns are the original's: they decide
 //!   who comes first where agents run side by side. The records of calls and replies are made only where
 //!   a handler is registered ([`on_persist_messages`](crate::MiniAgents::on_persist_messages),
 //!   [`on_promise_resolved`](crate::MiniAgents::on_promise_resolved)).
 //! - **A sequence** needs no task until something turns up in it that has to be polled: somebody's stream, or
-//!   replies on demand that are persisted before their end. What comes out of order has a task per item, and a task for all only while there are such items.
+//!   replies on demand that are persisted before their end. What comes out of order has a task per item, and
+//!   a task for all only while there are such items. Messages that lie side by side are not flattened, they
+//!   only wait their turns; and a sequence on demand that is handed over to another one, so that nobody else
+//!   can read it, keeps nothing.
 //! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256.
-//! - **Memory**: about 0.8 KB for a promise of a message that is being written, 3.2 KB for an agent that
+//! - **Memory**: about 0.8 KB for a promise of a message that is being written, 2.8 KB for an agent that
 //!   waits for more messages. What nobody holds is freed: a context that lives for a million calls does not
 //!   grow. The tokens of complete messages can be given up, see [`KeepTokens`](crate::KeepTokens).
 //!

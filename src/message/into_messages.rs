@@ -194,8 +194,8 @@ impl fmt::Debug for Messages {
     }
 }
 
-/// What can be sent: text, also as it is formatted (`format_args!`), messages, promises of messages and of sequences, errors, JSON values,
-/// nothing, and collections and results of all these.
+/// What can be sent: text, also as it is formatted (`format_args!`), messages, promises of messages and of
+/// sequences, errors, JSON values, nothing, and collections and results of all these.
 ///
 /// ```
 /// use miniagents::{Error, MessageSequencePromise, MiniAgents, Result, TextMessage, messages};

@@ -15,9 +15,9 @@ use crate::promise::Keeper;
 /// What is kept of the tokens of a message when it is complete.
 ///
 /// - Only a message that is complete, and that nobody is in the middle of reading, is *folded*: from then
-///   on its text is its only token, which shares the memory of the message unless it is short. Readers that come later get
-///   the same text and the same message, but not the boundaries between the tokens, nor fields that tokens
-///   had of their own.
+///   on its text is its only token, which shares the memory of the message unless it is short. Readers that
+///   come later get the same text and the same message, but not the boundaries between the tokens, nor
+///   fields that tokens had of their own.
 /// - A reader that was made is inside until it is dropped, also before its first token and after its
 ///   last. When the last one leaves, the message is folded.
 /// - A message that fails keeps its tokens, and the error behind them.
