@@ -403,6 +403,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                     }
                 }
             } else if passed && let Some(called) = state.call_next() {
+                stands.set(stand); // whoever is woken may give this up
                 drop(state);
                 called.wake();
             }

@@ -1,0 +1,78 @@
+//! A waker of somebody else's may run the executor before it passes the wake on.
+
+use std::cell::RefCell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+
+use futures_lite::{StreamExt, future};
+use miniagents::executor::{Executor, spawn, yield_now};
+use miniagents::{Error, PromisingContext, Result, StreamAppender, StreamedPromise};
+
+type Numbers = StreamedPromise<i32, Rc<[i32]>>;
+
+thread_local! {
+    static CANCELLED_IN_THE_WAKE: RefCell<Option<Numbers>> = const { RefCell::new(None) };
+}
+
+/// Cancels a promise and lets others run, and only then wakes.
+struct Slow(Mutex<Waker>);
+
+impl Wake for Slow {
+    fn wake(self: Arc<Self>) {
+        if let Some(promise) = CANCELLED_IN_THE_WAKE.take() {
+            promise.cancel();
+            let turns = async {
+                for _ in 0..5 {
+                    yield_now().await;
+                }
+            };
+            Executor::current().unwrap().block_on(turns).unwrap();
+        }
+        self.0.lock().unwrap().wake_by_ref();
+    }
+}
+
+async fn with_slow_waker<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    future::poll_fn(|cx| {
+        let waker = Waker::from(Arc::new(Slow(Mutex::new(cx.waker().clone()))));
+        future.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+    .await
+}
+
+#[test]
+fn a_reader_is_not_lost_where_the_whole_is_cancelled_while_it_is_woken() {
+    let read = PromisingContext::new().run(async {
+        let appender = StreamAppender::new();
+        appender.open()?;
+        let promise = Numbers::collected(appender.stream());
+        for _ in 0..3 {
+            yield_now().await; // what makes the whole is the first of those who wait
+        }
+        let (mut one, mut other) = (promise.stream(), promise.stream());
+        let one = spawn(async move { with_slow_waker(StreamExt::next(&mut one)).await });
+        let other = spawn(async move { StreamExt::next(&mut other).await });
+        for _ in 0..3 {
+            yield_now().await;
+        }
+
+        CANCELLED_IN_THE_WAKE.set(Some(promise.clone()));
+        appender.append_error(Error::msg("an error"))?;
+        for _ in 0..20 {
+            yield_now().await;
+        }
+
+        let mut read = Vec::new();
+        for reader in [one, other] {
+            read.push(match future::poll_once(reader).await {
+                Some(next) => next?.unwrap().unwrap_err().to_string(),
+                None => "waits".into(),
+            });
+        }
+        Result::Ok(read)
+    });
+    assert_eq!(read.unwrap(), ["an error", "an error"]);
+}
