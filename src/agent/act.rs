@@ -22,9 +22,10 @@ use super::interaction_context::{Interaction, InteractionContext, WaitForAll};
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
+use super::recording;
 use crate::error::{Error, Result};
 use crate::executor::{
-    AfterTurn, Body, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
+    AfterTurn, AnyTask, Body, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
 };
 use crate::frozen::Frozen;
 use crate::message::{
@@ -327,7 +328,7 @@ impl Act {
 }
 
 impl Body for Act {
-    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| self.go_on(cx))
     }
 
@@ -345,6 +346,18 @@ impl Body for Act {
             self.settle(Err(abandoned()));
         }
         self.forget();
+    }
+
+    fn beside(&self) -> Option<&Guest> {
+        self.recording.get()
+    }
+
+    fn step_beside(call: Rc<Task<Self>>, _: u32) {
+        recording::step(&call);
+    }
+
+    fn abandon_beside(call: Rc<Task<Self>>) {
+        recording::abandon(&call);
     }
 }
 

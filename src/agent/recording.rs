@@ -10,7 +10,7 @@ use std::task::{Poll, ready};
 use super::act::Act;
 use super::nodes::{call_node, check_reply_fields, no_node, reply_node};
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Guest, Poller, ReadyQueue, Step, Task, Waiter, queue_step};
+use crate::executor::{Awaitable, Guest, Task, Waiter, queue_step};
 use crate::message::{Message, MessageSequencePromise};
 use crate::promise::PromisingContext;
 
@@ -74,32 +74,24 @@ impl Task<Act> {
     }
 }
 
-impl Step for Task<Act> {
-    fn queue(&self) -> &Rc<ReadyQueue> {
-        self.recorder().queue()
+/// The step in which they are recorded, if all is there.
+pub(super) fn step(call: &Rc<Task<Act>>) {
+    let Some(replies) = call.body().take_held() else {
+        return;
+    };
+    let Poll::Ready(recorded) = poll(call, call.recorder(), &replies) else {
+        return call.body().hold(replies);
+    };
+    if let Err(error) = recorded {
+        let context = call.recorder().act(PromisingContext::current);
+        error.capture(context.error_level());
     }
+    call.end_recording(replies);
+}
 
-    fn guest(&self) -> Option<&Guest> {
-        self.body().recording()
-    }
-
-    fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
-        let Some(replies) = self.body().take_held() else {
-            return;
-        };
-        let Poll::Ready(recorded) = poll(&self, self.recorder(), &replies) else {
-            return self.body().hold(replies);
-        };
-        if let Err(error) = recorded {
-            let context = self.recorder().act(PromisingContext::current);
-            error.capture(context.error_level());
-        }
-        self.end_recording(replies);
-    }
-
-    fn abandon(self: Rc<Self>, _: u32) {
-        if let Some(replies) = self.body().take_held() {
-            self.end_recording(replies);
-        }
+/// Nothing is recorded any more.
+pub(super) fn abandon(call: &Task<Act>) {
+    if let Some(replies) = call.body().take_held() {
+        call.end_recording(replies);
     }
 }

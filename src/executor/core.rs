@@ -10,7 +10,8 @@ use std::task::{Context, Waker};
 use super::origin::{Awaited, Origin};
 use super::ready_queue::{Ready, ReadyQueue};
 use super::schedule::Conductor;
-use super::task::{AfterTurn, Header, Task, TaskRef};
+use super::step::{Step, TURN, queue_step};
+use super::task::{AfterTurn, AnyTask, Body, Header, Task, TaskRef};
 use super::task_group::Group;
 use super::task_local::{Locals, LocalsCell};
 use super::timer::{Clock, Timers};
@@ -54,11 +55,11 @@ struct Place {
     /// The place that is free after this one; of no account while there is a task.
     next_free: u32,
     /// Empty while it is free.
-    task: Option<Rc<Task>>,
+    task: Option<Rc<dyn AnyTask>>,
 }
 
 impl Table {
-    fn insert(&mut self, task: Rc<Task>) -> TaskId {
+    fn insert(&mut self, task: Rc<dyn AnyTask>) -> TaskId {
         let index = self.free;
         let count = match self.places.get_mut(index as usize) {
             Some(place) => {
@@ -79,13 +80,13 @@ impl Table {
         u64::from(count) << 32 | u64::from(index)
     }
 
-    fn get(&self, id: TaskId) -> Option<&Rc<Task>> {
+    fn get(&self, id: TaskId) -> Option<&Rc<dyn AnyTask>> {
         let place = self.places.get(id as u32 as usize)?;
         let task = place.task.as_ref();
         task.filter(|_| place.count == (id >> 32) as u32)
     }
 
-    fn remove(&mut self, id: TaskId) -> Option<Rc<Task>> {
+    fn remove(&mut self, id: TaskId) -> Option<Rc<dyn AnyTask>> {
         let place = self.places.get_mut(id as u32 as usize)?;
         if place.count != (id >> 32) as u32 {
             return None;
@@ -96,7 +97,7 @@ impl Table {
         Some(task)
     }
 
-    fn tasks(&self) -> impl Iterator<Item = &Rc<Task>> {
+    fn tasks(&self) -> impl Iterator<Item = &Rc<dyn AnyTask>> {
         self.places.iter().filter_map(|place| place.task.as_ref())
     }
 }
@@ -129,36 +130,38 @@ impl Core {
     }
 
     /// Takes a task in and puts it at the end of the ready queue.
-    pub(crate) fn admit(&self, task: Rc<Task>) {
-        self.take_in(&task);
+    pub(crate) fn admit(&self, task: Rc<dyn AnyTask>) {
+        self.take_in(task.clone());
         task.header().queued.set(true);
-        self.ready.push(Ready::Task(task));
+        self.ready.push(Ready {
+            step: task,
+            which: TURN,
+        });
     }
 
     /// Takes a task in that has its first turn at once.
-    fn take_in(&self, task: &Rc<Task>) {
+    fn take_in(&self, task: Rc<dyn AnyTask>) {
         let id = self.table.borrow_mut().insert(task.clone());
         task.header().id.set(id);
     }
 
     /// The tasks that have not ended, in no particular order.
-    pub(crate) fn tasks(&self) -> Vec<Rc<Task>> {
+    pub(crate) fn tasks(&self) -> Vec<Rc<dyn AnyTask>> {
         self.table.borrow().tasks().cloned().collect()
     }
 
-    /// Tells everybody who waits for `task` that it has ended.
-    fn end(&self, task: &Rc<Task>) {
-        let header = task.header();
+    /// Tells everybody who waits for that task that it has ended.
+    fn end(&self, header: &Header) {
         let entry = self.table.borrow_mut().remove(header.id.get());
         drop(entry);
         header.end();
     }
 
     /// Takes a task out that is not going to be run any more.
-    pub(crate) fn dismiss(&self, task: &Rc<Task>) {
+    pub(crate) fn dismiss<B: Body + 'static>(&self, task: &Rc<Task<B>>) {
         task.header().queued.set(true); // whoever wakes it from now on does nothing
-        self.ready.remove(task);
-        self.end(task);
+        self.ready.remove(&(task.clone() as Rc<dyn Step>));
+        self.end(task.header());
     }
 
     /// Puts those that were woken from other threads at the end of the ready queue.
@@ -181,7 +184,7 @@ impl Core {
     }
 
     /// The task of that number, if it has not ended.
-    pub(crate) fn task(&self, id: TaskId) -> Option<Rc<Task>> {
+    pub(crate) fn task(&self, id: TaskId) -> Option<Rc<dyn AnyTask>> {
         self.table.borrow().get(id).cloned()
     }
 
@@ -226,7 +229,7 @@ impl Drop for Core {
         let tasks = self.tasks();
         for task in tasks {
             task.body().abandon();
-            self.end(&task);
+            self.end(task.header());
         }
         self.ready.clear();
     }
@@ -258,19 +261,23 @@ impl Poller {
 
     /// Gives a task its turn.
     #[inline(always)]
-    pub(crate) fn give_turn(&mut self, task: Rc<Task>) {
+    pub(crate) fn give_turn<B: Body + 'static>(&mut self, task: Rc<Task<B>>) {
         let header = task.header();
         header.queued.set(false);
         match task.body().turn(task.clone(), header, self) {
             AfterTurn::Waits => {}
-            AfterTurn::Again => schedule(task),
-            AfterTurn::Ended => self.core.end(&task),
+            AfterTurn::Again => queue_step(task, TURN),
+            AfterTurn::Ended => self.core.end(header),
         }
     }
 
     /// Takes in a task that is to have its first turn within this one; before that it is given to `begun`.
-    pub(crate) fn begin(&mut self, task: Rc<Task>, begun: impl FnOnce(TaskRef)) {
-        self.core.take_in(&task);
+    pub(crate) fn begin<B: Body + 'static>(
+        &mut self,
+        task: Rc<Task<B>>,
+        begun: impl FnOnce(TaskRef),
+    ) {
+        self.core.take_in(task.clone());
         begun(task.header().to_ref());
         self.give_turn(task);
     }
@@ -280,7 +287,7 @@ impl Poller {
     #[inline]
     pub(crate) fn poll_as<R>(
         &mut self,
-        task: Rc<Task>,
+        task: Rc<dyn AnyTask>,
         header: &Header,
         body: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
@@ -360,10 +367,10 @@ struct Outside {
 
 /// Lets go of a task that others have as well, in the way of those who know that.
 #[inline(always)]
-fn forget_one(task: Option<Rc<Task>>) {
+fn forget_one(task: Option<Rc<dyn AnyTask>>) {
     #[cold]
     #[inline(never)]
-    fn forget_last(task: Rc<Task>) {
+    fn forget_last(task: Rc<dyn AnyTask>) {
         drop(task);
     }
 
@@ -378,19 +385,19 @@ fn forget_one(task: Option<Rc<Task>>) {
 /// The task that is polled. Whoever looks at it runs nobody's code meanwhile: it is not there then.
 struct Polled {
     /// Empty outside of tasks.
-    task: Cell<ManuallyDrop<Option<Rc<Task>>>>,
+    task: Cell<ManuallyDrop<Option<Rc<dyn AnyTask>>>>,
     /// Where the waker points that the task is polled with.
     waker: Cell<*const ()>,
 }
 
 impl Polled {
     #[inline(always)]
-    fn replace_task(&self, task: Option<Rc<Task>>) -> Option<Rc<Task>> {
+    fn replace_task(&self, task: Option<Rc<dyn AnyTask>>) -> Option<Rc<dyn AnyTask>> {
         ManuallyDrop::into_inner(self.task.replace(ManuallyDrop::new(task)))
     }
 
     #[inline(always)]
-    fn look<R>(&self, look: impl FnOnce(&Option<Rc<Task>>) -> R) -> R {
+    fn look<R>(&self, look: impl FnOnce(&Option<Rc<dyn AnyTask>>) -> R) -> R {
         let task = self.task.replace(ManuallyDrop::new(None));
         let seen = look(&task);
         self.task.set(task);
@@ -398,14 +405,14 @@ impl Polled {
     }
 
     #[inline(always)]
-    fn task(&self) -> Option<Rc<Task>> {
+    fn task(&self) -> Option<Rc<dyn AnyTask>> {
         self.look(Option::clone)
     }
 }
 
 /// What [`Polled`] holds.
 struct Polling {
-    task: Option<Rc<Task>>,
+    task: Option<Rc<dyn AnyTask>>,
     waker: *const (),
 }
 
@@ -533,18 +540,18 @@ fn polls_with(waker: &Waker) -> bool {
 
 /// The task that is being polled.
 #[inline(always)]
-pub(crate) fn current_task() -> Option<Rc<Task>> {
+pub(crate) fn current_task() -> Option<Rc<dyn AnyTask>> {
     POLLED.with(Polled::task)
 }
 
 /// Does `body` with the values of `task`, which is not being polled.
-pub(crate) fn with_locals_of<R>(task: &Rc<Task>, body: impl FnOnce() -> R) -> R {
+pub(crate) fn with_locals_of<R>(task: &Rc<dyn AnyTask>, body: impl FnOnce() -> R) -> R {
     as_current(task, Waker::noop(), |_| body())
 }
 
 /// Notes what the current task waits for, if `what` says it, and gives the task, if `waker` is its own.
 #[inline]
-pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<Task>> {
+pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<dyn AnyTask>> {
     let task = current_task()?;
     if let Some(what) = what {
         task.header().note_wait_for(what, None);
@@ -568,7 +575,7 @@ pub(crate) fn waiting_for_task(
     what: Awaited,
     by: Option<&TaskRef>,
     waker: &Waker,
-) -> Result<Option<Rc<Task>>, WaitsForItself> {
+) -> Result<Option<Rc<dyn AnyTask>>, WaitsForItself> {
     let Some(task) = current_task() else {
         return Ok(None);
     };
@@ -583,7 +590,11 @@ pub(crate) fn waiting_for_task(
 /// The current task, if `waker` is its own and if it is not `by`, the task that should bring what it waits for,
 /// if one is known. Only then both are noted.
 #[inline(always)]
-pub(crate) fn own_task(what: Awaited, by: Option<&TaskRef>, waker: &Waker) -> Option<Rc<Task>> {
+pub(crate) fn own_task(
+    what: Awaited,
+    by: Option<&TaskRef>,
+    waker: &Waker,
+) -> Option<Rc<dyn AnyTask>> {
     if !polls_with(waker) {
         return None;
     }
@@ -633,19 +644,23 @@ pub(crate) fn set_describer(describer: Describer) {
 }
 
 /// What a task belongs to, as far as anybody can say.
-pub(crate) fn describe(task: &Rc<Task>) -> Option<String> {
+pub(crate) fn describe(task: &Rc<dyn AnyTask>) -> Option<String> {
     let describer = DESCRIBER.get()?;
     with_locals_of(task, describer.belongs_to)
 }
 
 /// What was begun where a task belongs to and nobody has ended, as far as anybody can say.
-pub(crate) fn unfinished(task: &Rc<Task>) -> Vec<Unfinished> {
+pub(crate) fn unfinished(task: &Rc<dyn AnyTask>) -> Vec<Unfinished> {
     DESCRIBER.get().map_or_else(Vec::new, |describer| {
         with_locals_of(task, describer.unfinished)
     })
 }
 
-fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<'_>) -> R) -> R {
+fn as_current<R>(
+    task: &Rc<dyn AnyTask>,
+    waker: &Waker,
+    body: impl FnOnce(&mut Context<'_>) -> R,
+) -> R {
     /// Puts back what was current before, also when `body` panics.
     struct Restore(Polling);
     impl Drop for Restore {
@@ -665,12 +680,8 @@ fn as_current<R>(task: &Rc<Task>, waker: &Waker, body: impl FnOnce(&mut Context<
 
 /// Puts a task at the end of its ready queue, once.
 #[inline]
-pub(crate) fn schedule(task: Rc<Task>) {
-    let header = task.header();
-    if !header.queued.replace(true) {
-        let ready = header.ready().clone();
-        ready.take_in(Ready::Task(task));
-    }
+fn schedule(task: Rc<dyn AnyTask>) {
+    queue_step(task, TURN);
 }
 
 /// Schedules the task of that number if its executor is on this thread; false if it is not found.

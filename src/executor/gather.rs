@@ -135,7 +135,7 @@ struct Countdown {
 }
 
 impl Step for Countdown {
-    fn queue(&self) -> &Rc<ReadyQueue> {
+    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
         &self.ready
     }
 

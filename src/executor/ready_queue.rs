@@ -10,32 +10,28 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use super::core::Core;
-use super::step::{ALL, Step};
-use super::task::Task;
+use super::step::{ALL, Step, TURN};
+use super::task::AnyTask;
 use super::waker::{Inbox, TaskId};
 
-/// Something that has its turn when it comes to the front.
+/// Something that has its turn when it comes to the front: the step of that number.
 #[derive(Clone)]
-pub(crate) enum Ready {
-    Task(Rc<Task>),
-    /// The step of that number.
-    Step(Rc<dyn Step>, u32),
+pub(crate) struct Ready {
+    pub(crate) step: Rc<dyn Step>,
+    pub(crate) which: u32,
 }
 
 impl Ready {
-    /// The number of the task; one that no task has, if it is none.
-    pub(crate) fn id(&self) -> TaskId {
-        match self {
-            Ready::Task(task) => task.header().id.get(),
-            Ready::Step(..) => TaskId::MAX,
-        }
+    /// The task whose turn it is, if it is one.
+    pub(crate) fn task(&self) -> Option<Rc<dyn AnyTask>> {
+        let is_turn = self.which == TURN;
+        is_turn.then(|| self.step.clone().into_task()).flatten()
     }
 
-    pub(crate) fn task(&self) -> Option<&Rc<Task>> {
-        match self {
-            Ready::Task(task) => Some(task),
-            Ready::Step(..) => None,
-        }
+    /// The number of the task; one that no task has, if it is none.
+    pub(crate) fn id(&self) -> TaskId {
+        let task = self.task();
+        task.map_or(TaskId::MAX, |task| task.header().id.get())
     }
 }
 
@@ -79,7 +75,7 @@ impl ReadyQueue {
         } else if !self.closed.get() {
             self.queue.borrow_mut().push_back(ready);
             self.inbox.wake_hosts();
-        } else if let Ready::Step(..) = ready {
+        } else if ready.which != TURN {
             self.queue.borrow_mut().push_back(ready);
             if !self.clearing.get() {
                 self.clear();
@@ -126,8 +122,7 @@ impl ReadyQueue {
         self.clearing.set(true);
         loop {
             match self.pop() {
-                Some(Ready::Step(step, which)) => step.abandon(which),
-                Some(Ready::Task(task)) => drop(task),
+                Some(Ready { step, which }) => step.abandon(which),
                 None => match self.take_kept() {
                     Some(step) => step.abandon(ALL),
                     None => break,
@@ -166,11 +161,10 @@ impl ReadyQueue {
         self.queue.borrow().front().cloned()
     }
 
-    pub(crate) fn remove(&self, task: &Rc<Task>) {
-        self.queue.borrow_mut().retain(|ready| {
-            let ready = ready.task();
-            ready.is_none_or(|ready| !Rc::ptr_eq(ready, task))
-        });
+    /// Takes out all steps of that, wherever they stand.
+    pub(crate) fn remove(&self, step: &Rc<dyn Step>) {
+        let mut queue = self.queue.borrow_mut();
+        queue.retain(|ready| !Rc::ptr_eq(&ready.step, step));
     }
 
     pub(crate) fn len(&self) -> usize {

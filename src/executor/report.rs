@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::core::{self, Core};
-use super::task::{Header, Task};
+use super::task::{AnyTask, Header};
 use super::waker::TaskId;
 
 /// How many lines each part of a report has at most.
@@ -122,7 +122,7 @@ impl Lines {
 }
 
 /// What a task is called: by the place that spawned it, and what it belongs to.
-fn name(task: &Rc<Task>) -> String {
+fn name(task: &Rc<dyn AnyTask>) -> String {
     if task.body().is_main() {
         return "the main future".to_owned();
     }

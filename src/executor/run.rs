@@ -14,7 +14,8 @@ use super::blocking::wake_at;
 use super::core::{Core, Poller};
 use super::ready_queue::Ready;
 use super::report::waiting_report;
-use super::task::{AfterTurn, Body, Header, Task};
+use super::step::Step;
+use super::task::{AfterTurn, AnyTask, Body, Header, Task};
 use crate::error::{Error, Result, What};
 
 /// After so many turns of tasks a run lets its host do something else.
@@ -49,7 +50,7 @@ impl Body for Main {
         true
     }
 
-    fn turn(&self, _: Rc<Task>, _: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, _: Rc<dyn AnyTask>, _: &Header, poller: &mut Poller) -> AfterTurn {
         if !self.due.replace(true) {
             let core = &poller.core;
             core.due.set(core.due.get() + 1);
@@ -110,7 +111,8 @@ impl<F: Future> Run<F> {
     }
 
     /// Gives the future its turn; whether it has ended.
-    fn poll_main(&mut self, main: &Rc<Task>, poller: &mut Poller) -> bool {
+    fn poll_main(&mut self, poller: &mut Poller) -> bool {
+        let main = self.main.clone();
         let header = main.header();
         header.queued.set(false);
         poller.poll_as(main.clone(), header, |cx| {
@@ -204,11 +206,10 @@ impl<F: Future> Future for Run<F> {
         core.inbox.set_host(this.number, cx.waker());
         this.main.body().host.replace(Some(cx.waker().clone()));
         let mut poller = Poller::new(&core);
-        let main = this.main.clone() as Rc<Task>;
         if !std::mem::replace(&mut this.started, true) {
-            core.admit(main.clone());
+            core.admit(this.main.clone());
         }
-        let poll = this.take_turns(&main, &mut poller, cx);
+        let poll = this.take_turns(&mut poller, cx);
         poll.map(|ended| {
             this.end();
             ended.map(|()| this.output.take().expect("it ends once"))
@@ -218,17 +219,13 @@ impl<F: Future> Future for Run<F> {
 
 impl<F: Future> Run<F> {
     /// Takes turns of the loop until the future has ended, nothing is ready, or the host should have a turn.
-    fn take_turns(
-        &mut self,
-        main: &Rc<Task>,
-        poller: &mut Poller,
-        cx: &Context<'_>,
-    ) -> Poll<Result<()>> {
+    fn take_turns(&mut self, poller: &mut Poller, cx: &Context<'_>) -> Poll<Result<()>> {
         let core = self.core.clone();
+        let main = self.main.clone() as Rc<dyn Step>;
         let conductor = core.conductor.get();
         let mut turns = 0;
         loop {
-            if core.due.get() > 0 && self.take_due() && self.poll_main(main, poller) {
+            if core.due.get() > 0 && self.take_due() && self.poll_main(poller) {
                 return Poll::Ready(Ok(()));
             }
             core.collect_mail();
@@ -250,11 +247,11 @@ impl<F: Future> Run<F> {
                 // One place for each, so that what is popped need not be put together.
                 let ended = match conductor {
                     None => match core.ready.pop() {
-                        Some(ready) => self.give_turn(ready, main, poller),
+                        Some(ready) => self.give_turn(ready, &main, poller),
                         None => break,
                     },
                     Some(conductor) => match conductor.next(&core, left) {
-                        Some(ready) => self.give_turn(ready, main, poller),
+                        Some(ready) => self.give_turn(ready, &main, poller),
                         None => break,
                     },
                 };
@@ -269,16 +266,11 @@ impl<F: Future> Run<F> {
 
     /// Gives the turn to whoever was at the front; whether that was the future, and it has ended.
     #[inline(always)]
-    fn give_turn(&mut self, ready: Ready, main: &Rc<Task>, poller: &mut Poller) -> bool {
-        match ready {
-            Ready::Task(task) => {
-                if Rc::ptr_eq(&task, main) {
-                    return self.poll_main(main, poller);
-                }
-                poller.give_turn(task);
-            }
-            Ready::Step(step, which) => step.step(which, poller),
+    fn give_turn(&mut self, ready: Ready, main: &Rc<dyn Step>, poller: &mut Poller) -> bool {
+        if Rc::ptr_eq(&ready.step, main) {
+            return self.poll_main(poller);
         }
+        ready.step.step(ready.which, poller);
         false
     }
 }
@@ -287,7 +279,7 @@ impl<F: Future> Drop for Run<F> {
     fn drop(&mut self) {
         self.take_due();
         self.end();
-        self.core.dismiss(&(self.main.clone() as Rc<Task>));
+        self.core.dismiss(&self.main);
     }
 }
 

@@ -1,13 +1,15 @@
-//! A turn of the ready queue in which nothing is polled.
+//! What is done in a turn of the ready queue.
 //!
-//! asyncio gives turns to callbacks as well as to tasks: the end of a future is noticed in one, and what comes
-//! of it happens there. Such a turn can be seen, by the order of what others do meanwhile; so it stays where it
-//! is, and costs only its place in the queue.
+//! Whatever lies in an [`Rc`] can take steps: it implements [`Step`], and stands in the queue as it is, without
+//! an allocation, any number of times. Each time it says by a number which step is meant. A step is queued
+//! [at once](queue_step), or when something comes for which it waits ([`Waiter::Step`](super::waker::Waiter::Step)
+//! in a [`WaitList`](super::wait_list::WaitList)).
 //!
-//! - Whatever lies in an [`Rc`] can take steps: it implements [`Step`], and stands in the queue as it is, without
-//!   an allocation, any number of times. Each time it says by a number which step is meant.
-//! - A step is queued [at once](queue_step), or when something comes for which it waits
-//!   ([`Waiter::Step`](super::waker::Waiter::Step) in a [`WaitList`](super::wait_list::WaitList)).
+//! A [task](super::task) is polled in its step, which is its [`TURN`], and stands in the queue once. But asyncio
+//! gives turns to callbacks as well: the end of a future is noticed in one, and what comes of it happens there.
+//! Such a turn can be seen, by the order of what others do meanwhile; so it stays where it is, and costs only its
+//! place in the queue:
+//!
 //! - No task is current in it: it has no waker, no task-locals, and a panic of it is the host's; nobody can
 //!   cancel it and no report names it.
 //! - Where asyncio has a task, what takes the steps is a [guest](super::task_group::Guest) of a group: the context
@@ -22,19 +24,33 @@ use std::rc::Rc;
 
 use super::core::{self, Poller};
 use super::ready_queue::{Ready, ReadyQueue};
+use super::task::AnyTask;
 use super::task_group::Guest;
 
 /// Stands for all steps that somebody takes, where they are abandoned together.
 pub(crate) const ALL: u32 = u32::MAX;
+/// The step of a task in which it is polled.
+pub(crate) const TURN: u32 = u32::MAX - 1;
 
 /// Something that takes steps.
 pub(crate) trait Step: Enqueue {
-    /// The queue of the executor that it belongs to, see [`ReadyQueue::current`].
-    fn queue(&self) -> &Rc<ReadyQueue>;
+    /// The queue of the executor that a step belongs to, see [`ReadyQueue::current`].
+    fn queue(&self, which: u32) -> &Rc<ReadyQueue>;
 
     /// Its turn has come: does what `which` stands for. What has to be polled there is polled in a
     /// task that [begins](Poller::begin) with this turn.
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller);
+
+    /// Notes that it is put into its queue; false if it stands there already and shall not do so twice.
+    #[inline(always)]
+    fn may_be_queued(&self, _which: u32) -> bool {
+        true
+    }
+
+    /// It as a task, if it is one.
+    fn into_task(self: Rc<Self>) -> Option<Rc<dyn AnyTask>> {
+        None
+    }
 
     /// What it has in common with a task; empty where it stands for none.
     fn guest(&self) -> Option<&Guest> {
@@ -52,12 +68,14 @@ pub(crate) trait Enqueue {
 
 impl<T: Step + 'static> Enqueue for T {
     fn enqueue(self: Rc<Self>, which: u32) {
-        let queue = self.queue().clone();
-        queue.take_in(Ready::Step(self, which));
+        if self.may_be_queued(which) {
+            let queue = self.queue(which).clone();
+            queue.take_in(Ready { step: self, which });
+        }
     }
 }
 
-/// Puts a step at the end of the ready queue, even if another of the same stands there.
+/// Puts a step at the end of the ready queue, even if another of the same stands there; but a task once.
 #[inline]
 pub(crate) fn queue_step(step: Rc<dyn Step>, which: u32) {
     step.enqueue(which);
@@ -88,7 +106,7 @@ mod tests {
     }
 
     impl Step for Steps {
-        fn queue(&self) -> &Rc<ReadyQueue> {
+        fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
             &self.queue
         }
 

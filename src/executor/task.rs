@@ -25,7 +25,8 @@ use super::core::{self, Core, Poller};
 use super::gather::{Awaitable, Notify};
 use super::origin::{Awaited, Origin, WrittenBy};
 use super::ready_queue::ReadyQueue;
-use super::task_group::Group;
+use super::step::{Step, TURN};
+use super::task_group::{Group, Guest};
 use super::task_local::{Locals, LocalsCell};
 use super::wait_list::{Ticket, WaitList};
 use super::waker::{LentWaker, TaskId, Waiter};
@@ -33,7 +34,7 @@ use crate::error::{Error, Result, What};
 
 /// Something that stands in the ready queue and gets turns: what the executor knows of it, and what it
 /// does. Both lie in one allocation, and what is known is there without asking what it is.
-pub(crate) struct Task<B: Body + ?Sized = dyn Body> {
+pub(crate) struct Task<B: Body + ?Sized> {
     header: Header,
     body: B,
 }
@@ -42,7 +43,9 @@ pub(crate) struct Task<B: Body + ?Sized = dyn Body> {
 pub(crate) trait Body {
     /// Goes on as far as it can. What runs user's code does it [as the task](Poller::poll_as); what does not
     /// need not, and its turn costs next to nothing. `header` is that of the task.
-    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn;
+    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn
+    where
+        Self: Sized;
 
     /// Whether it is the future that is run, and not one that was spawned.
     fn is_main(&self) -> bool {
@@ -61,6 +64,84 @@ pub(crate) trait Body {
 
     /// Drops what it would have run.
     fn abandon(&self);
+
+    /// What takes the [steps](Step) that it takes beside its turns, if it takes any.
+    fn beside(&self) -> Option<&Guest> {
+        None
+    }
+
+    /// Does what such a step stands for.
+    fn step_beside(_task: Rc<Task<Self>>, _which: u32)
+    where
+        Self: Sized,
+    {
+    }
+
+    /// The executor goes before such a step.
+    fn abandon_beside(_task: Rc<Task<Self>>)
+    where
+        Self: Sized,
+    {
+    }
+}
+
+/// A task, whatever it does.
+pub(crate) trait AnyTask: Step {
+    fn header(&self) -> &Header;
+
+    fn body(&self) -> &dyn Body;
+
+    /// Has it dropped instead of run when its turn comes; false if that cannot be done.
+    fn stop(&self) -> bool {
+        !self.header().has_ended() && self.body().stop()
+    }
+}
+
+impl<B: Body + 'static> AnyTask for Task<B> {
+    #[inline]
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn body(&self) -> &dyn Body {
+        &self.body
+    }
+}
+
+impl<B: Body + 'static> Step for Task<B> {
+    #[inline(always)]
+    fn queue(&self, which: u32) -> &Rc<ReadyQueue> {
+        match self.body.beside().filter(|_| which != TURN) {
+            Some(guest) => guest.queue(),
+            None => self.header.ready(),
+        }
+    }
+
+    #[inline(always)]
+    fn may_be_queued(&self, which: u32) -> bool {
+        which != TURN || !self.header.queued.replace(true)
+    }
+
+    fn into_task(self: Rc<Self>) -> Option<Rc<dyn AnyTask>> {
+        Some(self)
+    }
+
+    fn guest(&self) -> Option<&Guest> {
+        self.body.beside()
+    }
+
+    fn step(self: Rc<Self>, which: u32, poller: &mut Poller) {
+        match which {
+            TURN => poller.give_turn(self),
+            _ => B::step_beside(self, which),
+        }
+    }
+
+    fn abandon(self: Rc<Self>, which: u32) {
+        if which != TURN {
+            B::abandon_beside(self);
+        }
+    }
 }
 
 impl<B: Body> Task<B> {
@@ -95,11 +176,6 @@ impl<B: Body + ?Sized> Task<B> {
 
     pub(crate) fn body(&self) -> &B {
         &self.body
-    }
-
-    /// Has it dropped instead of run when its turn comes; false if that cannot be done.
-    pub(crate) fn stop(&self) -> bool {
-        !self.header.has_ended() && self.body.stop()
     }
 }
 
@@ -497,7 +573,7 @@ impl<F: Future + Unpin, R: Report<F::Output>> Joinable<F::Output> for Spawned<F,
 }
 
 impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
-    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
         let Ok(mut state) = self.state.try_borrow_mut() else {
             if self.after.get() == AfterPoll::Waiting {
                 self.after.set(AfterPoll::Missed);

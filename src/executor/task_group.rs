@@ -163,7 +163,7 @@ struct Flush {
 }
 
 impl Step for Flush {
-    fn queue(&self) -> &Rc<ReadyQueue> {
+    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
         &self.ready
     }
 

@@ -19,8 +19,8 @@ use std::thread::{self, ThreadId};
 
 use super::core::{self, WaitsForItself};
 use super::origin::Awaited;
-use super::step::{Step, queue_step};
-use super::task::{Task, TaskRef};
+use super::step::{Step, TURN, queue_step};
+use super::task::{AnyTask, TaskRef};
 use super::task_group::{Guest, TaskGroup};
 
 /// The number of a task: which place of the table, and the how-manieth task at that place.
@@ -194,9 +194,9 @@ pub(crate) enum Asker<'a, 'b> {
 
 /// Who asks, where it may be known from the types which one that is.
 pub(crate) trait Asks<'b> {
-    /// The task that asks, if it waits for that [as such](Waiter::Task) and not for what it should bring itself;
+    /// The task that asks, if it waits for that [as such](Waiter::task) and not for what it should bring itself;
     /// only then is it noted.
-    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<Task>>;
+    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>>;
 
     /// As [`Waiter::waiting_for_task`].
     fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter>;
@@ -211,7 +211,7 @@ pub(crate) trait Asks<'b> {
 
 impl<'b> Asks<'b> for Context<'b> {
     #[inline(always)]
-    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<Task>> {
+    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>> {
         core::own_task(what, by, self.waker())
     }
 
@@ -226,7 +226,7 @@ impl<'b> Asks<'b> for Context<'b> {
 }
 
 impl<'b> Asks<'b> for Asker<'_, 'b> {
-    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<Task>> {
+    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>> {
         match self {
             Asker::Task(cx) => cx.own_task(what, by),
             Asker::Step(_) => None,
@@ -298,15 +298,19 @@ impl Asker<'_, '_> {
     }
 }
 
-/// Who is to be woken: a task of this thread itself, or whatever a std waker stands for.
+/// Who is to be woken: a task of this thread itself or what takes steps there, or whatever a std waker stands for.
 pub(crate) enum Waiter {
-    Task(Rc<Task>),
     /// The step of that number.
     Step(Rc<dyn Step>, u32),
     Waker(Waker),
 }
 
 impl Waiter {
+    #[inline(always)]
+    pub(crate) fn task(task: Rc<dyn AnyTask>) -> Self {
+        Waiter::Step(task, TURN)
+    }
+
     /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.
     /// What it waits for is noted, for whoever asks why nothing goes on.
     pub(crate) fn waiting_for(what: Awaited, cx: &Context<'_>) -> Self {
@@ -326,7 +330,7 @@ impl Waiter {
         cx: &Context<'_>,
     ) -> Option<Self> {
         match core::waiting_for_task(what, by, cx.waker()) {
-            Ok(Some(task)) => Some(Waiter::Task(task)),
+            Ok(Some(task)) => Some(Waiter::task(task)),
             Ok(None) => Some(Waiter::Waker(cx.waker().clone())),
             Err(WaitsForItself) => None,
         }
@@ -334,7 +338,7 @@ impl Waiter {
 
     fn polling(what: Option<Awaited>, cx: &Context<'_>) -> Self {
         match core::waiting_for(what, cx.waker()) {
-            Some(task) => Waiter::Task(task),
+            Some(task) => Waiter::task(task),
             None => Waiter::Waker(cx.waker().clone()),
         }
     }
@@ -342,7 +346,6 @@ impl Waiter {
     #[inline(always)]
     pub(crate) fn wake(self) {
         match self {
-            Waiter::Task(task) => core::schedule(task),
             Waiter::Step(step, which) => queue_step(step, which),
             Waiter::Waker(waker) => waker.wake(),
         }
@@ -350,7 +353,9 @@ impl Waiter {
 
     pub(crate) fn is_same(&self, other: &Waiter) -> bool {
         match (self, other) {
-            (Waiter::Task(one), Waiter::Task(other)) => Rc::ptr_eq(one, other),
+            (Waiter::Step(one, which), Waiter::Step(other, others)) => {
+                Rc::ptr_eq(one, other) && which == others
+            }
             (Waiter::Waker(one), Waiter::Waker(other)) => one.will_wake(other),
             _ => false,
         }

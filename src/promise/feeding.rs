@@ -17,7 +17,9 @@ use super::source::{PieceSource, Source, drop_source};
 use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
 use crate::error::{Error, What};
-use crate::executor::{AfterTurn, Asker, Body, Header, Poller, Task, TaskRef, Waiter, queue_step};
+use crate::executor::{
+    AfterTurn, AnyTask, Asker, Body, Header, Poller, TaskRef, Waiter, queue_step,
+};
 
 /// How far the steps have come that run a source.
 #[derive(Clone, Copy, PartialEq)]
@@ -212,7 +214,7 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> FeedingT
 impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Body
     for FeedingTask<P, W, S>
 {
-    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| self.poll(cx))
     }
 

@@ -31,8 +31,8 @@ use super::pieces::Batch;
 use super::source::{Asked, LEVELS, Source};
 use crate::error::{Error, Result};
 use crate::executor::{
-    AfterTurn, Asker, Body, Gather, Guest, Header, Inheritance, Poller, ReadyQueue, Step, Task,
-    TaskRef, Waiter, gather, queue_step,
+    AfterTurn, AnyTask, Asker, Body, Gather, Guest, Header, Inheritance, Poller, ReadyQueue, Step,
+    Task, TaskRef, Waiter, gather, queue_step,
 };
 
 /// How items are flattened.
@@ -595,7 +595,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, S, F> {
-    fn queue(&self) -> &Rc<ReadyQueue> {
+    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
         match self.worker.get() {
             Some(Worker::Steps(guest, _)) => guest.queue(),
             Some(Worker::Task(task)) => task.queue(),
@@ -663,7 +663,7 @@ struct InOrderTask<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask<I, O, S, F> {
-    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| {
             self.flow.go_on(&mut Asker::Task(cx), None)
         })
@@ -730,7 +730,7 @@ struct Unfinished<S> {
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I, O, S, F> {
-    fn turn(&self, task: Rc<Task>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| {
             let (work, output) = (&self.work, &self.flow.output);
             match work.go_on(&output.context, |work| self.poll(work, cx)) {

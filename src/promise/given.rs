@@ -156,7 +156,7 @@ impl<P: Clone + 'static> Asked<P> for Given<P> {
 }
 
 impl<P: Clone + 'static> Step for Given<P> {
-    fn queue(&self) -> &Rc<ReadyQueue> {
+    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
         self.guest
             .get()
             .expect("it takes steps when it has begun")

@@ -288,7 +288,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         if !stand.waits()
             && let Some(task) = asker.own_task(Awaited::NextPiece, feeding)
         {
-            stand.at = state.line.next_place().take(Waiter::Task(task));
+            stand.at = state.line.next_place().take(Waiter::task(task));
             return Poll::Pending;
         }
         drop(state);

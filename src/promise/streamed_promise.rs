@@ -599,7 +599,7 @@ pub(super) const MAKE: u32 = 0;
 pub(super) const FEED: u32 = 1;
 
 impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
-    fn queue(&self) -> &Rc<ReadyQueue> {
+    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
         let guest = self.guest.get();
         guest.expect("it takes steps when it has begun").queue()
     }

@@ -259,6 +259,6 @@ impl EventLog {
 
 /// The agent that a task works for, and those around it.
 fn agent_of(ready: &Ready) -> Option<Rc<str>> {
-    let context = with_locals_of(ready.task()?, InteractionContext::try_current).ok()?;
+    let context = with_locals_of(&ready.task()?, InteractionContext::try_current).ok()?;
     Some(display_agent_trace(&context.agent_trace()).into())
 }
