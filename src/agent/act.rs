@@ -418,7 +418,7 @@ enum Phase {
 impl Drop for Acting {
     fn drop(&mut self) {
         if let Phase::Recording(ticket) = self.phase {
-            self.act().input().whole().leave(ticket);
+            self.act().input().promise().whole().leave(ticket);
         }
     }
 }

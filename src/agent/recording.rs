@@ -28,11 +28,15 @@ pub(crate) fn begin(call: &Rc<Task<Act>>) {
 /// the record, inherit from `guest`.
 fn poll(call: &Rc<Task<Act>>, guest: &Guest, replies: &MessageSequencePromise) -> Poll<Result<()>> {
     let act = call.body();
+    let replies = replies.promise();
     if !replies.is_made() {
         guest.act(|| replies.start());
     }
-    let whole = replies.whole();
-    let all = ready!(whole.get_or_notify(|| Waiter::Step(call.clone(), 0)));
+    let all = ready!(
+        replies
+            .whole()
+            .get_or_notify(|| Waiter::Step(call.clone(), 0))
+    );
     let all = all.as_ref().map_err(Error::clone)?;
     let call_node = ready!(act.poll_record(call));
     let call_node = call_node.as_ref().map_err(Error::clone)?;

@@ -102,6 +102,7 @@ impl Replies {
                             match &batch {
                                 Batch::One(promise) => to_persist.extend(promise.clone()),
                                 Batch::Run(run) => to_persist.extend(run.iter()),
+                                Batch::Several(promises) => to_persist.extend_from_slice(promises),
                             }
                         }
                         return Poll::Ready(Some(batch));

@@ -15,7 +15,7 @@ use futures_lite::Stream;
 use super::into_messages::{Item, ItemStream};
 use super::message::Message;
 use super::message_promise::MessagePromise;
-use super::sequence_promise::Promises;
+use super::sequence_reader::Promises;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
 use crate::promise::{
@@ -165,8 +165,10 @@ pub(crate) fn side_by_side(
         Ok(Item::Message(message)) => Some(Batch::One(Ok(MessagePromise::known(message)))),
         Ok(Item::Block(messages)) if messages.is_empty() => None,
         Ok(Item::Block(messages)) => Some(Batch::Run(Run::of(Rc::new(MessageBlock(messages))))),
+        Ok(Item::List(items)) if items.is_empty() => None,
         Ok(Item::List(items)) if items.are_messages() => {
-            Run::of_each(items.into_items().map(message_promise)).map(Batch::Run)
+            let promises = items.into_items().map(message_promise);
+            Some(Batch::Several(promises.collect()))
         }
         Ok(item) => return Err(item),
         Err(error) => Some(Batch::One(Err(error))),
@@ -213,6 +215,11 @@ impl Rest<MessagePromise> for Flattening {
                 Open::Sequence(promises) => match ready!(promises.poll_batch(asker)) {
                     Some(Batch::Run(run)) => {
                         output.put_run(run);
+                        continue;
+                    }
+                    Some(Batch::Several(promises)) => {
+                        let mut promises = promises.into_iter();
+                        output.put_all(|| promises.next());
                         continue;
                     }
                     Some(Batch::One(promise)) => Some(promise.map(Item::Promise)),

@@ -57,6 +57,10 @@ impl List {
         said
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether it is nothing but messages that are there.
     pub(crate) fn are_messages(&self) -> bool {
         self.0.iter().all(|item| matches!(item, Item::Message(_)))

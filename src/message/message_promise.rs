@@ -21,7 +21,7 @@ use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
     Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, SharedWhole,
-    Start, StepBack, StreamedPromise, TryNext, Whole, WholeBy, read,
+    Start, StepBack, StreamedPromise, Told, TryNext, Whole, WholeBy, read,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -297,6 +297,12 @@ impl MessagePromise {
             Kind::Streamed(streamed) => Some(&streamed.promise),
             Kind::Safe(safe) => Some(&safe.promise),
         }
+    }
+}
+
+impl Told for MessagePromise {
+    fn tell(&self) {
+        drop(self.as_known().map(Message::promise));
     }
 }
 

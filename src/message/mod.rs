@@ -1,5 +1,6 @@
 //! Messages: immutable, identified by their content, promised token by token, sent in sequences.
 
+mod all_messages;
 mod builder;
 mod class;
 mod defaults;
@@ -13,8 +14,10 @@ mod kept_tokens;
 )]
 mod message;
 mod message_promise;
+mod message_stream;
 mod sequence;
 mod sequence_promise;
+mod sequence_reader;
 mod short_text;
 mod split;
 mod template;
@@ -32,8 +35,9 @@ pub use message::{Message, value_from_json};
 pub use message_promise::{
     FieldCollector, MessagePromise, MessagePromiseBuilder, MessageWait, TokenStream,
 };
+pub use message_stream::MessageStream;
 pub use sequence::{MessageSequence, MessageSequenceAppender, SequenceOptions};
-pub use sequence_promise::{MessageSequencePromise, MessageStream};
+pub use sequence_promise::MessageSequencePromise;
 pub use split::{Split, split_messages};
 pub use token::Token;
 pub use token_appender::MessageTokenAppender;

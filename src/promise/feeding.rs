@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::context::PromisingContext;
-use super::pieces::Batch;
+use super::pieces::{Batch, Run};
 use super::source::{PieceSource, Source, drop_source};
 use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
@@ -117,6 +117,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
                 self.log.push(Err(error));
             }
             Batch::Run(run) => self.log.push_run(run),
+            Batch::Several(pieces) => self.log.push_run(Run::of_each(pieces)),
         }
     }
 

@@ -16,21 +16,24 @@ use std::task::Poll;
 use super::context::PromisingContext;
 use super::output::broken_off;
 use super::pieces::Batch;
-use super::source::{Asked, Source};
+use super::source::Asked;
 use crate::executor::{Asker, Awaited, Guest, Poller, ReadyQueue, Step, Waiter, queue_step};
 
 /// What is given: a source for a promise.
 pub(crate) struct Given<P> {
     /// Empty where nothing is given, and when it was handed out.
     pieces: Cell<Option<Batch<P>>>,
-    /// Tells handlers of a piece that comes.
-    tell: fn(&P),
     state: Cell<State>,
     context: PromisingContext,
     /// For what comes in order, and then for what would come out of order; empty before it has begun.
     guest: OnceCell<Guest>,
     /// Who waits for the pieces or for the end; there is one reader at most.
     reader: Cell<Option<Waiter>>,
+}
+
+/// A piece that handlers are told of when it comes.
+pub(crate) trait Told: Clone + 'static {
+    fn tell(&self);
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -52,21 +55,20 @@ const FIRST: u32 = 0;
 /// The step that is the end.
 const SECOND: u32 = 1;
 
-impl<P: Clone + 'static> Given<P> {
-    /// The source that gives `pieces`, each of which is one that handlers are told of by `tell`.
-    pub(crate) fn source(
-        context: PromisingContext,
-        pieces: Option<Batch<P>>,
-        tell: fn(&P),
-    ) -> Source<P> {
-        Source::of(Rc::new(Given {
+impl<P: Told> Given<P> {
+    /// What gives `pieces`.
+    pub(crate) fn of(context: PromisingContext, pieces: Option<Batch<P>>) -> Self {
+        Given {
             pieces: Cell::new(pieces),
-            tell,
             state: Cell::new(State::NotBegun),
             context,
             guest: OnceCell::new(),
             reader: Cell::new(None),
-        }))
+        }
+    }
+
+    pub(crate) fn context(&self) -> &PromisingContext {
+        &self.context
     }
 
     fn begin(self: &Rc<Self>, asker: &Asker<'_, '_>) {
@@ -90,13 +92,12 @@ impl<P: Clone + 'static> Given<P> {
     fn hand_out_and_tell(&self) {
         let pieces = self.pieces.take();
         match &pieces {
-            Some(Batch::One(Ok(piece))) => (self.tell)(piece),
-            Some(Batch::Run(run)) => run.iter().for_each(|piece| {
-                (self.tell)(&piece);
-                if !run.is_block() {
-                    self.wake_reader();
-                }
+            Some(Batch::One(Ok(piece))) => piece.tell(),
+            Some(Batch::Several(pieces)) => pieces.iter().for_each(|piece| {
+                piece.tell();
+                self.wake_reader();
             }),
+            Some(Batch::Run(block)) => block.iter().for_each(|piece| piece.tell()),
             Some(Batch::One(Err(_))) | None => {}
         }
         self.pieces.set(pieces);
@@ -110,7 +111,7 @@ impl<P: Clone + 'static> Given<P> {
     }
 }
 
-impl<P: Clone + 'static> Asked<P> for Given<P> {
+impl<P: Told> Asked<P> for Given<P> {
     fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
         match self.state.get() {
             State::NotBegun => self.begin(asker),
@@ -155,7 +156,7 @@ impl<P: Clone + 'static> Asked<P> for Given<P> {
     }
 }
 
-impl<P: Clone + 'static> Step for Given<P> {
+impl<P: Told> Step for Given<P> {
     fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
         self.guest
             .get()

@@ -41,14 +41,16 @@ struct Parts<O> {
 }
 
 impl<O: 'static> Parts<O> {
-    /// How many places there are at first; each time that they are full there are twice as many.
+    /// How many places there are at first; each time that they are full there are twice as many, up to the most.
     const FIRST: usize = 4;
+    const MOST: usize = 32;
 
     fn put(&mut self, part: O) {
         let places = match &self.places {
             Some(places) if (self.filled as usize) < places.len() => places,
             places => {
-                let len = places.as_ref().map_or(Self::FIRST, |full| 2 * full.len());
+                let len = places.as_ref().map_or(0, |full| 2 * full.len());
+                let len = len.clamp(Self::FIRST, Self::MOST);
                 self.put_aside();
                 self.filled = 0;
                 self.given = 0;

@@ -20,7 +20,7 @@ pub(crate) struct OwnPieces<P: 'static> {
 }
 
 impl<P: Clone + 'static> OwnPieces<P> {
-    pub(super) fn of(source: Source<P>) -> Self {
+    pub(crate) fn of(source: Source<P>) -> Self {
         OwnPieces {
             needs_task: !source.takes_steps(),
             source: Some(source),

@@ -16,52 +16,46 @@ use crate::error::{Error, Result};
 pub(crate) enum Batch<P> {
     One(Result<P>),
     Run(Run<P>),
+    /// Pieces that nobody else has: at least one.
+    Several(Vec<P>),
 }
 
 /// Neighbouring pieces, shared with where they are kept: at least one, and none of them an error.
 pub(crate) struct Run<P> {
     pub(super) pieces: Kept<P>,
     /// Where the first of them is kept.
-    pub(super) from: usize,
-    pub(super) len: usize,
+    pub(super) from: Index,
+    pub(super) len: Index,
 }
 
 impl<P: 'static> Run<P> {
     /// All of a block.
     pub(crate) fn of(block: Rc<dyn Block<P>>) -> Self {
         Run {
-            len: block.len(),
+            len: index(block.len()),
             pieces: Kept::Block(block),
             from: 0,
         }
     }
 
-    /// Each of these, if there are any.
-    pub(crate) fn of_each(pieces: impl ExactSizeIterator<Item = P>) -> Option<Self> {
-        if pieces.len() == 0 {
-            return None;
-        }
-        let places: Rc<[_]> = pieces.map(OnceCell::from).collect();
+    /// Each of these: at least one.
+    pub(crate) fn of_each(pieces: Vec<P>) -> Self {
+        let places: Rc<[_]> = pieces.into_iter().map(OnceCell::from).collect();
         let all = 0..places.len();
-        Some(Run::of_places(places, all))
+        Run::of_places(places, all)
     }
 
     /// Those in these places, which are filled and hold no error.
     pub(crate) fn of_places(places: Rc<[OnceCell<P>]>, range: Range<usize>) -> Self {
         Run {
             pieces: Kept::Places(places),
-            from: range.start,
-            len: range.len(),
+            from: index(range.start),
+            len: index(range.len()),
         }
     }
 }
 
 impl<P: Clone + 'static> Run<P> {
-    /// Whether it came as a whole.
-    pub(super) fn is_block(&self) -> bool {
-        matches!(self.pieces, Kept::Block(_))
-    }
-
     /// Tells whoever listens of what is about to be readable.
     pub(super) fn tell(&self) {
         if tap::is_set() {
@@ -72,7 +66,7 @@ impl<P: Clone + 'static> Run<P> {
     /// The pieces, one after the other.
     pub(crate) fn iter(&self) -> impl Iterator<Item = P> + '_ {
         let places = self.from..self.from + self.len;
-        places.filter_map(|place| self.pieces.get(place).ok())
+        places.filter_map(|place| self.pieces.get(place as usize).ok())
     }
 }
 
@@ -92,6 +86,12 @@ impl<P: Clone + 'static> Batch<P> {
         match self {
             Batch::One(piece) => tap::tell(piece),
             Batch::Run(run) => run.tell(),
+            Batch::Several(pieces) => {
+                if tap::is_set() {
+                    let pieces = pieces.iter().cloned().map(Ok);
+                    pieces.for_each(|piece| tap::tell(&piece));
+                }
+            }
         }
     }
 }
@@ -101,6 +101,12 @@ pub(super) const IS_FILLED: &str = "a piece is handed out after it was pushed";
 
 /// Which piece it is of all, counted from the first. It is short, as every log and every reader has some.
 pub(super) type Index = u32;
+
+const TOO_MANY: &str = "four billion pieces of one stream";
+
+fn index(place: usize) -> Index {
+    Index::try_from(place).expect(TOO_MANY)
+}
 
 /// All pieces: stretches of them, one after the other.
 pub(super) struct Pieces<P> {
@@ -185,10 +191,10 @@ impl<P> Stretch<P> {
     }
 
     /// Whether what is kept there comes behind its last piece, the one before `end`, and lies there too.
-    fn goes_on_with(&self, pieces: &Kept<P>, from: usize, end: Index) -> bool {
+    fn goes_on_with(&self, pieces: &Kept<P>, from: Index, end: Index) -> bool {
         match (&self.pieces, pieces) {
             (Kept::Places(own), Kept::Places(others)) => {
-                Rc::ptr_eq(own, others) && self.place(end) == from
+                Rc::ptr_eq(own, others) && self.place(end) == from as usize
             }
             _ => false,
         }
@@ -202,10 +208,10 @@ impl<P: Clone + 'static> Stretch<P> {
 
     /// The pieces from `index` up to `end`, if there is more than one.
     pub(super) fn run(&self, index: Index, end: Index) -> Option<Run<P>> {
-        let len = (end - index) as usize;
+        let len = end - index;
         (len > 1).then(|| Run {
             pieces: self.pieces.clone(),
-            from: self.place(index),
+            from: index.wrapping_add(self.shift),
             len,
         })
     }
@@ -218,10 +224,8 @@ impl<P: 'static> Pieces<P> {
 
     /// Where the pieces end when there are so many more.
     #[inline]
-    fn end_after(&self, more: usize) -> Index {
-        let more = Index::try_from(more).ok();
-        let end = more.and_then(|more| self.len.checked_add(more));
-        end.expect("four billion pieces of one stream")
+    fn end_after(&self, more: Index) -> Index {
+        self.len.checked_add(more).expect(TOO_MANY)
     }
 
     pub(super) fn push(&mut self, piece: Result<P>) {
@@ -286,6 +290,7 @@ impl<P: 'static> Pieces<P> {
         match batch {
             Batch::One(piece) => self.push(piece),
             Batch::Run(run) => self.push_run(run),
+            Batch::Several(pieces) => self.push_run(Run::of_each(pieces)),
         }
     }
 
@@ -302,11 +307,11 @@ impl<P: 'static> Pieces<P> {
         }
     }
 
-    fn add(&mut self, pieces: Kept<P>, from: usize, len: usize) {
+    fn add(&mut self, pieces: Kept<P>, from: Index, len: Index) {
         let end = self.end_after(len);
         let stretch = Stretch {
             begin: self.len,
-            shift: (from as Index).wrapping_sub(self.len),
+            shift: from.wrapping_sub(self.len),
             pieces,
         };
         if let Some(before) = self.last.replace(stretch) {

@@ -408,9 +408,14 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     /// As [`stream`](Self::stream), but an error does not count as read: for what only hands it on.
     pub(crate) fn reader(&self) -> Reader<P, W> {
+        self.clone().into_reader()
+    }
+
+    /// As [`reader`](Self::reader), for whoever lets go of it.
+    pub(crate) fn into_reader(self) -> Reader<P, W> {
         self.inner.readers.set(self.inner.readers.get() + 1);
         Reader {
-            promise: self.clone(),
+            promise: self,
             place: Place::beginning(),
         }
     }
@@ -540,7 +545,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Future for Reading<P, W> {
         while let Some(pieces) = &mut this.pieces {
             match ready!(pieces.poll_batch(cx)) {
                 Some(Batch::One(piece)) => drop(piece?),
-                Some(Batch::Run(_)) => {}
+                Some(Batch::Run(_) | Batch::Several(_)) => {}
                 None => this.pieces = None,
             }
         }

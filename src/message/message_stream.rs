@@ -1,0 +1,176 @@
+//! An independent reader of the promises of a sequence.
+//!
+//! Messages that were put together are read together: they are handed out one by one without asking anybody.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use futures_lite::Stream;
+
+use super::flatten::MessageBlock;
+use super::message::Message;
+use super::message_promise::MessagePromise;
+use super::sequence_reader::SequenceReader;
+use crate::error::Result;
+use crate::promise::{Come, Next, StepBack, TryNext, read};
+
+/// An independent reader of a sequence, made by [`MessageSequencePromise::stream`].
+#[must_use = "streams do nothing until they are read"]
+pub struct MessageStream {
+    promises: SequenceReader,
+    /// What was read and has not been handed out.
+    ahead: Ahead,
+}
+
+/// Messages of a block that were read together.
+struct Ahead {
+    /// Empty before the first block.
+    block: Option<Rc<[Message]>>,
+    /// Which of it comes next.
+    next: usize,
+    /// Behind which of it others come than these.
+    end: usize,
+}
+
+impl Ahead {
+    fn nothing() -> Self {
+        Ahead {
+            block: None,
+            next: 0,
+            end: 0,
+        }
+    }
+
+    fn left(&self) -> usize {
+        self.end - self.next
+    }
+
+    #[inline(always)]
+    fn take_next(&mut self) -> Option<Message> {
+        if self.next == self.end {
+            return None;
+        }
+        let message = self.block.as_ref()?.get(self.next)?;
+        self.next += 1;
+        Some(message.clone())
+    }
+}
+
+impl MessageStream {
+    pub(super) fn of(promises: SequenceReader) -> Self {
+        MessageStream {
+            promises,
+            ahead: Ahead::nothing(),
+        }
+    }
+
+    /// How many promises lie behind it, those that it skipped included.
+    pub fn index(&self) -> usize {
+        self.promises.reader.index() - self.ahead.left()
+    }
+
+    /// Goes on from that promise, counted from the first; does nothing if it is further already.
+    pub fn skip_to(&mut self, index: usize) {
+        let further = index.saturating_sub(self.index());
+        self.ahead.next += further.min(self.ahead.left());
+        self.promises.reader.skip_to(index);
+    }
+
+    /// Asks for the next promise, where none is known to be there.
+    #[inline(never)]
+    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
+        if self.promises.safe {
+            let next = Pin::new(&mut self.promises).poll_next(cx);
+            return next.map(|next| Come::of(next.map(read)));
+        }
+        let come = ready!(self.promises.reader.poll_known(cx));
+        if let Come::Known = come
+            && let Some((block, places)) = self.promises.reader.read_block()
+        {
+            let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
+                unreachable!("sequences have blocks of one kind")
+            };
+            self.ahead = Ahead {
+                block: Some(block.0.clone()),
+                next: places.start,
+                end: places.end,
+            };
+        }
+        Poll::Ready(come.map(read))
+    }
+
+    /// The next promise, or `None` at the end.
+    ///
+    /// It may be given up, as by [`timeout`](crate::executor::timeout): the reader steps out of the line
+    /// of those who wait, holds up nobody, and the next call goes on with the same promise. The `next` of
+    /// `StreamExt` and other combinators cannot know of that, see [`stream`](super::MessageSequencePromise::stream).
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the word of streams, not of iterators"
+    )]
+    pub fn next(&mut self) -> impl Future<Output = Option<Result<MessagePromise>>> + '_ {
+        Next::of(self)
+    }
+
+    /// As [`next`](Self::next), with the error on the outside, for `?`.
+    ///
+    /// # Errors
+    ///
+    /// The error that comes next; the end comes after it.
+    pub fn try_next(&mut self) -> impl Future<Output = Result<Option<MessagePromise>>> + '_ {
+        TryNext(Next::of(self))
+    }
+}
+
+impl StepBack for MessageStream {
+    #[inline]
+    fn waits(&self) -> bool {
+        self.promises.reader.waits()
+    }
+
+    fn step_back(&mut self) {
+        self.promises.reader.step_back();
+    }
+
+    #[inline(always)]
+    fn knows_next(&self) -> bool {
+        self.ahead.next < self.ahead.end || self.promises.knows_next()
+    }
+
+    #[inline(always)]
+    fn read_known(&mut self) -> Result<MessagePromise> {
+        let known = self.take_known();
+        known.expect("it is known")
+    }
+
+    #[inline(always)]
+    fn take_known(&mut self) -> Option<Result<MessagePromise>> {
+        if let Some(message) = self.ahead.take_next() {
+            return Some(Ok(MessagePromise::known(message)));
+        }
+        let known = self.promises.knows_next();
+        known.then(|| read(self.promises.reader.read_known()))
+    }
+
+    #[inline(always)]
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
+        self.ask(cx)
+    }
+}
+
+impl Stream for MessageStream {
+    type Item = Result<MessagePromise>;
+
+    #[inline(always)]
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_item(cx)
+    }
+}
+
+impl fmt::Debug for MessageStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageStream").finish_non_exhaustive()
+    }
+}
