@@ -6,10 +6,11 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::StreamExt;
 use miniagents::executor::{Executor, gather, sleep, spawn, yield_now};
 use miniagents::{
-    Agent, InteractionContext, MiniAgents, Promise, Result, StreamAppender, StreamedPromise,
-    generate,
+    Agent, InteractionContext, MessagePromise, MiniAgents, Promise, Result, StreamAppender,
+    StreamedPromise, Token, generate,
 };
 
 async fn count(ctx: InteractionContext) -> Result<()> {
@@ -29,6 +30,33 @@ fn report_of(stuck: impl Future<Output = Result<()>>) -> String {
 #[track_caller]
 fn above(lines: u32) -> String {
     format!("{}:{}:", file!(), Location::caller().line() - lines)
+}
+
+#[test]
+fn a_message_that_is_streamed_anew_waits_for_the_other() {
+    let report = |hidden: bool| {
+        report_of(async move {
+            let never = MessagePromise::new(generate(|out| async move {
+                out.emit(Token::from("one")).await;
+                std::future::pending().await
+            }));
+            let anew = match hidden {
+                false => MessagePromise::new(never.stream()),
+                true => MessagePromise::new(never.stream().map(|token| token)),
+            };
+            anew.await.map(drop)
+        })
+    };
+
+    let wait = |report: &str| {
+        let (_, waits) = report
+            .split_once(" waits for the next piece of a stream")
+            .unwrap();
+        waits.lines().next().map(String::from)
+    };
+    let (seen, hidden) = (report(false), report(true));
+    assert!(wait(&seen).unwrap().ends_with(" should bring"), "{seen}");
+    assert_eq!(wait(&seen), wait(&hidden));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A message that comes token by token.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -17,7 +18,7 @@ use super::message::{Message, owned_fields};
 use super::token::Token;
 use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
-use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
+use crate::executor::{AnyTask, Asker, Asks, Awaitable, Header, Notify, Ticket};
 use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
     Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, SharedWhole,
@@ -93,18 +94,18 @@ impl MessagePromise {
 
     /// A promise of a text message with these tokens, started as the context says.
     ///
+    /// Those of another message that are [streamed](Self::stream) anew as they are, are not copied but shared with it.
+    ///
     /// # Panics
     ///
     /// If no context is active.
     #[track_caller]
     pub fn new(tokens: impl Stream<Item = Result<Token>> + 'static) -> Self {
-        Self::streamed(
-            MessageClass::TEXT,
-            None,
-            Start::AsContext,
-            None,
-            Pinned(Box::pin(tokens)),
-        )
+        let (class, start) = (MessageClass::TEXT, Start::AsContext);
+        match TokenStream::in_disguise(tokens) {
+            Ok(tokens) => Self::streamed(class, None, start, None, Restreamed(tokens)),
+            Err(tokens) => Self::streamed(class, None, start, None, Pinned(Box::pin(tokens))),
+        }
     }
 
     pub(crate) fn known(message: Message) -> Self {
@@ -660,6 +661,16 @@ pub struct TokenStream {
 }
 
 impl TokenStream {
+    /// What is one of these, where its type does not say so; or else it as it is.
+    fn in_disguise<S: 'static>(stream: S) -> std::result::Result<Self, S> {
+        let mut stream = Some(stream);
+        let own = (&mut stream as &mut dyn Any).downcast_mut::<Option<Self>>();
+        match own.and_then(Option::take) {
+            Some(own) => Ok(own),
+            None => Err(stream.expect("it was not taken")),
+        }
+    }
+
     /// How many tokens lie behind it, those that it skipped included.
     pub fn index(&self) -> usize {
         self.tokens.index()
@@ -725,6 +736,25 @@ impl Stream for TokenStream {
     #[inline(always)]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
         self.poll_item(cx)
+    }
+}
+
+/// The tokens of a message, streamed anew as those of another.
+struct Restreamed(TokenStream);
+
+impl PieceSource<Token> for Restreamed {
+    fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<Token>>> {
+        Pin::new(&mut self.0).poll_pieces(cx)
+    }
+
+    const ONLY_READS: bool = true;
+
+    #[inline(always)]
+    fn share(&mut self, log: &PieceLog<Token>, task: &Rc<dyn AnyTask>, header: &Header) -> bool {
+        match &mut self.0.tokens {
+            Tokens::Streamed(reader) => reader.share(log, task, header),
+            _ => false,
+        }
     }
 }
 
@@ -845,7 +875,10 @@ impl MessagePromiseBuilder {
         self,
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Result<MessagePromise> {
-        self.finish(None, Pinned(Box::pin(tokens)))
+        match TokenStream::in_disguise(tokens) {
+            Ok(tokens) => self.finish(None, Restreamed(tokens)),
+            Err(tokens) => self.finish(None, Pinned(Box::pin(tokens))),
+        }
     }
 
     /// As [`stream`](Self::stream), with fields that become known while the tokens come: they are

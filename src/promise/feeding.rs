@@ -181,6 +181,38 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> FeedingT
         }
     }
 
+    /// Has the promise share what there is, where the source is another promise: it is not polled then. False if it
+    /// has to be.
+    #[inline(always)]
+    fn share(&self, task: &Rc<dyn AnyTask>, header: &Header) -> bool {
+        let Ok(mut slot) = self.source.try_borrow_mut() else {
+            return false;
+        };
+        let source = slot.as_mut().filter(|_| !self.cancelled.get());
+        source.is_some_and(|source| source.share(&self.promise.log, task, header))
+            && !self.cancelled.get()
+    }
+
+    #[inline(always)]
+    fn share_or_poll(
+        &self,
+        task: Rc<dyn AnyTask>,
+        header: &Header,
+        poller: &mut Poller,
+    ) -> AfterTurn {
+        match self.share(&task, header) {
+            true if self.missed.take() => AfterTurn::Again,
+            true => AfterTurn::Waits,
+            false => self.poll_as(task, header, poller),
+        }
+    }
+
+    /// Out of line, as it comes at the beginning and at the end only.
+    #[inline(never)]
+    fn poll_as(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task, header, |cx| self.poll(cx))
+    }
+
     fn poll(&self, cx: &mut Context<'_>) -> AfterTurn {
         let Ok(mut slot) = self.source.try_borrow_mut() else {
             self.missed.set(true);
@@ -216,7 +248,10 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Body
     for FeedingTask<P, W, S>
 {
     fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, header, |cx| self.poll(cx))
+        match S::ONLY_READS {
+            true => self.share_or_poll(task, header, poller),
+            false => poller.poll_as(task, header, |cx| self.poll(cx)),
+        }
     }
 
     fn stop(&self) -> bool {

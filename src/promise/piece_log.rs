@@ -413,6 +413,75 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
+    /// Reads all that is known behind `stand`, which another log shares from then on, and waits for more; false where
+    /// that is not all: an error comes next, or the end, or whoever listens has to be told. Nobody asks the source.
+    #[inline(always)]
+    pub(crate) fn share(
+        &self,
+        stand: &mut Stand,
+        with: &Self,
+        waiter: impl Fn() -> Waiter,
+    ) -> bool {
+        if tap::is_set() {
+            return false;
+        }
+        loop {
+            let mut state = self.state.borrow_mut();
+            let passed = match state.step(stand) {
+                Step::Known => false,
+                Step::Passed => true,
+                Step::Line | Step::Gate => {
+                    match stand.at {
+                        At::PIECES => stand.at = state.line.next_place().take(waiter()),
+                        at => State::wait_on(state, at, waiter()),
+                    }
+                    return true;
+                }
+            };
+            if passed && state.line.is_empty() {
+                state.free_gate();
+            }
+            let end = state.share(stand.index, &mut with.state.borrow_mut());
+            let is_over = end == stand.index;
+            stand.index = end;
+            let mut waits = false;
+            if passed
+                && !is_over
+                && end == state.taken
+                && !state.end_taken
+                && !state.line.is_empty()
+            {
+                // The next one is before it then: it stands in line already when that is called.
+                stand.at = state.line.next_place().take(waiter());
+                match state.call_next() {
+                    Some(called) if state.gate != stand.at => {
+                        waits = true;
+                        drop(state);
+                        called.wake();
+                    }
+                    itself => {
+                        debug_assert!(itself.is_some(), "it is the last of them");
+                        stand.at = At::PIECES; // all others have left
+                        state.free_gate();
+                        drop(state);
+                    }
+                }
+            } else if passed && let Some(called) = state.call_next() {
+                drop(state);
+                called.wake();
+            } else {
+                drop(state);
+            }
+            if is_over {
+                return false;
+            }
+            State::tell_getter(with.state.borrow_mut());
+            if waits {
+                return true;
+            }
+        }
+    }
+
     /// Asks the source, past the gate, as [`poll_over`](Self::poll_over).
     #[inline(never)]
     fn poll_over_on_demand(&self, stands: &Cell<Stand>, waiter: &dyn Fn() -> Waiter) -> Poll<()> {
@@ -573,6 +642,23 @@ impl<P: 'static> State<P> {
         }
         stand.at = At::PIECES;
         Step::Passed
+    }
+
+    /// Adds the known pieces from there on that are kept together to those of another log, up to the first error;
+    /// gives the index behind them.
+    #[inline(always)]
+    fn share(&self, index: Index, with: &mut Self) -> Index {
+        let Some((stretch, end)) = self.pieces.stretch_of(index) else {
+            return index;
+        };
+        let end = self.taken.min(end);
+        if index >= end || matches!(stretch.pieces, Kept::Error(_)) {
+            return index;
+        }
+        if !with.ended {
+            with.pieces.share(stretch, index, end);
+        }
+        end
     }
 
     /// Has somebody wait who stands in the line or past the gate.

@@ -294,6 +294,23 @@ impl<P: 'static> Pieces<P> {
         }
     }
 
+    /// Adds the pieces of a stretch from `index` up to `end`, which stay where they are.
+    #[inline(always)]
+    pub(super) fn share(&mut self, stretch: &Stretch<P>, index: Index, end: Index) {
+        let (from, len) = (stretch.place(index), end - index);
+        match (&self.last, self.len.checked_add(len)) {
+            (Some(last), Some(end)) if last.goes_on_with(&stretch.pieces, from, self.len) => {
+                self.len = end;
+            }
+            _ => self.push_run(Run {
+                pieces: stretch.pieces.clone(),
+                from,
+                len: len as usize,
+            }),
+        }
+    }
+
+    #[inline(never)]
     pub(super) fn push_run(&mut self, Run { pieces, from, len }: Run<P>) {
         debug_assert!(len > 0, "whoever waits is woken for a piece");
         match &self.last {

@@ -15,9 +15,10 @@ use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
+use super::piece_log::PieceLog;
 use super::pieces::Batch;
 use crate::error::{Error, Result};
-use crate::executor::Asker;
+use crate::executor::{AnyTask, Asker, Header};
 
 /// Over so many levels of sources inside of each other is told whom somebody waits for.
 pub(super) const LEVELS: u8 = 16;
@@ -25,6 +26,16 @@ pub(super) const LEVELS: u8 = 16;
 /// What pieces come from: a stream of them, or something that has many at once.
 pub(crate) trait PieceSource<P> {
     fn poll_pieces(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>>;
+
+    /// Whether it reads another promise and does nothing else.
+    const ONLY_READS: bool = false;
+
+    /// Has `log` share what the other promise has brought, where it [only reads](Self::ONLY_READS) one, and has the
+    /// task wait for more. False where anything else is to be done, for which it is polled.
+    fn share(&mut self, log: &PieceLog<P>, task: &Rc<dyn AnyTask>, header: &Header) -> bool {
+        let _ = (log, task, header);
+        false
+    }
 
     /// Whether it can be asked in a step, and need not be polled; asked before it begins.
     fn takes_steps(&self) -> bool {

@@ -24,7 +24,8 @@ use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Made, MadeSoFar, Maker, Making, Resolver, WholeBy};
 use crate::error::{Error, Result};
 use crate::executor::{
-    ALL, Asker, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket,
+    ALL, AnyTask, Asker, Asks, Awaitable, Awaited, Guest, Header, Notify, Poller, ReadyQueue, Step,
+    TaskRef, Ticket, Waiter,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -754,6 +755,24 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     /// Reads the pieces that it knows to be there, if they are of a block; tells which of that they are.
     pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, Range<usize>)> {
         self.place.read_block()
+    }
+
+    /// See [`PieceSource::share`].
+    #[inline(always)]
+    pub(crate) fn share(
+        &mut self,
+        log: &PieceLog<P>,
+        task: &Rc<dyn AnyTask>,
+        header: &Header,
+    ) -> bool {
+        let inner = &self.promise.inner;
+        let Some(feeding) = inner.feeding.get() else {
+            return false;
+        };
+        inner.log.share(&mut self.place.stand, log, || {
+            header.note_wait_for(Awaited::NextPiece, Some(feeding.id()));
+            Waiter::task(task.clone())
+        })
     }
 
     /// As polling it, but pieces that are there come together.

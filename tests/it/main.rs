@@ -10,5 +10,6 @@ mod frozen_messages;
 mod kept_tokens;
 mod persistence;
 mod promises;
+mod restreamed;
 mod sequences;
 mod split;
