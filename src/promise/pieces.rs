@@ -297,7 +297,7 @@ impl<P: 'static> Pieces<P> {
     /// Adds the pieces of a stretch from `index` up to `end`, which stay where they are.
     #[inline(always)]
     pub(super) fn share(&mut self, stretch: &Stretch<P>, index: Index, end: Index) {
-        let (from, len) = (stretch.place(index), end - index);
+        let (from, len) = (index.wrapping_add(stretch.shift), end - index);
         match (&self.last, self.len.checked_add(len)) {
             (Some(last), Some(end)) if last.goes_on_with(&stretch.pieces, from, self.len) => {
                 self.len = end;
@@ -305,7 +305,7 @@ impl<P: 'static> Pieces<P> {
             _ => self.push_run(Run {
                 pieces: stretch.pieces.clone(),
                 from,
-                len: len as usize,
+                len,
             }),
         }
     }
