@@ -580,15 +580,13 @@ impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
             }
             return AfterTurn::Waits;
         };
-        if let State::Ended(_) = &*state {
-            return AfterTurn::Waits;
-        }
         poller.poll_as(task, header, |cx| {
-            let polled = match &mut *state {
-                State::Running(future) if self.after.get() != AfterPoll::Stop => {
-                    catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx)))
-                }
-                _ => Ok(Poll::Pending),
+            let State::Running(future) = &mut *state else {
+                return AfterTurn::Waits;
+            };
+            let polled = match self.after.get() {
+                AfterPoll::Stop => Ok(Poll::Pending),
+                _ => catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))),
             };
             if let Ok(Poll::Pending) = polled {
                 match self.after.get() {

@@ -260,39 +260,35 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Goes on until something is there to read where `place` says, or the end is; `feeding` is the task that
     /// should bring the pieces, if one does.
     #[inline(always)]
-    pub(crate) fn poll_next<'b>(
+    pub(crate) fn go_on<'b>(
         &self,
         place: &mut Place<P>,
-        feeding: Option<&TaskRef>,
+        feeding: &OnceCell<TaskRef>,
         asker: &mut impl Asks<'b>,
-    ) -> Poll<Result<()>> {
+    ) -> Went {
         let mut state = self.state.borrow_mut();
         match state.step(&mut place.stand) {
-            Step::Known => {
-                state.find(place);
-                return Poll::Ready(Ok(()));
-            }
-            Step::Passed => {
-                Self::pass_on(state, place);
-                return Poll::Ready(Ok(()));
-            }
+            Step::Known => return state.find(place),
+            Step::Passed => return Self::pass_on(state, place),
             Step::Gate if state.on_demand => {
                 drop(state);
-                ready!(self.poll_on_demand(&mut place.stand, &mut asker.as_asker()));
-                Self::pass_on(self.state.borrow_mut(), place);
-                return Poll::Ready(Ok(()));
+                let asked = self.poll_on_demand(&mut place.stand, &mut asker.as_asker());
+                return match asked {
+                    Poll::Ready(()) => Self::pass_on(self.state.borrow_mut(), place),
+                    Poll::Pending => Went::Waits,
+                };
             }
             Step::Gate | Step::Line => {}
         }
         let stand = &mut place.stand;
         if !stand.waits()
-            && let Some(task) = asker.own_task(Awaited::NextPiece, feeding)
+            && let Some(task) = asker.own_task(Awaited::NextPiece, feeding.get())
         {
             stand.at = state.line.next_place().take(Waiter::task(task));
-            return Poll::Pending;
+            return Went::Waits;
         }
         drop(state);
-        self.wait_otherwise(stand, feeding, &asker.as_asker())
+        self.wait_otherwise(stand, feeding.get(), &asker.as_asker())
     }
 
     /// Has somebody wait who does so already, or of whom more must be known.
@@ -302,17 +298,17 @@ impl<P: Clone + 'static> PieceLog<P> {
         stand: &mut Stand,
         feeding: Option<&TaskRef>,
         asker: &Asker<'_, '_>,
-    ) -> Poll<Result<()>> {
+    ) -> Went {
         let Some(waiter) = asker.waiter(Awaited::NextPiece, feeding) else {
             self.step_back(stand);
-            return Poll::Ready(Err(awaits_itself()));
+            return Went::Failed(awaits_itself());
         };
         let mut state = self.state.borrow_mut();
         match stand.at {
             At::PIECES => stand.at = state.line.next_place().take(waiter),
             at => State::wait_on(state, at, waiter),
         }
-        Poll::Pending
+        Went::Waits
     }
 
     /// Asks the source, past the gate, until it has something for whoever stands there: it has passed then.
@@ -335,16 +331,17 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Lets the next reader pass the gate, behind the one that has its piece now.
     #[inline(always)]
-    fn pass_on(mut state: RefMut<'_, State<P>>, place: &mut Place<P>) {
+    fn pass_on(mut state: RefMut<'_, State<P>>, place: &mut Place<P>) -> Went {
         if !state.line.is_empty() {
-            state.find(place);
+            let went = state.find(place);
             if let Some(called) = state.call_next() {
                 drop(state);
-                return called.wake();
+                called.wake();
+                return went;
             }
         }
         state.free_gate();
-        state.find(place);
+        state.find(place)
     }
 
     /// Goes over the pieces without reading them, up to the first error or the end; whoever does so has
@@ -605,6 +602,16 @@ impl<P: Clone + 'static> PieceLog<P> {
     }
 }
 
+/// How a reader has gone on.
+pub(crate) enum Went {
+    /// The next piece is known.
+    There,
+    /// All pieces lie behind it.
+    End,
+    Waits,
+    Failed(Error),
+}
+
 impl<P: 'static> State<P> {
     /// Wakes the one who waits past the gate.
     #[inline(always)]
@@ -679,11 +686,11 @@ impl<P: 'static> State<P> {
     }
 
     /// Lets a reader know which of the pieces behind its place it may read.
-    #[inline]
-    fn find(&self, place: &mut Place<P>) {
+    #[inline(always)]
+    fn find(&self, place: &mut Place<P>) -> Went {
         let index = place.stand.index;
         if index >= self.taken {
-            return;
+            return Went::End;
         }
         if index < place.end {
             place.until = self.taken.min(place.end);
@@ -697,6 +704,7 @@ impl<P: 'static> State<P> {
         } else {
             self.find_stretch(place);
         }
+        Went::There
     }
 
     #[inline(never)]

@@ -15,7 +15,7 @@ use super::flat_drop::drop_flat;
 use super::next::{Come, Next, StepBack, TryNext, read};
 use super::outcome::Outcome;
 use super::own_pieces::OwnPieces;
-use super::piece_log::PieceLog;
+use super::piece_log::{PieceLog, Went};
 use super::pieces::{Batch, Block};
 use super::place::Place;
 use super::source::{LEVELS, PieceSource, Source};
@@ -735,21 +735,25 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         if let Some(piece) = self.place.read_on() {
             return Poll::Ready(Some(piece));
         }
-        Poll::Ready(match ready!(self.poll_there(asker)) {
-            Ok(()) => self.place.read_on(),
-            Err(error) => Some(Err(error)),
-        })
+        match self.go_on(asker) {
+            Went::There => Poll::Ready(Some(self.place.read_known())),
+            Went::End => Poll::Ready(None),
+            Went::Waits => Poll::Pending,
+            Went::Failed(error) => Poll::Ready(Some(Err(error))),
+        }
     }
 
     #[inline(always)]
-    fn poll_there<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Result<()>> {
+    fn go_on<'b>(&mut self, asker: &mut impl Asks<'b>) -> Went {
         let inner = &self.promise.inner;
-        let feeding = inner.feeding.get();
-        let poll = inner.log.poll_next(&mut self.place, feeding, asker);
-        if poll.is_pending() && inner.fed.get() != Fed::NotInSteps && !asker.is_step() {
+        let went = inner.log.go_on(&mut self.place, &inner.feeding, asker);
+        if let Went::Waits = went
+            && inner.fed.get() != Fed::NotInSteps
+            && !asker.is_step()
+        {
             inner.log.note_wait(LEVELS);
         }
-        poll
+        went
     }
 
     /// Reads the pieces that it knows to be there, if they are of a block; tells which of that they are.
@@ -777,10 +781,13 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
 
     /// As polling it, but pieces that are there come together.
     pub(crate) fn poll_batch<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Option<Batch<P>>> {
-        if !self.place.knows_next()
-            && let Err(error) = ready!(self.poll_there(asker))
-        {
-            return Poll::Ready(Some(Batch::One(Err(error))));
+        if !self.place.knows_next() {
+            match self.go_on(asker) {
+                Went::There => {}
+                Went::End => return Poll::Ready(None),
+                Went::Waits => return Poll::Pending,
+                Went::Failed(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
+            }
         }
         Poll::Ready(match self.place.read_run() {
             Some(run) => Some(Batch::Run(run)),
@@ -820,11 +827,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
 
     #[inline(always)]
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
-        let asked = ready!(self.poll_there(cx));
-        Poll::Ready(match asked {
-            Ok(()) if self.place.knows_next() => Come::Known,
-            Ok(()) => Come::End,
-            Err(error) => Come::Other(Err(error)),
+        Poll::Ready(match self.go_on(cx) {
+            Went::There => Come::Known,
+            Went::End => Come::End,
+            Went::Waits => return Poll::Pending,
+            Went::Failed(error) => Come::Other(Err(error)),
         })
     }
 }
