@@ -34,6 +34,12 @@ pub(crate) trait StepBack: Stream + Unpin {
     /// Asks for the next item, where it is not known.
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Self::Item>>;
 
+    /// As [`poll_known`](Self::poll_known), where it [waits](Self::waits): it was called, mostly.
+    #[inline(always)]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Self::Item>> {
+        self.poll_known(cx)
+    }
+
     /// The next item: what polling the stream gives.
     #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -46,11 +52,8 @@ pub(crate) trait StepBack: Stream + Unpin {
     /// The next item, where it is not known.
     #[inline(always)]
     fn poll_unknown(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(match ready!(self.poll_known(cx)) {
-            Come::Known => Some(self.read_known()),
-            Come::Other(item) => Some(item),
-            Come::End => None,
-        })
+        let come = ready!(self.poll_known(cx));
+        Poll::Ready(come.item(self))
     }
 }
 
@@ -64,6 +67,16 @@ pub(crate) enum Come<T> {
 }
 
 impl<T> Come<T> {
+    /// What it is, read by whoever asked.
+    #[inline(always)]
+    fn item(self, reader: &mut (impl StepBack<Item = T> + ?Sized)) -> Option<T> {
+        match self {
+            Come::Known => Some(reader.read_known()),
+            Come::Other(item) => Some(item),
+            Come::End => None,
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn of(item: Option<T>) -> Self {
         item.map_or(Come::End, Come::Other)
@@ -106,12 +119,28 @@ impl<'a, R: StepBack> Next<'a, R> {
 }
 
 impl<R: StepBack> Next<'_, R> {
+    /// Asks the reader, where the item is not known.
+    #[inline(always)]
+    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
+        match self.waits && self.reader.waits() {
+            true => self.ask_again(cx),
+            false => self.begin_to_ask(cx),
+        }
+    }
+
     /// Out of line, so that what is known is read on the shortest way.
     #[inline(never)]
-    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        let item = self.reader.poll_unknown(cx);
-        self.waits = item.is_pending();
-        item
+    fn begin_to_ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
+        let come = self.reader.poll_known(cx);
+        self.waits = come.is_pending();
+        come.map(|come| come.item(self.reader))
+    }
+
+    #[inline(never)]
+    fn ask_again(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
+        let come = self.reader.poll_called(cx);
+        self.waits = come.is_pending();
+        come.map(|come| come.item(self.reader))
     }
 }
 

@@ -27,6 +27,7 @@ use std::task::{Poll, ready};
 
 use super::flat_drop::drop_flat;
 use super::line::{At, Line};
+use super::next::Come;
 use super::pieces::{Batch, Block, Index, Kept, Pieces, Run};
 use super::place::{Place, Stand};
 use super::source::{PieceSource, Source, ask};
@@ -267,7 +268,38 @@ impl<P: Clone + 'static> PieceLog<P> {
         asker: &mut impl Asks<'b>,
     ) -> Went {
         let mut state = self.state.borrow_mut();
-        match state.step(&mut place.stand) {
+        let step = state.step(&mut place.stand);
+        self.follow(step, state, place, feeding, asker)
+    }
+
+    /// As [`go_on`](Self::go_on), for whoever waits: it was called, mostly.
+    #[inline(always)]
+    pub(crate) fn go_on_called<'b>(
+        &self,
+        place: &mut Place<P>,
+        feeding: &OnceCell<TaskRef>,
+        asker: &mut impl Asks<'b>,
+    ) -> Went {
+        let mut state = self.state.borrow_mut();
+        if place.stand.at != state.gate {
+            drop(state);
+            return self.wait_otherwise(&mut place.stand, feeding.get(), &asker.as_asker());
+        }
+        let step = state.pass(&mut place.stand);
+        self.follow(step, state, place, feeding, asker)
+    }
+
+    /// Does what follows when a reader went as far as it could at once.
+    #[inline(always)]
+    fn follow<'b>(
+        &self,
+        step: Step,
+        mut state: RefMut<'_, State<P>>,
+        place: &mut Place<P>,
+        feeding: &OnceCell<TaskRef>,
+        asker: &mut impl Asks<'b>,
+    ) -> Went {
+        match step {
             Step::Known => return state.find(place),
             Step::Passed => return Self::pass_on(state, place),
             Step::Gate if state.on_demand => {
@@ -612,6 +644,18 @@ pub(crate) enum Went {
     Failed(Error),
 }
 
+impl Went {
+    #[inline(always)]
+    pub(super) fn into_come<T>(self) -> Poll<Come<Result<T>>> {
+        Poll::Ready(match self {
+            Went::There => Come::Known,
+            Went::End => Come::End,
+            Went::Waits => return Poll::Pending,
+            Went::Failed(error) => Come::Other(Err(error)),
+        })
+    }
+}
+
 impl<P: 'static> State<P> {
     /// Wakes the one who waits past the gate.
     #[inline(always)]
@@ -635,7 +679,12 @@ impl<P: 'static> State<P> {
                 return Step::Known;
             }
         }
-        // It may pass the gate: what comes next is there for it, also if nobody has read it yet.
+        self.pass(stand)
+    }
+
+    /// Passes the gate: what comes next is there for it, also if nobody has read it yet.
+    #[inline(always)]
+    fn pass(&mut self, stand: &mut Stand) -> Step {
         if stand.index < self.pieces.len {
             self.taken = self.taken.max(stand.index + 1);
         } else {

@@ -747,6 +747,21 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     fn go_on<'b>(&mut self, asker: &mut impl Asks<'b>) -> Went {
         let inner = &self.promise.inner;
         let went = inner.log.go_on(&mut self.place, &inner.feeding, asker);
+        self.note_if_waits(went, asker)
+    }
+
+    #[inline(always)]
+    fn go_on_called<'b>(&mut self, asker: &mut impl Asks<'b>) -> Went {
+        let inner = &self.promise.inner;
+        let log = &inner.log;
+        let went = log.go_on_called(&mut self.place, &inner.feeding, asker);
+        self.note_if_waits(went, asker)
+    }
+
+    /// Notes whom the current task waits for, where steps run the source.
+    #[inline(always)]
+    fn note_if_waits<'b>(&self, went: Went, asker: &impl Asks<'b>) -> Went {
+        let inner = &self.promise.inner;
         if let Went::Waits = went
             && inner.fed.get() != Fed::NotInSteps
             && !asker.is_step()
@@ -827,12 +842,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
 
     #[inline(always)]
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
-        Poll::Ready(match self.go_on(cx) {
-            Went::There => Come::Known,
-            Went::End => Come::End,
-            Went::Waits => return Poll::Pending,
-            Went::Failed(error) => Come::Other(Err(error)),
-        })
+        self.go_on(cx).into_come()
+    }
+
+    #[inline(always)]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
+        self.go_on_called(cx).into_come()
     }
 }
 
@@ -937,6 +952,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
     #[inline(always)]
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
         self.reader.poll_known(cx).map(|come| come.map(read))
+    }
+
+    #[inline(always)]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
+        self.reader.poll_called(cx).map(|come| come.map(read))
     }
 }
 
