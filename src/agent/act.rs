@@ -418,7 +418,7 @@ enum Phase {
 impl Drop for Acting {
     fn drop(&mut self) {
         if let Phase::Recording(ticket) = self.phase {
-            self.act().input().promise().whole().leave(ticket);
+            self.act().input().promise().leave(ticket);
         }
     }
 }
@@ -472,12 +472,13 @@ impl Acting {
     }
 
     /// The record of the call; no record where nobody looks.
-    fn record(&self, messages: &[Message]) -> Result<Message> {
+    fn record(&self) -> Result<Message> {
         let act = self.act();
         let recorded = act.recorded_arguments();
         check_call_fields(&act.agent, &recorded)?;
         if PromisingContext::has_handlers() {
-            call_node(&act.agent, messages, &recorded)
+            let messages = act.input.get().transpose()?.unwrap_or_default();
+            call_node(&act.agent, &messages, &recorded)
         } else {
             Ok(no_node())
         }
@@ -521,8 +522,9 @@ impl Acting {
                     self.phase = self.finalized(result)?;
                 }
                 Phase::Recording(ticket) => {
-                    let messages = ready!(self.call.body().input.poll_quietly(ticket, cx))?;
-                    return Poll::Ready(self.record(&messages));
+                    let input = self.call.body().input.promise();
+                    ready!(input.poll_done(ticket, cx))?;
+                    return Poll::Ready(self.record());
                 }
             }
         }

@@ -32,17 +32,13 @@ fn poll(call: &Rc<Task<Act>>, guest: &Guest, replies: &MessageSequencePromise) -
     if !replies.is_made() {
         guest.act(|| replies.start());
     }
-    let all = ready!(
-        replies
-            .whole()
-            .get_or_notify(|| Waiter::Step(call.clone(), 0))
-    );
-    let all = all.as_ref().map_err(Error::clone)?;
+    ready!(replies.done_or_notify(|| Waiter::Step(call.clone(), 0)))?;
     let call_node = ready!(act.poll_record(call));
     let call_node = call_node.as_ref().map_err(Error::clone)?;
     check_reply_fields(act.agent())?;
     if PromisingContext::any_handlers() {
-        return Poll::Ready(guest.act(|| tell(act, call_node, all)));
+        let all = replies.get().transpose()?.unwrap_or_default();
+        return Poll::Ready(guest.act(|| tell(act, call_node, &all)));
     }
     Poll::Ready(Ok(()))
 }

@@ -62,6 +62,14 @@ impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
             None => asker.lend(|| Box::<MessageByMessage>::default().go_on(promises, asker)),
         }
     }
+
+    fn can_be_made_later(&self, promises: &PieceLog<MessagePromise>) -> bool {
+        promises.only_block().is_some() || promises.all(|promise| promise.as_known().is_some())
+    }
+
+    fn make_later(&self, promises: &PieceLog<MessagePromise>) -> Option<Rc<[Message]>> {
+        Self::known(promises)
+    }
 }
 
 /// Waits for one message after the other.

@@ -495,7 +495,7 @@ impl MessageWait {
     fn let_go(&mut self) {
         let promise = self.promise.take();
         if let Some(promise) = promise.as_ref().and_then(MessagePromise::promise) {
-            promise.whole().leave(self.ticket);
+            promise.leave(self.ticket);
         }
     }
 }

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::fmt;
 use std::mem;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use super::all_messages::{AllMessages, SafeResolver};
 use super::flatten::{FlattenMessages, Incoming, side_by_side};
@@ -16,7 +15,7 @@ use super::message_stream::MessageStream;
 use super::sequence::MessageSequence;
 use super::sequence_reader::{Promises, SequenceReader};
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Awaitable, Notify, Ticket};
+use crate::executor::{Asker, Awaitable, Notify};
 use crate::promise::{
     Around, Given, OnCancel, OwnPieces, PromisingContext, Source, Start, StreamedPromise, Wait,
     WeakStreamedPromise, cancelled, flattened,
@@ -308,15 +307,6 @@ impl MessageSequencePromise {
     /// Waits for all messages, as awaiting a reference does.
     pub fn wait(&self) -> Wait<Rc<[Message]>> {
         self.look(|promised| promised.promise.wait())
-    }
-
-    /// Waits for all messages in the place that `ticket` says; an error does not count as read.
-    pub(crate) fn poll_quietly(
-        &self,
-        ticket: &mut Option<Ticket>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Rc<[Message]>>> {
-        self.promise().poll_quietly(ticket, cx)
     }
 
     /// As [`wait`](Self::wait), but an error does not count as read.

@@ -28,9 +28,14 @@ impl<T> Outcome<T> {
         if self.value.set(value).is_err() {
             return false;
         }
+        self.tell();
+        true
+    }
+
+    /// Wakes everybody as [`set`](Self::set) does: it has come, and is set when somebody asks for it.
+    pub(crate) fn tell(&self) {
         let waiters = self.waiters.take();
         waiters.wake_all();
-        true
     }
 
     pub(crate) fn get(&self) -> Option<&Result<T>> {

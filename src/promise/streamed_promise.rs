@@ -135,6 +135,16 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         }
     }
 
+    /// What the whole comes to, as far as it has been made.
+    pub(super) fn outcome_so_far(&self) -> &Outcome<W> {
+        &self.outcome
+    }
+
+    /// Whether it has come to something, also if that is to be made.
+    fn is_done(&self) -> bool {
+        self.made.get() == MadeSoFar::MadeLater || self.outcome.get().is_some()
+    }
+
     /// Notes whom the current task waits for that waits for a piece.
     fn note_wait_for_piece(&self, depth: u8) {
         match self.feeding.get() {
@@ -433,7 +443,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// The whole, if it is there.
     pub fn get(&self) -> Option<Result<W>> {
         self.inner
-            .outcome
+            .outcome()
             .get()
             .cloned()
             .map(|value| value.inspect_err(Error::mark_read))
@@ -441,7 +451,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     /// Whether the whole is there, or has failed.
     pub fn is_done(&self) -> bool {
-        self.inner.outcome.get().is_some()
+        self.inner.is_done()
     }
 
     /// The context that it was made in.
@@ -455,11 +465,6 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         inner.made.get() != MadeSoFar::NotBegun || inner.resolving.get().is_some() || self.is_done()
     }
 
-    /// What the whole comes to.
-    pub(crate) fn whole(&self) -> &Outcome<W> {
-        &self.inner.outcome
-    }
-
     /// Waits for the whole in the place that `ticket` says; an error does not count as read.
     pub(crate) fn poll_quietly<'a>(
         &self,
@@ -470,11 +475,37 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             self.inner.clone().start();
         }
         let worker = self.inner.worker();
-        let poll = self.inner.outcome.poll(ticket, worker, asker);
+        let poll = self.inner.outcome().poll(ticket, worker, asker);
         if poll.is_pending() && !asker.is_step() {
             self.inner.note_wait();
         }
         poll
+    }
+
+    /// As [`poll_quietly`](Self::poll_quietly), but the whole need not be made for that.
+    pub(crate) fn poll_done<'a>(
+        &self,
+        ticket: &mut Option<Ticket>,
+        asker: &impl Asks<'a>,
+    ) -> Poll<Result<()>> {
+        if self.inner.made.get() == MadeSoFar::MadeLater {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_quietly(ticket, asker).map_ok(drop)
+    }
+
+    /// Whether the whole has come, which need not be made for that; or else `waiter` is woken when it does.
+    pub(crate) fn done_or_notify(&self, waiter: impl FnOnce() -> Waiter) -> Poll<Result<()>> {
+        if self.inner.made.get() == MadeSoFar::MadeLater {
+            return Poll::Ready(Ok(()));
+        }
+        let whole = ready!(self.inner.outcome.get_or_notify(waiter));
+        Poll::Ready(whole.as_ref().map(drop).map_err(Error::clone))
+    }
+
+    /// Gives up waiting in the place that `ticket` says.
+    pub(crate) fn leave(&self, ticket: Option<Ticket>) {
+        self.inner.outcome.leave(ticket);
     }
 
     /// Waits for the whole, as awaiting a reference does.
@@ -565,6 +596,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Future for Reading<P, W> {
 
 impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     fn outcome(&self) -> &Outcome<W> {
+        if self.made.get() == MadeSoFar::MadeLater {
+            self.make_later();
+        }
         &self.outcome
     }
 
@@ -673,7 +707,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Awaitable for StreamedPromise<P, W>
     }
 
     fn notify(&self, notify: Notify) {
-        self.inner.outcome.notify(notify.into_waiter());
+        self.inner.outcome().notify(notify.into_waiter());
     }
 
     fn note_wait(&self) -> bool {
@@ -685,7 +719,7 @@ impl<P: Clone + 'static, W: Clone + fmt::Debug + 'static> fmt::Debug for Streame
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamedPromise")
             .field("ended", &self.inner.log.has_ended())
-            .field("whole", &self.inner.outcome.get())
+            .field("whole", &self.inner.outcome().get())
             .finish()
     }
 }

@@ -26,6 +26,19 @@ pub(crate) trait Whole<P, W>: 'static {
     /// Makes it, or goes on with that: all pieces are there, and none of them is an error. What it starts, and
     /// user's code, has to be [lent](Asker::lend) what the asker inherits.
     fn make(self: Box<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W>;
+
+    /// Whether it can be [made later](Self::make_later) as well, when somebody asks for it: of pieces that are
+    /// all that it takes.
+    fn can_be_made_later(&self, pieces: &PieceLog<P>) -> bool {
+        let _ = pieces;
+        false
+    }
+
+    /// Makes it of pieces that are all that it takes; runs no user's code.
+    fn make_later(&self, pieces: &PieceLog<P>) -> Option<W> {
+        let _ = pieces;
+        None
+    }
 }
 
 /// What makes the whole of pieces and is others' as well, who say meanwhile what is to be in it.
@@ -45,6 +58,13 @@ impl<P: 'static, W: 'static> WholeBy<P, W> {
         match self {
             WholeBy::Own(whole) => whole.make(pieces, asker),
             WholeBy::Shared(whole) => Made::Whole(whole.make(pieces)),
+        }
+    }
+
+    fn can_be_made_later(&self, pieces: &PieceLog<P>) -> bool {
+        match self {
+            WholeBy::Own(whole) => whole.can_be_made_later(pieces),
+            WholeBy::Shared(_) => false,
         }
     }
 }
@@ -104,6 +124,8 @@ pub(super) enum MadeSoFar {
     GoesOver,
     /// They are over, and it is made.
     Makes,
+    /// It has come, as everybody was told who waited; but it is made when somebody asks for it.
+    MadeLater,
     Ended,
 }
 
@@ -154,7 +176,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         match self.made.get() {
             MadeSoFar::NotBegun => drop(self.making.take()),
             MadeSoFar::GoesOver | MadeSoFar::Makes => queue_step(self.clone(), MAKE),
-            MadeSoFar::Ended => {}
+            MadeSoFar::MadeLater | MadeSoFar::Ended => {}
         }
     }
 
@@ -162,7 +184,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     #[inline(always)]
     pub(super) fn step_making(self: &Rc<Self>) {
         let mut over = Ok(());
-        if self.made.get() == MadeSoFar::GoesOver && self.outcome().get().is_none() {
+        if self.made.get() == MadeSoFar::GoesOver && self.outcome_so_far().get().is_none() {
             match self.go_over() {
                 Poll::Pending => return,
                 Poll::Ready(all) => over = all,
@@ -177,7 +199,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         if !self.made.get().goes_on() {
             return;
         }
-        let cancelled = self.outcome().get().is_some();
+        let cancelled = self.outcome_so_far().get().is_some();
         PromisingContext::where_handlers_look(self.known_guest(), || match over {
             _ if cancelled => self.give_up_making(),
             Err(error) => self.resolve(Err(error)),
@@ -215,6 +237,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let Maker::Whole(whole) = self.making.take() else {
             return;
         };
+        if !PromisingContext::any_handlers() && whole.can_be_made_later(&self.log) {
+            self.making.maker.set(Maker::Whole(whole));
+            self.made.set(MadeSoFar::MadeLater);
+            return self.outcome_so_far().tell();
+        }
         let waiter = || Waiter::Step(self.clone(), MAKE);
         let mut asker = Asker::Step(&waiter);
         let made = catch_unwind(AssertUnwindSafe(|| whole.make(&self.log, &mut asker)));
@@ -230,12 +257,22 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         }
     }
 
+    /// Makes what has come already, as somebody asks for it.
+    #[inline(never)]
+    pub(super) fn make_later(&self) {
+        self.made.set(MadeSoFar::Ended);
+        if let Maker::Whole(WholeBy::Own(whole)) = self.making.take() {
+            let made = whole.make_later(&self.log);
+            self.outcome_so_far().set(made.ok_or_else(abandoned));
+        }
+    }
+
     fn resolve(&self, whole: Result<W>) {
         let context = self.context();
         self.made.set(MadeSoFar::Ended);
         let resolved = catch_unwind(AssertUnwindSafe(|| {
             drop(self.making.take());
-            context.settle(self.outcome(), whole);
+            context.settle(self.outcome_so_far(), whole);
             self.resolved();
         }));
         if let Err(panic) = resolved {
@@ -254,8 +291,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             before => return self.made.set(before),
         }
         drop(self.making.take());
-        if self.outcome().get().is_none() {
-            self.outcome().set(Err(abandoned()));
+        if self.outcome_so_far().get().is_none() {
+            self.outcome_so_far().set(Err(abandoned()));
         }
     }
 }

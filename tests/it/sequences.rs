@@ -1069,3 +1069,73 @@ fn replies_on_demand_that_are_persisted_can_be_read_inside_of_others() {
     assert_eq!(read.unwrap(), ["before", "inner", "behind"]);
     assert!(persisted.get() > 0);
 }
+
+#[test]
+fn messages_that_were_read_one_by_one_are_one_whole_for_all_who_ask_later() {
+    for_each_start(|start| async move {
+        let agent = |ctx: InteractionContext| async move {
+            ctx.reply("one").reply(["two", "three"]);
+            Ok(())
+        };
+        let options = CallOptions::new().with_start(start);
+        let replies = agent.trigger_with((), options);
+        assert_eq!(read(&replies).await, ["one", "two", "three"]);
+        let other = replies.clone();
+        for _ in 0..10 {
+            yield_now().await;
+        }
+
+        assert!(replies.is_done() && !replies.cancel());
+        let (first, second) = (replies.get().unwrap()?, other.wait().await?);
+        assert!(Rc::ptr_eq(&first, &second));
+        assert_eq!(first.len(), 3);
+        Ok(())
+    });
+}
+
+#[test]
+fn nobody_is_told_again_of_a_whole_that_is_asked_for_late() {
+    let told = Rc::new(Cell::new(0));
+    let ended = MiniAgents::new().run(async {
+        let replies = (async |ctx: InteractionContext| {
+            ctx.reply("one");
+            Ok(())
+        })
+        .trigger(());
+        assert_eq!(read(&replies).await, ["one"]);
+        for _ in 0..20 {
+            yield_now().await;
+        }
+        let noted = told.clone();
+        MiniAgents::current()
+            .promising()
+            .on_promise_resolved(move |_| {
+                noted.set(noted.get() + 1);
+                async { Ok(()) }
+            });
+        assert_eq!(replies.await?.len(), 1);
+        Ok(())
+    });
+    ended.unwrap();
+    assert_eq!(told.get(), 0);
+}
+
+#[test]
+fn given_messages_are_read_alike_by_whoever_has_a_handle() {
+    MiniAgents::new()
+        .run(async {
+            let given = MessageSequencePromise::of(["one", "two"]);
+            let clone = given.clone();
+            let inside = MessageSequencePromise::of(messages!["zero", given, "three"]);
+            assert_eq!(read(&inside).await, ["zero", "one", "two", "three"]);
+            assert_eq!(read(&clone).await, ["one", "two"]);
+
+            let cancelled = MessageSequencePromise::of(["one", "two"]);
+            assert!(cancelled.cancel());
+            let inside = MessageSequencePromise::of(messages!["zero", &cancelled]);
+            assert!(inside.await.unwrap_err().is_cancelled());
+            assert!(format!("{cancelled:?}").contains("done: true"));
+            Result::Ok(())
+        })
+        .unwrap();
+}
