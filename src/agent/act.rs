@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use super::agent::Running;
 use super::budget::Spending;
 use super::interaction_context::{Interaction, InteractionContext, WaitForAll};
 use super::mini_agent::MiniAgent;
@@ -39,8 +40,8 @@ pub(crate) struct Act {
     agent: MiniAgent,
     /// The messages that are sent to the agent.
     input: MessageSequencePromise,
-    /// What the agent replies through.
-    appender: MessageSequenceAppender,
+    /// What the agent replies through; set at once.
+    appender: OnceCell<MessageSequenceAppender>,
     /// The arguments of the call alone, or why they are refused; nothing is left of them when it acts.
     arguments: Cell<Result<Frozen>>,
     spending: Option<Rc<Spending>>,
@@ -119,12 +120,11 @@ impl Act {
         input: MessageSequencePromise,
         arguments: Result<Frozen>,
         spending: Option<Rc<Spending>>,
-        appender: MessageSequenceAppender,
     ) -> Rc<Task<Self>> {
         let act = Act {
             agent,
             input,
-            appender,
+            appender: OnceCell::new(),
             arguments: Cell::new(arguments),
             spending,
             replies: Cell::default(),
@@ -152,16 +152,23 @@ impl Act {
 
     /// What the agent replies through.
     pub(crate) fn appender(&self) -> &MessageSequenceAppender {
-        &self.appender
+        let appender = self.appender.get();
+        appender.expect("a call has replies when it is made")
     }
 
     pub(crate) fn spending(&self) -> Option<&Rc<Spending>> {
         self.spending.as_ref()
     }
 
-    /// Says what the replies are.
-    pub(crate) fn is_replied_by(&self, replies: &MessageSequencePromise) {
+    /// Says what the replies are, and what the agent replies through.
+    pub(crate) fn is_replied_by(
+        &self,
+        replies: &MessageSequencePromise,
+        appender: MessageSequenceAppender,
+    ) {
         self.replies.set(Replies::Weak(replies.downgrade()));
+        let set = self.appender.set(appender);
+        debug_assert!(set.is_ok(), "a call has one sequence of replies");
     }
 
     /// The replies, if anybody has them.
@@ -408,7 +415,7 @@ struct Acting {
 enum Phase {
     Beginning,
     /// The function of the agent runs.
-    Body(Pin<Box<dyn Future<Output = Result<()>>>>),
+    Body(Running),
     /// What the agent made sure to wait for is waited for.
     Finalizing(Box<(WaitForAll, Result<()>)>),
     /// All messages are waited for that are sent to it.
@@ -492,7 +499,7 @@ impl Acting {
                     if let Some(spending) = &act.spending {
                         spending.activate();
                     }
-                    act.appender.open()?;
+                    act.appender().open()?;
                     self.phase = match self.begin() {
                         Ok(body) => body,
                         Err(error) => self.end_replies(Err(error))?,

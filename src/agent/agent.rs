@@ -1,5 +1,9 @@
 //! What can act.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+
 use super::alias::alias_of_type;
 use super::call::{AgentCall, CallOptions};
 use super::interaction_context::InteractionContext;
@@ -71,6 +75,15 @@ pub trait Agent: 'static {
         Ok(Frozen::empty())
     }
 
+    /// As [`run`](Self::run), in one place that keeps the agent as long as that needs it.
+    #[doc(hidden)]
+    fn run_alone(self: Rc<Self>, ctx: InteractionContext) -> Running
+    where
+        Self: Sized,
+    {
+        Box::pin(async move { self.run(ctx).await })
+    }
+
     /// It as the type-erased handle of an agent.
     fn into_mini_agent(self) -> MiniAgent
     where
@@ -125,12 +138,24 @@ pub trait Agent: 'static {
     }
 }
 
+/// An agent that acts.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<()>>>>;
+
 impl<F, R> Agent for F
 where
     F: Fn(InteractionContext) -> R + 'static,
-    R: Future<Output = Result<()>>,
+    R: Future<Output = Result<()>> + 'static,
 {
     fn run(&self, ctx: InteractionContext) -> impl Future<Output = Result<()>> {
         self(ctx)
+    }
+
+    /// What a function gives needs nothing of the function. A panic before there is a future is that of the future.
+    fn run_alone(self: Rc<Self>, ctx: InteractionContext) -> Running {
+        let begun = catch_unwind(AssertUnwindSafe(|| Box::pin(self(ctx))));
+        match begun {
+            Ok(running) => running,
+            Err(panic) => Box::pin(async { resume_unwind(panic) }),
+        }
     }
 }

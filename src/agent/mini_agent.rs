@@ -2,10 +2,9 @@
 
 use std::cell::OnceCell;
 use std::fmt;
-use std::pin::Pin;
 use std::rc::Rc;
 
-use super::agent::Agent;
+use super::agent::{Agent, Running};
 use super::call::{AgentCall, CallOptions};
 use super::interaction_context::InteractionContext;
 use crate::error::{Error, Result};
@@ -52,7 +51,7 @@ struct Parts {
 
 /// An agent without its type.
 trait Erased {
-    fn run(self: Rc<Self>, ctx: InteractionContext) -> Pin<Box<dyn Future<Output = Result<()>>>>;
+    fn run(self: Rc<Self>, ctx: InteractionContext) -> Running;
 
     fn alias(&self) -> String;
 
@@ -60,8 +59,8 @@ trait Erased {
 }
 
 impl<A: Agent> Erased for A {
-    fn run(self: Rc<Self>, ctx: InteractionContext) -> Pin<Box<dyn Future<Output = Result<()>>>> {
-        Box::pin(async move { Agent::run(&*self, ctx).await })
+    fn run(self: Rc<Self>, ctx: InteractionContext) -> Running {
+        Agent::run_alone(self, ctx)
     }
 
     fn alias(&self) -> String {
@@ -203,7 +202,7 @@ impl MiniAgent {
             .map_or_else(|| self.parts.agent.arguments(), Err)
     }
 
-    pub(crate) fn act(&self, ctx: InteractionContext) -> Pin<Box<dyn Future<Output = Result<()>>>> {
+    pub(crate) fn act(&self, ctx: InteractionContext) -> Running {
         self.parts.agent.clone().run(ctx)
     }
 

@@ -50,14 +50,13 @@ pub(crate) fn begin(
         input,
         options.refused.map_or(Ok(options.arguments), Err),
         Spending::begin(budget, agent),
-        sequence.make_appender(&context),
     );
     let acting = Replying(Cell::new(Some(Replies {
         call: call.clone(),
         phase: Phase::Beginning { persists },
     })));
-    let replies = sequence.make_promise(context, call.body().appender(), acting);
-    call.body().is_replied_by(&replies);
+    let (appender, replies) = sequence.make_around(context, acting);
+    call.body().is_replied_by(&replies, appender);
     if let Some(spending) = call.body().spending().filter(|_| own_budget) {
         spending.is_of(&replies);
     }

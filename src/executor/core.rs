@@ -473,13 +473,6 @@ pub(crate) fn current() -> Option<Rc<Core>> {
     polling.or_else(|| OUTSIDE.with(|outside| outside.appointed.borrow().clone()))
 }
 
-/// Does `body`, which spawns and runs nothing else, as if that executor polled just now.
-pub(crate) fn spawning_on(core: Rc<Core>, body: impl FnOnce()) {
-    let outer = replace_polling(Some(core));
-    body();
-    drop(replace_polling(outer));
-}
-
 /// Whether an executor polls just now.
 pub(crate) fn is_polling() -> bool {
     POLLING.with_borrow(|core| core.is_some())

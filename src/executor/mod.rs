@@ -101,8 +101,8 @@ pub(crate) use ready_queue::{Ready, ReadyQueue};
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use step::{ALL, Step, queue_step};
 pub(crate) use task::{AfterTurn, AnyTask, Body, Header, Report, Task, TaskRef, idle_task};
-pub(crate) use task_group::Guest;
-pub(crate) use task_local::{Entry, Inheritance, Locals, Values};
+pub(crate) use task_group::{Generation, Guest};
+pub(crate) use task_local::{Entry, Locals, Values};
 pub(crate) use wait_list::{Ticket, WaitList};
 pub(crate) use waker::{Asker, Asks, TaskId, Waiter, polls_with_own_waker};
 

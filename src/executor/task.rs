@@ -201,11 +201,6 @@ impl TaskRef {
         core::note_wait_on(self.id);
     }
 
-    /// Where it stands when it can go on.
-    pub(crate) fn queue(&self) -> &Rc<ReadyQueue> {
-        &self.ready
-    }
-
     /// Whether that is the task.
     pub(crate) fn is(&self, header: &Header) -> bool {
         header.is_at(&self.ready, self.id)

@@ -16,8 +16,8 @@ use super::core::{self, Core, Poller};
 use super::origin::Awaited;
 use super::ready_queue::ReadyQueue;
 use super::step::{Step, queue_step};
-use super::task::{Body, Header, JoinHandle, Report, Spawned, Task, Unreported, spawn_on};
-use super::task_local::{Inheritance, Locals, LocalsCell};
+use super::task::{Body, Header, JoinHandle, Report, Spawned, Task, TaskRef, Unreported, spawn_on};
+use super::task_local::{Locals, LocalsCell};
 use super::waker::Waiter;
 
 /// Tasks that are counted together, so that somebody can wait for all of them.
@@ -111,33 +111,69 @@ impl Guest {
         }
     }
 
-    /// What it inherits, for later.
-    pub(crate) fn inheritance(&self) -> Inheritance {
-        Inheritance::of(self.locals.look(Locals::clone), self.queue().core.clone())
+    /// Whether the executor is there that it was invited on.
+    pub(crate) fn is_at_home(&self) -> bool {
+        self.queue().core.strong_count() > 0
     }
 
-    /// A task that goes on for it: counts instead of it, and inherits the same.
+    /// Counts once more, for something else that inherits the same; gives what it counts as.
+    pub(crate) fn count_more(&self) -> Generation {
+        Generation(self.group.join())
+    }
+
+    /// Counts once less.
+    pub(crate) fn count_less(&self, generation: Generation) {
+        if let Some(last) = self.group.leave(generation.0) {
+            last.tell();
+        }
+    }
+
+    /// A task that inherits the same, and counts as what it [counted more](Self::count_more).
+    #[track_caller]
+    pub(crate) fn make_task(&self, generation: Generation) -> Header {
+        let locals = self.locals.look(Locals::clone);
+        Header::with(self.group.clone(), generation.0, locals)
+    }
+
+    /// A task that goes on for it: counts instead of it, and inherits the same. What that is it knows until it
+    /// [leaves](Self::leave).
     #[track_caller]
     pub(crate) fn become_task(&self) -> Header {
         let place = self.place.replace(LEFT);
         debug_assert!(place != LEFT, "it counts once");
-        let locals = self.locals.replace(Locals::empty());
-        let header = Header::with(self.group.clone(), self.generation.get(), locals);
+        let header = self.make_task(Generation(self.generation.get()));
         if place != NOWHERE {
             self.queue().let_go(place);
         }
         header
     }
 
-    /// Counts no more.
+    /// Spawns a task that goes on for it, at the end of the queue.
+    #[track_caller]
+    pub(crate) fn spawn<B: Body + 'static>(&self, body: B) -> TaskRef {
+        let task = Task::new(self.become_task(), body);
+        if let Some(core) = self.queue().core.upgrade() {
+            core.admit(task.clone());
+        }
+        task.header().to_ref()
+    }
+
+    /// Counts no more, and knows no more what it inherits.
     pub(crate) fn leave(&self) {
+        self.leave_with(self.locals.replace(Locals::empty()));
+    }
+
+    /// Counts no more, and still knows what it inherits.
+    pub(crate) fn stop_counting(&self) {
+        self.leave_with(Locals::empty());
+    }
+
+    fn leave_with(&self, locals: Locals) {
         let place = self.place.replace(LEFT);
         if place == LEFT {
             return;
         }
-        let last = self.group.leave(self.generation.get());
-        let locals = self.locals.replace(Locals::empty());
-        if let Some(last) = last {
+        if let Some(last) = self.group.leave(self.generation.get()) {
             last.tell();
         }
         drop(locals);
@@ -146,6 +182,10 @@ impl Guest {
         }
     }
 }
+
+/// What somebody counts as who is counted.
+#[derive(Clone, Copy)]
+pub(crate) struct Generation(u32);
 
 impl Drop for Guest {
     fn drop(&mut self) {

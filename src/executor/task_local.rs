@@ -27,10 +27,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::core::{self, Core};
+use super::core;
 
 /// The values of one task: shared with its parent until either sets one.
 #[derive(Clone, Default)]
@@ -199,26 +199,6 @@ impl LocalsCell {
         let result = change(&mut locals);
         self.0.set(locals);
         result
-    }
-}
-
-/// What a task that is spawned inherits, and where it runs, kept for one that is spawned later.
-pub(crate) struct Inheritance {
-    locals: Locals,
-    executor: Weak<Core>,
-}
-
-impl Inheritance {
-    pub(super) fn of(locals: Locals, executor: Weak<Core>) -> Self {
-        Inheritance { locals, executor }
-    }
-
-    /// Does `body`, which spawns and runs nothing else, unless the executor is gone.
-    pub(crate) fn apply(&self, body: impl FnOnce()) {
-        let Some(core) = self.executor.upgrade() else {
-            return;
-        };
-        self.locals.clone().lend(|| core::spawning_on(core, body));
     }
 }
 

@@ -5,8 +5,9 @@
 //! sent together is given up.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Poll, ready};
 use std::vec;
 
@@ -19,57 +20,28 @@ use super::sequence_reader::Promises;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
 use crate::promise::{
-    Appended, Around, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run,
-    Sleeper,
+    Around, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run, Way,
 };
 
-/// What is to be flattened.
-pub(crate) enum Incoming {
-    /// What somebody appends.
-    Appended(Appended<Item>),
-    /// What is there from the beginning; empty when it was taken.
-    Given(Option<Result<Item>>),
-}
+/// What is there from the beginning, to be flattened; empty when it was taken.
+pub(crate) struct GivenItem(pub(crate) Cell<Option<Result<Item>>>);
 
-impl Input<Item> for Incoming {
-    fn poll_item(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<Item>>> {
-        match self {
-            Incoming::Appended(items) => items.poll_item(asker),
-            Incoming::Given(item) => Poll::Ready(item.take()),
+impl Input<Item> for GivenItem {
+    fn poll_item(&self, way: Way, _: &mut Asker<'_, '_>) -> Poll<Option<Result<Item>>> {
+        Poll::Ready(match way {
+            Way::InOrder => self.0.take(),
+            Way::Beside => None,
+        })
+    }
+
+    fn let_go(&self, way: Way) {
+        if let Way::InOrder = way {
+            drop(self.0.take());
         }
     }
 
-    fn is_over(&self) -> bool {
-        match self {
-            Incoming::Appended(items) => items.is_over(),
-            Incoming::Given(item) => item.is_none(),
-        }
-    }
-
-    fn can_sleep(&self) -> bool {
-        match self {
-            Incoming::Appended(items) => items.can_sleep(),
-            Incoming::Given(_) => false,
-        }
-    }
-
-    fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
-        if let Incoming::Appended(items) = self {
-            items.sleep(sleeper);
-        }
-    }
-
-    fn nothing_in_order(&self) -> bool {
-        match self {
-            Incoming::Appended(items) => items.nothing_in_order(),
-            Incoming::Given(_) => false,
-        }
-    }
-
-    fn note_wait(&self) {
-        if let Incoming::Appended(items) = self {
-            items.note_wait();
-        }
+    fn is_over_beside(&self) -> bool {
+        true
     }
 }
 
@@ -201,7 +173,8 @@ impl Rest<MessagePromise> for Flattening {
             let next = match innermost {
                 Open::List(items) => {
                     if !PromisingContext::has_handlers() {
-                        output.put_all(|| next_promise(items));
+                        let more = items.len() > 1;
+                        output.put_all(more, || next_promise(items));
                     }
                     items.next().map(Ok)
                 }
@@ -219,7 +192,8 @@ impl Rest<MessagePromise> for Flattening {
                     }
                     Some(Batch::Several(promises)) => {
                         let mut promises = promises.into_iter();
-                        output.put_all(|| promises.next());
+                        let more = promises.len() > 1;
+                        output.put_all(more, || promises.next());
                         continue;
                     }
                     Some(Batch::One(promise)) => Some(promise.map(Item::Promise)),

@@ -1,13 +1,14 @@
 //! The writing end of a sequence of messages.
 
+use std::fmt;
+
 use super::defaults::MessageDefaults;
-use super::flatten::Incoming;
 use super::into_messages::{IntoMessages, Item};
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result};
 use crate::executor::{Origin, WrittenBy};
-use crate::promise::{Around, PromisingContext, Start, StreamAppender};
+use crate::promise::{Around, Pipe, Piped, PromisingContext, Start, Way, WritingEnd};
 
 /// A sequence of messages in the making: an appender, and the promise of what is appended,
 /// flattened.
@@ -114,8 +115,7 @@ impl SequenceOptions {
     /// The sequence, made in that context.
     #[track_caller]
     pub(crate) fn make_in(self, context: PromisingContext) -> MessageSequence {
-        let appender = self.make_appender(&context);
-        let promise = self.make_promise(context, &appender, ());
+        let (appender, promise) = self.make_around(context, ());
         MessageSequence { appender, promise }
     }
 
@@ -124,42 +124,29 @@ impl SequenceOptions {
             .unwrap_or_else(|| MessageDefaults::of(context).errors_as_messages.get())
     }
 
-    /// What messages enter the sequence through.
+    /// What messages enter the sequence through, and the promise of them, with what is done around that.
     #[track_caller]
-    pub(crate) fn make_appender(&self, context: &PromisingContext) -> MessageSequenceAppender {
-        let capture = self.capture_errors;
-        let capture = capture.unwrap_or_else(|| context.appenders_capture_errors());
-        MessageSequenceAppender {
-            items: StreamAppender::capturing(Origin::here(self.by), capture),
-        }
-    }
-
-    /// The promise of what is appended, and what is done around that.
-    #[track_caller]
-    pub(crate) fn make_promise(
+    pub(crate) fn make_around(
         self,
         context: PromisingContext,
-        appender: &MessageSequenceAppender,
         around: impl Around<MessagePromise> + 'static,
-    ) -> MessageSequencePromise {
+    ) -> (MessageSequenceAppender, MessageSequencePromise) {
+        let captures = self.capture_errors;
+        let captures = captures.unwrap_or_else(|| context.appenders_capture_errors());
         let safe = self.errors_as_messages(&context);
-        MessageSequencePromise::flat(
-            context,
-            Incoming::Appended(appender.items.stream()),
-            Incoming::Appended(appender.items.stream_beside()),
-            self.start,
-            safe,
-            around,
-        )
+        let items = Pipe::new(Origin::here(self.by), captures);
+        let (items, promise) =
+            MessageSequencePromise::appended(context, items, self.start, safe, around);
+        (MessageSequenceAppender { items }, promise)
     }
 }
 
 /// A handle through which messages enter a sequence, in order or out of order.
 ///
-/// Its life is that of a [`StreamAppender`]: open, append, close. Clones are handles of one.
-#[derive(Clone, Debug)]
+/// Its life is that of a [`StreamAppender`](crate::StreamAppender): open, append, close. Clones are handles of one.
+#[derive(Clone)]
 pub struct MessageSequenceAppender {
-    items: StreamAppender<Item>,
+    items: WritingEnd<dyn Piped<Piece = Item>>,
 }
 
 impl MessageSequenceAppender {
@@ -169,7 +156,7 @@ impl MessageSequenceAppender {
     ///
     /// It was closed ([`Error::is_closed`]).
     pub fn open(&self) -> Result<&Self> {
-        self.items.open()?;
+        self.items.pipe().open()?;
         Ok(self)
     }
 
@@ -179,8 +166,8 @@ impl MessageSequenceAppender {
     ///
     /// It has not been opened, has been closed, or was cancelled.
     pub fn append(&self, messages: impl IntoMessages) -> Result<&Self> {
-        self.items
-            .append_result(messages.into_messages().into_item())?;
+        let item = messages.into_messages().into_item();
+        self.items.append(Way::InOrder, item)?;
         Ok(self)
     }
 
@@ -190,8 +177,8 @@ impl MessageSequenceAppender {
     ///
     /// It has not been opened, has been closed, or was cancelled.
     pub fn append_out_of_order(&self, messages: impl IntoMessages) -> Result<&Self> {
-        self.items
-            .append_beside(messages.into_messages().into_item())?;
+        let item = messages.into_messages().into_item();
+        self.items.append(Way::Beside, item)?;
         Ok(self)
     }
 
@@ -204,12 +191,14 @@ impl MessageSequenceAppender {
     ///
     /// # Errors
     ///
-    /// Gives the error back if it is not captured, see [`StreamAppender::close_with`].
+    /// Gives the error back if it is not captured, see
+    /// [`StreamAppender::close_with`](crate::StreamAppender::close_with).
     pub fn close_with(&self, error: Error) -> Result<()> {
         self.items.close_with(error)
     }
 
-    /// Opens it, lets `body` append, and closes it, see [`StreamAppender::fill`].
+    /// Opens it, lets `body` append, and closes it, see
+    /// [`StreamAppender::fill`](crate::StreamAppender::fill).
     ///
     /// # Errors
     ///
@@ -218,18 +207,27 @@ impl MessageSequenceAppender {
         self.items.fill(body).await
     }
 
-    /// Where it is noted who opens it.
+    /// Where it is noted who opens it, see [`Opener::place`](crate::executor::Opener::place).
     pub(crate) fn opener(&self) -> u64 {
-        self.items.opener()
+        self.items.pipe().opener()
     }
 
     /// Whether it was ever opened.
     pub fn was_open(&self) -> bool {
-        self.items.was_open()
+        self.items.pipe().was_open()
     }
 
     /// Whether messages can be appended now.
     pub fn is_open(&self) -> bool {
-        self.items.is_open()
+        self.items.pipe().is_open()
+    }
+}
+
+impl fmt::Debug for MessageSequenceAppender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageSequenceAppender")
+            .field("was_open", &self.was_open())
+            .field("is_open", &self.is_open())
+            .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::mem;
 use std::rc::Rc;
 
 use super::all_messages::{AllMessages, SafeResolver};
-use super::flatten::{FlattenMessages, Incoming, side_by_side};
+use super::flatten::{FlattenMessages, GivenItem, side_by_side};
 use super::into_messages::{IntoMessages, Item, Messages};
 use super::join::{Join, join_messages};
 use super::message::Message;
@@ -17,8 +17,8 @@ use super::sequence_reader::{Promises, SequenceReader};
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Awaitable, Notify};
 use crate::promise::{
-    Around, Given, OnCancel, OwnPieces, PromisingContext, Source, Start, StreamedPromise, Wait,
-    WeakStreamedPromise, cancelled, flattened,
+    Around, Given, OnCancel, OwnPieces, Pipe, Piped, PromisingContext, Source, Start,
+    StreamedPromise, Wait, WeakStreamedPromise, WritingEnd, cancelled, flattened, flattened_pipe,
 };
 
 /// The promise behind a sequence; an error that is seen in what it comes to does not count as read.
@@ -132,29 +132,27 @@ impl MessageSequencePromise {
                 })
             }
             Err(item) => {
-                let (given, nothing) = (Incoming::Given(Some(Ok(item))), Incoming::Given(None));
-                Self::flat(context, given, nothing, start, safe, ())
+                let given = GivenItem(Cell::new(Some(Ok(item))));
+                let flatten = FlattenMessages { around: () };
+                let flat = flattened(context.clone(), given, true, flatten);
+                Self::in_form(Form::Promised(Promised::of(context, start, safe, flat)))
             }
         }
     }
 
-    /// The sequence of what comes in, flattened, and what is done around that.
+    /// The sequence of what comes through a pipe, flattened, what is done around that, and the end that is written
+    /// to.
     #[track_caller]
-    pub(crate) fn flat(
+    pub(crate) fn appended(
         context: PromisingContext,
-        ordered: Incoming,
-        unordered: Incoming,
+        items: Pipe<Item>,
         start: Start,
         safe: bool,
         around: impl Around<MessagePromise> + 'static,
-    ) -> Self {
-        let flat = flattened(
-            context.clone(),
-            ordered,
-            Some(unordered),
-            FlattenMessages { around },
-        );
-        Self::in_form(Form::Promised(Promised::of(context, start, safe, flat)))
+    ) -> (WritingEnd<dyn Piped<Piece = Item>>, Self) {
+        let (end, flat) = flattened_pipe(context.clone(), items, FlattenMessages { around });
+        let promised = Promised::of(context, start, safe, flat);
+        (end, Self::in_form(Form::Promised(promised)))
     }
 
     fn in_form(form: Form) -> Self {

@@ -3,18 +3,19 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
 use super::context::PromisingContext;
-use super::flow::{Input, Sleeper};
+use super::input::Way;
 use super::pieces::Batch;
-use super::pipe::{Pipe, Way};
+use super::pipe::Pipe;
 use super::source::{Asked, Source};
 use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
+use super::writing_end::WritingEnd;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Origin, Ticket, WrittenBy};
 
@@ -51,12 +52,9 @@ use crate::executor::{Asker, Origin, Ticket, WrittenBy};
 /// }).unwrap();
 /// ```
 pub struct StreamAppender<P> {
-    end: WritingEnd<P>,
+    end: WritingEnd<Pipe<P>>,
     capture: bool,
 }
-
-/// A handle of the end that is appended to; when the last one goes, the pipe is closed.
-struct WritingEnd<P>(Rc<Pipe<P>>);
 
 impl<P> StreamAppender<P> {
     /// An appender that captures errors if the context says so; where there is none, it does not.
@@ -66,20 +64,11 @@ impl<P> StreamAppender<P> {
     )]
     #[track_caller]
     pub fn new() -> Self {
-        Self::of(Origin::here(WrittenBy::Anybody))
-    }
-
-    /// As [`new`](Self::new), made for what `origin` says.
-    pub(crate) fn of(origin: Origin) -> Self {
         let context = PromisingContext::try_current();
         let capture = context.is_ok_and(|context| context.appenders_capture_errors());
-        Self::capturing(origin, capture)
-    }
-
-    /// As [`of`](Self::of), and it captures errors or does not.
-    pub(crate) fn capturing(origin: Origin, capture: bool) -> Self {
+        let pipe = Pipe::new(Origin::here(WrittenBy::Anybody), capture);
         StreamAppender {
-            end: WritingEnd(Pipe::new(origin)),
+            end: WritingEnd::of(Rc::new(pipe)),
             capture,
         }
     }
@@ -121,14 +110,7 @@ impl<P> StreamAppender<P> {
     }
 
     pub(crate) fn append_result(&self, piece: Result<P>) -> Result<&Self> {
-        self.pipe().append(Way::InOrder, piece)?;
-        Ok(self)
-    }
-
-    /// As [`append_result`](Self::append_result), beside the others: for a reader
-    /// [of its own](Self::stream_beside).
-    pub(crate) fn append_beside(&self, piece: Result<P>) -> Result<&Self> {
-        self.pipe().append(Way::Beside, piece)?;
+        self.end.append(Way::InOrder, piece)?;
         Ok(self)
     }
 
@@ -142,7 +124,7 @@ impl<P> StreamAppender<P> {
 
     /// Says that no more pieces will come. Closing it again does nothing.
     pub fn close(&self) {
-        self.pipe().close();
+        self.end.close();
     }
 
     /// Closes it because of `error`.
@@ -152,12 +134,7 @@ impl<P> StreamAppender<P> {
     /// Gives the error back if it is not captured: capture is off, or it says that an appender was
     /// closed.
     pub fn close_with(&self, error: Error) -> Result<()> {
-        let captured = self.capture && !error.is_closed();
-        if captured && self.is_open() {
-            self.pipe().put(Way::InOrder, Err(error.clone()));
-        }
-        self.close();
-        if captured { Ok(()) } else { Err(error) }
+        self.end.close_capturing(self.capture, error)
     }
 
     /// Opens it, lets `body` append, and closes it.
@@ -169,14 +146,7 @@ impl<P> StreamAppender<P> {
     /// When it is dropped halfway, the appender stays open; as long as another handle of it lives,
     /// pieces can still be appended.
     pub async fn fill(&self, body: impl Future<Output = Result<()>>) -> Result<()> {
-        self.open()?;
-        match body.await {
-            Ok(()) => {
-                self.close();
-                Ok(())
-            }
-            Err(error) => self.close_with(error),
-        }
+        self.end.fill_capturing(self.capture, body).await
     }
 
     /// Ends it: the readers get a cancelled error as the last piece, those who append get it too.
@@ -193,11 +163,6 @@ impl<P> StreamAppender<P> {
         self.pipe().clone()
     }
 
-    /// Where it is noted who opens it, see [`Opener::place`](crate::executor::Opener::place).
-    pub(crate) fn opener(&self) -> u64 {
-        self.pipe().opener()
-    }
-
     /// Whether it was ever opened.
     pub fn was_open(&self) -> bool {
         self.pipe().was_open()
@@ -205,17 +170,15 @@ impl<P> StreamAppender<P> {
 
     /// Whether pieces can be appended now.
     pub fn is_open(&self) -> bool {
-        self.was_open() && !self.pipe().is_closed()
+        self.pipe().is_open()
     }
 
     /// The pieces that are appended, for one reader: the source of a promise.
     pub fn stream(&self) -> Appended<P> {
-        self.stream_on(Way::InOrder)
-    }
-
-    /// The pieces that are appended beside the others, for one reader.
-    pub(crate) fn stream_beside(&self) -> Appended<P> {
-        self.stream_on(Way::Beside)
+        Appended {
+            pipe: self.pipe().clone(),
+            ticket: None,
+        }
     }
 
     /// The pieces that are appended, as the source of a promise of ours, which asks for them in steps. The first
@@ -230,29 +193,8 @@ impl<P> StreamAppender<P> {
         Source::of(Rc::new(RefCell::new(self.stream())))
     }
 
-    fn stream_on(&self, way: Way) -> Appended<P> {
-        Appended {
-            pipe: self.pipe().clone(),
-            way,
-            ticket: None,
-        }
-    }
-
     fn pipe(&self) -> &Rc<Pipe<P>> {
-        &self.end.0
-    }
-}
-
-impl<P> Clone for WritingEnd<P> {
-    fn clone(&self) -> Self {
-        self.0.add_writer();
-        WritingEnd(self.0.clone())
-    }
-}
-
-impl<P> Drop for WritingEnd<P> {
-    fn drop(&mut self) {
-        self.0.remove_writer();
+        self.end.piped()
     }
 }
 
@@ -279,48 +221,26 @@ impl<P> fmt::Debug for StreamAppender<P> {
 #[must_use = "streams do nothing until they are read"]
 pub struct Appended<P> {
     pipe: Rc<Pipe<P>>,
-    way: Way,
     ticket: Option<Ticket>,
 }
 
-/// Only what is appended beside the others is waited for without a task.
-impl<P: 'static> Input<P> for Appended<P> {
-    fn poll_item(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<P>>> {
-        self.pipe.poll_get(self.way, &mut self.ticket, asker)
-    }
-
-    fn is_over(&self) -> bool {
-        self.pipe.is_closed() && self.pipe.is_empty(self.way)
-    }
-
-    fn can_sleep(&self) -> bool {
-        self.way == Way::Beside && self.pipe.is_empty(self.way) && !self.pipe.is_closed()
-    }
-
-    fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
-        self.pipe.sleep(sleeper);
-    }
-
-    fn nothing_in_order(&self) -> bool {
-        self.pipe.is_empty(Way::InOrder)
-    }
-
-    fn note_wait(&self) {
-        self.pipe.note_wait();
+impl<P> Appended<P> {
+    fn poll_get(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<P>>> {
+        self.pipe.poll_get(Way::InOrder, &mut self.ticket, asker)
     }
 }
 
 /// The pieces that are appended, for a promise that is not the first to ask for them.
 impl<P: 'static> Asked<P> for RefCell<Appended<P>> {
     fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
-        let next = self.borrow_mut().poll_item(asker);
+        let next = self.borrow_mut().poll_get(asker);
         next.map(|piece| piece.map(Batch::One))
     }
 
     fn forget_waiter(&self) {
         let mut appended = self.borrow_mut();
         let ticket = appended.ticket.take();
-        appended.pipe.leave(appended.way, ticket);
+        appended.pipe.leave(Way::InOrder, ticket);
     }
 
     fn note_wait(&self, _: u8) {
@@ -332,15 +252,13 @@ impl<P> Stream for Appended<P> {
     type Item = Result<P>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<P>>> {
-        let this = &mut *self;
-        let mut asker = Asker::Task(cx);
-        this.pipe.poll_get(this.way, &mut this.ticket, &mut asker)
+        self.poll_get(&mut Asker::Task(cx))
     }
 }
 
 impl<P> Drop for Appended<P> {
     fn drop(&mut self) {
-        self.pipe.leave(self.way, self.ticket);
+        self.pipe.leave(Way::InOrder, self.ticket);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Flattening streams by a function of the user's.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,7 +9,8 @@ use std::task::{Poll, ready};
 use futures_lite::{Stream, StreamExt};
 
 use super::context::PromisingContext;
-use super::flow::{Flatten, Input, Rest, flattened};
+use super::flow::{Flatten, Rest, flattened};
+use super::input::{Input, Way};
 use super::output::Output;
 use super::source::Items;
 use super::start::Start;
@@ -75,12 +77,12 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
     #[track_caller]
     pub fn into_promise(self) -> StreamedPromise<O, Rc<[O]>> {
         let context = PromisingContext::current();
-        let flat = flattened(
-            context.clone(),
-            Items::of(self.ordered),
-            self.unordered.map(Items::of),
-            self.flattener,
-        );
+        let beside = self.unordered.is_some();
+        let streams = Streams {
+            ordered: RefCell::new(Some(Items::of(self.ordered))),
+            unordered: RefCell::new(self.unordered.map(Items::of)),
+        };
+        let flat = flattened(context.clone(), streams, beside, self.flattener);
         let whole = || Box::new(Collected);
         StreamedPromise::with_whole(context, self.start, flat, whole)
     }
@@ -130,13 +132,34 @@ impl<O: 'static> Rest<O> for Items<LocalStream<O>> {
     fn note_wait(&self, _: u8) {}
 }
 
-/// Somebody's stream, which is polled by a task.
-impl<I: 'static> Input<I> for Items<LocalStream<I>> {
-    fn poll_item(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<I>>> {
-        match asker {
-            Asker::Task(cx) => Pin::new(self).poll_next(cx),
-            Asker::Step(_) => Poll::Pending,
+/// Somebody's streams, which are polled by tasks; each is empty when nobody asks for more of it.
+struct Streams<I> {
+    ordered: RefCell<Option<Items<LocalStream<I>>>>,
+    unordered: RefCell<Option<Items<LocalStream<I>>>>,
+}
+
+impl<I> Streams<I> {
+    fn items(&self, way: Way) -> &RefCell<Option<Items<LocalStream<I>>>> {
+        match way {
+            Way::InOrder => &self.ordered,
+            Way::Beside => &self.unordered,
         }
+    }
+}
+
+impl<I: 'static> Input<I> for Streams<I> {
+    fn poll_item(&self, way: Way, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<I>>> {
+        let mut items = self.items(way).borrow_mut();
+        match (asker, &mut *items) {
+            (Asker::Task(cx), Some(items)) => Pin::new(items).poll_next(cx),
+            (Asker::Task(_), None) => Poll::Ready(None),
+            (Asker::Step(_), _) => Poll::Pending,
+        }
+    }
+
+    fn let_go(&self, way: Way) {
+        let items = self.items(way).take();
+        drop(items);
     }
 }
 

@@ -19,19 +19,23 @@
 //! given up, the items behind it come.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::marker::PhantomData;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use super::context::{PromisingContext, Started};
+use super::input::{Input, Way};
 use super::output::Output;
 use super::pieces::Batch;
+use super::pipe::{Pipe, Piped, Woken};
 use super::source::{Asked, LEVELS, Source};
+use super::writing_end::WritingEnd;
 use crate::error::{Error, Result};
 use crate::executor::{
-    AfterTurn, AnyTask, Asker, Body, Gather, Guest, Header, Inheritance, Poller, ReadyQueue, Step,
+    AfterTurn, AnyTask, Asker, Body, Gather, Generation, Guest, Header, Poller, ReadyQueue, Step,
     Task, TaskRef, Waiter, gather, queue_step,
 };
 
@@ -107,67 +111,24 @@ pub(crate) trait Rest<O> {
     fn note_wait(&self, depth: u8);
 }
 
-/// Where items come from that are to be flattened.
-pub(crate) trait Input<I>: Unpin + 'static {
-    /// The next item, or nothing after the end.
-    fn poll_item(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<I>>>;
-
-    /// Whether nothing comes any more.
-    fn is_over(&self) -> bool {
-        false
-    }
-
-    /// Whether it can wait without a task, and has something to wait for. It ends no later than what comes
-    /// in order.
-    fn can_sleep(&self) -> bool {
-        false
-    }
-
-    /// Has `sleeper` woken when something comes, or at the end.
-    fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
-        drop(sleeper);
-    }
-
-    /// Whether of what comes in order there is nothing that nobody has got, as far as that can be told.
-    fn nothing_in_order(&self) -> bool {
-        false
-    }
-
-    /// Notes whom the current task waits for that waits for an item.
-    fn note_wait(&self) {}
-}
-
-/// Who waits for items without a task.
-pub(crate) trait Sleeper {
-    fn wake(self: Rc<Self>, why: Woken);
-}
-
-/// Why it was woken.
-pub(crate) enum Woken {
-    Item,
-    End,
-}
-
-/// The flat stream of what comes in: a source for a promise.
+/// The flat stream of what comes in: a source for a promise. Something comes out of order if `beside` says so.
 pub(crate) fn flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
     context: PromisingContext,
-    ordered: S,
-    unordered: Option<S>,
+    input: S,
+    beside: bool,
     flatten: F,
 ) -> Source<O> {
-    let inputs = 1 + u8::from(unordered.is_some());
-    Source::of(Rc::new(Flow {
-        output: Output::new(context, inputs),
-        flatten,
-        ordered: Work::new(InOrder {
-            items: ordered,
-            rest: None,
-        }),
-        state: Cell::new(State::Waits),
-        worker: OnceCell::new(),
-        beside: Cell::new(unordered.map_or(Beside::Gone, Beside::Input)),
-        tasks: Cell::new(None),
-    }))
+    Source::of(Flow::new(context, input, beside, flatten))
+}
+
+/// The flat stream of what comes through a pipe, and the end that this is written to through.
+pub(crate) fn flattened_pipe<I: 'static, O: 'static, F: Flatten<I, O>>(
+    context: PromisingContext,
+    pipe: Pipe<I>,
+    flatten: F,
+) -> (WritingEnd<dyn Piped<Piece = I>>, Source<O>) {
+    let flow = Flow::new(context, pipe, true, flatten);
+    (WritingEnd::of(flow.clone()), Source::of(flow))
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I, O, S, F> {
@@ -259,12 +220,18 @@ impl<W> Work<W> {
         !self.is_stopped.replace(true)
     }
 
-    /// Drops what is left of it, and tells whether there was anything.
-    fn let_go(&self, context: &PromisingContext) -> bool {
+    /// Drops what is left of it and what it goes over, and tells whether there was anything.
+    fn let_go(&self, context: &PromisingContext, let_go_of_input: impl FnOnce()) -> bool {
         let slot = self.rest.try_borrow_mut().ok();
         let rest = slot.and_then(|mut slot| slot.take());
         let was_there = rest.is_some();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(rest))) {
+        if let Some(rest) = rest
+            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
+                let rest = rest;
+                let_go_of_input();
+                drop(rest);
+            }))
+        {
             Error::from_panic("a task", &*panic).capture(context.error_level());
         }
         was_there
@@ -273,24 +240,20 @@ impl<W> Work<W> {
 
 /// Items that are flattened into one output, and who does it.
 struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    input: S,
     output: Output<O>,
     flatten: F,
-    /// What comes in order.
-    ordered: Work<InOrder<I, O, S, F>>,
+    /// What is left of the item that is flattened of what comes in order; empty between items. Most items leave
+    /// nothing to be done, so this lies elsewhere.
+    ordered: Work<Option<Box<F::Rest>>>,
+    /// What its steps have in common with tasks; empty before it has begun. It counts for what comes in order, until
+    /// there is a task for that.
+    guest: OnceCell<Guest>,
+    /// Those there are; empty as long as steps do.
+    tasks: OnceCell<Box<Tasks>>,
     state: Cell<State>,
-    /// Who flattens that; empty before it has begun.
-    worker: OnceCell<Worker>,
-    /// What comes out of order, as long as it has no task.
-    beside: Cell<Beside<S>>,
-    /// The tasks of what came out of order, for when it is not wanted any more; empty where nothing did.
-    tasks: Cell<Option<Box<Tasks>>>,
-}
-
-/// What comes in order, and what is left of the item that is flattened.
-struct InOrder<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
-    items: S,
-    /// Empty between items. Most items leave nothing to be done, so this lies elsewhere.
-    rest: Option<Box<F::Rest>>,
+    beside: Cell<Beside>,
+    _items: PhantomData<fn(I)>,
 }
 
 /// What the one does that goes over what comes in order.
@@ -303,37 +266,42 @@ enum State {
     Ended,
 }
 
-/// Who flattens what comes in order.
-enum Worker {
-    Task(TaskRef),
-    /// Steps, until there is a task for it, as where somebody's stream turns up.
-    Steps(Guest, OnceCell<Box<TaskRef>>),
-}
-
-enum Beside<S> {
+/// What the one does that goes over what comes out of order, as long as it has no task.
+#[derive(Clone, Copy)]
+enum Beside {
     /// It has not begun.
-    Input(S),
-    /// Its first step is about to come.
-    Begins(S, Guest),
-    /// It waits without a task; beside it what it inherited, for when it goes on.
-    Asleep(S, Inheritance),
+    Waits,
+    /// Its first step is about to come; until then it counts as that.
+    Begins(Generation),
+    /// It waits without a task.
+    Asleep,
     /// It has a task or has ended, or there is nothing.
     Gone,
 }
 
+#[derive(Default)]
 struct Tasks {
-    /// The one that goes over what comes out of order.
-    unordered: TaskRef,
-    /// Those of the items.
-    items: Vec<TaskRef>,
+    /// The one that goes over what comes in order; empty as long as steps do.
+    ordered: OnceCell<TaskRef>,
+    /// The one that goes over what comes out of order; empty as long as nothing has.
+    unordered: OnceCell<TaskRef>,
+    /// Those of the items that came out of order, for when they are not wanted any more.
+    items: RefCell<Vec<TaskRef>>,
 }
 
 impl Tasks {
-    fn add_item(&mut self, task: TaskRef) {
-        if self.items.len() >= 8 && self.items.len().is_power_of_two() {
-            self.items.retain(TaskRef::is_alive);
+    fn add_item(&self, task: TaskRef) {
+        let mut items = self.items.borrow_mut();
+        if items.len() >= 8 && items.len().is_power_of_two() {
+            items.retain(TaskRef::is_alive);
         }
-        self.items.push(task);
+        items.push(task);
+    }
+
+    /// Notes which task goes over what comes one way.
+    fn begin(place: &OnceCell<TaskRef>, task: TaskRef) {
+        let begun = place.set(task);
+        debug_assert!(begun.is_ok(), "it begins once");
     }
 }
 
@@ -343,9 +311,23 @@ const IN_ORDER: u32 = 0;
 const BESIDE: u32 = 1;
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
+    fn new(context: PromisingContext, input: S, beside: bool, flatten: F) -> Rc<Self> {
+        Rc::new(Flow {
+            input,
+            output: Output::new(context, 1 + u8::from(beside)),
+            flatten,
+            ordered: Work::new(None),
+            guest: OnceCell::new(),
+            tasks: OnceCell::new(),
+            state: Cell::new(State::Waits),
+            beside: Cell::new(if beside { Beside::Waits } else { Beside::Gone }),
+            _items: PhantomData,
+        })
+    }
+
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
     fn poll_next(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        if self.worker.get().is_none() {
+        if self.guest.get().is_none() {
             self.begin(asker);
         }
         let batch = self.output.poll_next(asker);
@@ -357,79 +339,69 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
     /// Begins with what comes in order; what comes out of order begins in the first turn of that.
     fn begin(self: &Rc<Self>, asker: &Asker<'_, '_>) {
-        let context = &self.output.context;
         self.state.set(State::Flattens);
-        let worker = if F::TAKES_STEPS {
-            let guest = context.invite_for(asker);
-            guest.keep(self.clone());
-            Worker::Steps(guest, OnceCell::new())
-        } else {
-            let task = asker.lend(|| context.admit(InOrderTask { flow: self.clone() }));
-            Worker::Task(task.header().to_ref())
-        };
-        let begun = self.worker.set(worker);
-        debug_assert!(begun.is_ok(), "it begins once");
+        let guest = self.output.context.invite_for(asker);
+        let guest = self.guest.get_or_init(|| guest);
         if F::TAKES_STEPS {
+            guest.keep(self.clone());
             queue_step(self.clone(), IN_ORDER);
+        } else {
+            let task = guest.spawn(InOrderTask { flow: self.clone() });
+            Tasks::begin(&self.tasks().ordered, task);
         }
     }
 
+    /// What its steps have in common with tasks.
+    fn guest(&self) -> &Guest {
+        let guest = self.guest.get();
+        guest.expect("it takes steps when it has begun")
+    }
+
+    fn tasks(&self) -> &Tasks {
+        self.tasks.get_or_init(Box::default)
+    }
+
+    /// The task that goes over what comes in order, if there is one.
     fn task(&self) -> Option<&TaskRef> {
-        match self.worker.get()? {
-            Worker::Task(task) => Some(task),
-            Worker::Steps(_, task) => task.get().map(|task| &**task),
-        }
+        self.tasks.get()?.ordered.get()
     }
 
     /// Notes whom the current task waits for that waits for a part.
     fn note_wait_for_part(&self, depth: u8) {
         match (self.state.get(), self.task()) {
             (State::Ended, _) => {
-                self.look_at_tasks(|tasks| tasks.unordered.note_wait());
-                self.look_beside(|beside| {
-                    if let Beside::Asleep(items, _) = beside {
-                        items.note_wait();
-                    }
-                });
+                let unordered = self.tasks.get().and_then(|tasks| tasks.unordered.get());
+                if let Some(unordered) = unordered {
+                    unordered.note_wait();
+                }
+                if let Beside::Asleep = self.beside.get() {
+                    self.input.note_wait();
+                }
             }
             (_, Some(task)) => task.note_wait(),
             (state, None) => {
                 let ordered = self.ordered.rest.try_borrow();
-                let Some(ordered) = ordered.as_ref().ok().and_then(|rest| rest.as_ref()) else {
-                    return;
-                };
-                match &ordered.rest {
-                    Some(rest) if state == State::Flattens => rest.note_wait(depth),
-                    _ => ordered.items.note_wait(),
+                match ordered.as_ref().ok().and_then(|rest| rest.as_ref()) {
+                    Some(Some(rest)) if state == State::Flattens => rest.note_wait(depth),
+                    Some(_) => self.input.note_wait(),
+                    None => {}
                 }
             }
         }
-    }
-
-    fn look_at_tasks(&self, look: impl FnOnce(&mut Tasks)) {
-        let mut tasks = self.tasks.take();
-        if let Some(tasks) = &mut tasks {
-            look(tasks);
-        }
-        self.tasks.set(tasks);
-    }
-
-    fn look_beside(&self, look: impl FnOnce(&Beside<S>)) {
-        let beside = self.beside.replace(Beside::Gone);
-        look(&beside);
-        self.beside.set(beside);
     }
 
     /// Stops all that goes on, as the output is not wanted any more.
     fn cancel(self: &Rc<Self>) {
         if let Some(task) = self.task() {
             task.cancel();
-        } else if self.worker.get().is_some() && !self.ordered.is_over() && self.ordered.stop() {
+        } else if self.guest.get().is_some() && !self.ordered.is_over() && self.ordered.stop() {
             queue_step(self.clone(), IN_ORDER);
         }
-        if let Some(tasks) = self.tasks.take() {
-            tasks.unordered.cancel();
-            tasks.items.iter().for_each(TaskRef::cancel);
+        if let Some(tasks) = self.tasks.get() {
+            if let Some(unordered) = tasks.unordered.get() {
+                unordered.cancel();
+            }
+            tasks.items.take().iter().for_each(TaskRef::cancel);
         }
     }
 
@@ -442,7 +414,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             After::Ended => {
                 self.state.set(State::Ended);
                 self.output.end_input(true);
-                work.let_go(context);
+                work.let_go(context, || self.input.let_go(Way::InOrder));
             }
             After::BrokenOff => lending(guest, || self.break_off()),
         }
@@ -451,34 +423,30 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
     fn poll(
         self: &Rc<Self>,
-        ordered: &mut InOrder<I, O, S, F>,
+        left: &mut Option<Box<F::Rest>>,
         asker: &mut Asker<'_, '_>,
         guest: Option<&Guest>,
     ) -> Poll<()> {
-        match self.beside.replace(Beside::Gone) {
-            Beside::Input(items) => {
-                let context = &self.output.context;
-                let other = guest.map_or_else(|| context.invite(), Guest::invite_another);
-                self.begin_beside(items, other);
-            }
-            begun => self.beside.set(begun),
+        if let Beside::Waits = self.beside.get() {
+            self.begin_beside();
         }
         loop {
-            if let Some(rest) = &mut ordered.rest {
+            if let Some(rest) = left {
                 self.state.set(State::Flattens);
                 let flattened = ready!(self.poll_rest(&mut **rest, asker, guest));
-                self.end_item(ordered.rest.take(), flattened, guest);
+                self.end_item(left.take(), flattened, guest);
             }
             self.state.set(State::Waits);
-            match ready!(ordered.items.poll_item(asker)) {
+            match ready!(self.input.poll_item(Way::InOrder, asker)) {
                 Some(item) => {
                     self.state.set(State::Flattens);
+                    self.output.note_more(!self.input.nothing_in_order());
                     let begin = || begin_item(item, &self.flatten, &self.output);
                     if let Some(mut rest) = PromisingContext::where_handlers_look(guest, begin) {
                         match self.poll_rest(&mut rest, asker, guest) {
                             Poll::Ready(flattened) => self.end_item(Some(rest), flattened, guest),
                             Poll::Pending => {
-                                ordered.rest = Some(Box::new(rest));
+                                *left = Some(Box::new(rest));
                                 return Poll::Pending;
                             }
                         }
@@ -513,22 +481,21 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     fn needs_task(&self) -> bool {
         let ordered = self.ordered.rest.try_borrow();
         let rest = ordered.as_ref().ok().and_then(|ordered| ordered.as_ref());
-        let rest = rest.and_then(|ordered| ordered.rest.as_ref());
+        let rest = rest.and_then(|rest| rest.as_ref());
         rest.is_some_and(|rest| rest.needs_task())
     }
 
     /// Begins with what comes out of order, in a turn to come.
-    fn begin_beside(self: &Rc<Self>, items: S, guest: Guest) {
-        self.beside.set(Beside::Begins(items, guest));
+    fn begin_beside(self: &Rc<Self>) {
+        let generation = self.guest().count_more();
+        self.beside.set(Beside::Begins(generation));
         queue_step(self.clone(), BESIDE);
     }
 
     /// A step: goes on with what comes in order.
     fn step_in_order(self: &Rc<Self>, poller: &mut Poller) {
-        let Some(Worker::Steps(guest, task)) = self.worker.get() else {
-            return;
-        };
-        if task.get().is_some() || self.ordered.is_over() {
+        let guest = self.guest();
+        if self.task().is_some() || self.ordered.is_over() {
             return;
         }
         let waiter = || Waiter::Step(self.clone(), IN_ORDER);
@@ -538,76 +505,90 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             AfterTurn::Waits if self.needs_task() => {
                 let body = InOrderTask { flow: self.clone() };
                 let going = Task::new(guest.become_task(), body);
-                poller.begin(going, |going| drop(task.set(Box::new(going))));
+                poller.begin(going, |going| Tasks::begin(&self.tasks().ordered, going));
             }
             AfterTurn::Waits => {}
-            AfterTurn::Ended => guest.leave(),
+            AfterTurn::Ended => self.leave(),
+        }
+    }
+
+    /// Counts no more for what comes in order.
+    fn leave(&self) {
+        match self.beside.get() {
+            Beside::Gone => self.guest().leave(),
+            _ => self.guest().stop_counting(),
+        }
+    }
+
+    /// Counts no more for what comes out of order.
+    fn leave_beside(&self, generation: Generation) {
+        self.guest().count_less(generation);
+        self.forget_if_over();
+    }
+
+    /// Forgets what its steps inherit when there are no more.
+    fn forget_if_over(&self) {
+        if let (Beside::Gone, true) = (self.beside.get(), self.ordered.is_over()) {
+            self.guest().leave();
         }
     }
 
     /// The first turn of what comes out of order. Where nothing has come it waits without a task, and has a
     /// first turn again when something does, at the place where it would have been woken.
     fn step_beside(self: &Rc<Self>, poller: &mut Poller) {
-        let (items, guest) = match self.beside.replace(Beside::Gone) {
-            Beside::Begins(items, guest) => (items, guest),
-            other => return self.beside.set(other),
+        let Beside::Begins(generation) = self.beside.get() else {
+            return;
         };
-        if items.is_over() {
+        self.beside.set(Beside::Gone);
+        if self.input.is_over_beside() {
             self.output.end_input(true);
         } else if self.output.is_abandoned() {
-            drop(items);
+            self.input.let_go(Way::Beside);
             self.output.break_off();
-        } else if items.can_sleep() {
-            items.sleep(Rc::downgrade(self) as Weak<dyn Sleeper>);
-            self.beside.set(Beside::Asleep(items, guest.inheritance()));
+        } else if self.input.sleep() {
+            self.beside.set(Beside::Asleep);
         } else {
             let body = Unordered {
                 flow: self.clone(),
                 work: Work::new(Unfinished {
-                    items: Some(items),
+                    more_come: true,
                     tasks: Vec::new(),
                     end: None,
                 }),
             };
-            let task = Task::new(guest.become_task(), body);
+            let task = Task::new(self.guest().make_task(generation), body);
             poller.begin(task, |unordered| {
-                let items = Vec::new();
-                let tasks = Box::new(Tasks { unordered, items });
-                self.tasks.set(Some(tasks));
+                Tasks::begin(&self.tasks().unordered, unordered);
             });
+            return self.forget_if_over();
         }
+        self.leave_beside(generation);
     }
 
     /// Whoever flattens goes away before the end.
     fn break_off(&self) {
-        let beside = self.beside.replace(Beside::Gone);
-        let never_began = matches!(beside, Beside::Input(_) | Beside::Asleep(..));
-        if let Beside::Begins(..) = beside {
-            self.beside.set(beside);
+        let never_began = matches!(self.beside.get(), Beside::Waits | Beside::Asleep);
+        if never_began {
+            self.beside.set(Beside::Gone);
         }
-        if self.ordered.let_go(&self.output.context) {
+        let context = &self.output.context;
+        if (self.ordered).let_go(context, || self.input.let_go(Way::InOrder)) {
             self.output.break_off();
         }
         if never_began {
             self.output.end_input(true);
+            self.input.let_go(Way::Beside);
         }
     }
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, S, F> {
     fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
-        match self.worker.get() {
-            Some(Worker::Steps(guest, _)) => guest.queue(),
-            Some(Worker::Task(task)) => task.queue(),
-            None => unreachable!("it takes steps when it has begun"),
-        }
+        self.guest().queue()
     }
 
     fn guest(&self) -> Option<&Guest> {
-        match self.worker.get()? {
-            Worker::Steps(guest, _) => Some(guest),
-            Worker::Task(_) => None,
-        }
+        self.guest.get()
     }
 
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller) {
@@ -619,40 +600,40 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, 
 
     fn abandon(self: Rc<Self>, which: u32) {
         if which == BESIDE {
-            match self.beside.replace(Beside::Gone) {
-                Beside::Begins(items, guest) => {
-                    drop(items);
-                    self.output.break_off();
-                    drop(guest);
-                }
-                other => self.beside.set(other),
+            if let Beside::Begins(generation) = self.beside.replace(Beside::Gone) {
+                self.input.let_go(Way::Beside);
+                self.output.break_off();
+                self.leave_beside(generation);
             }
-        } else if let Some(Worker::Steps(guest, task)) = self.worker.get()
-            && task.get().is_none()
-        {
+        } else if self.task().is_none() {
             self.break_off();
-            guest.leave();
+            self.leave();
         }
     }
 }
 
-/// Wakes what comes out of order, where it waits without a task.
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Sleeper for Flow<I, O, S, F> {
-    fn wake(self: Rc<Self>, why: Woken) {
-        let (items, values) = match self.beside.replace(Beside::Gone) {
-            Beside::Asleep(items, values) => (items, values),
-            other => return self.beside.set(other),
+/// What comes through a pipe is flattened where that lies.
+impl<I: 'static, O: 'static, F: Flatten<I, O>> Piped for Flow<I, O, Pipe<I>, F> {
+    type Piece = I;
+
+    fn pipe(&self) -> &Pipe<I> {
+        &self.input
+    }
+
+    /// What comes out of order waits without a task until something does.
+    fn wake_beside(self: Rc<Self>, why: Woken) {
+        let Beside::Asleep = self.beside.get() else {
+            return;
         };
+        self.beside.set(Beside::Gone);
         match why {
-            _ if self.output.is_abandoned() => {}
+            _ if self.output.is_abandoned() => self.forget_if_over(),
             // The other one is about to say the end, and nobody can tell when this does.
-            Woken::End if self.state.get() == State::Waits && items.nothing_in_order() => {
+            Woken::End if self.state.get() == State::Waits && self.input.nothing_in_order() => {
                 self.output.end_input(false);
             }
-            Woken::Item | Woken::End => values.apply(|| {
-                let guest = self.output.context.invite();
-                self.begin_beside(items, guest);
-            }),
+            Woken::Item | Woken::End if self.guest().is_at_home() => self.begin_beside(),
+            Woken::Item | Woken::End => {}
         }
     }
 }
@@ -665,7 +646,11 @@ struct InOrderTask<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask<I, O, S, F> {
     fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| {
-            self.flow.go_on(&mut Asker::Task(cx), None)
+            let after = self.flow.go_on(&mut Asker::Task(cx), None);
+            if let AfterTurn::Ended = after {
+                self.flow.forget_if_over();
+            }
+            after
         })
     }
 
@@ -675,6 +660,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask
 
     fn abandon(&self) {
         self.flow.break_off();
+        self.flow.forget_if_over();
     }
 }
 
@@ -716,13 +702,13 @@ fn poll_rest<O: 'static>(
 /// The task that starts another one for each item that comes out of order.
 struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     flow: Rc<Flow<I, O, S, F>>,
-    work: Work<Unfinished<S>>,
+    work: Work<Unfinished>,
 }
 
 /// What is out of order and not at its end.
-struct Unfinished<S> {
-    /// Empty where no more come.
-    items: Option<S>,
+struct Unfinished {
+    /// Whether it waits for more items.
+    more_come: bool,
     /// Those tasks that were started and had not ended when that was looked at, or else the last of them.
     tasks: Vec<Started<()>>,
     /// Waits for the tasks; empty while items come.
@@ -737,7 +723,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
                 After::Goes(after) => return after,
                 After::Ended => {
                     output.end_input(true);
-                    work.let_go(&output.context);
+                    work.let_go(&output.context, || {});
                 }
                 After::BrokenOff => self.abandon(),
             }
@@ -750,29 +736,32 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
     }
 
     fn abandon(&self) {
-        let output = &self.flow.output;
-        if self.work.let_go(&output.context) {
+        let Flow { input, output, .. } = &*self.flow;
+        if (self.work).let_go(&output.context, || input.let_go(Way::Beside)) {
             output.break_off();
         }
     }
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F> {
-    fn poll(&self, work: &mut Unfinished<S>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&self, work: &mut Unfinished, cx: &mut Context<'_>) -> Poll<()> {
         let flow = &self.flow;
-        while let Some(items) = &mut work.items {
-            match ready!(items.poll_item(&mut Asker::Task(cx))) {
+        while work.more_come {
+            match ready!(flow.input.poll_item(Way::Beside, &mut Asker::Task(cx))) {
                 Some(item) => {
                     let task = flow.output.context.start_unpinned(FlattenOne {
                         item: Some(item),
                         rest: None,
                         flow: flow.clone(),
                     });
-                    flow.look_at_tasks(|tasks| tasks.add_item(task.to_ref()));
+                    flow.tasks().add_item(task.to_ref());
                     forget_ended(&mut work.tasks);
                     work.tasks.push(task);
                 }
-                None => work.items = None,
+                None => {
+                    work.more_come = false;
+                    flow.input.let_go(Way::Beside);
+                }
             }
         }
         let tasks = &mut work.tasks;

@@ -21,57 +21,121 @@ pub(crate) struct Output<O> {
     inputs: Cell<u8>,
     /// Whether nobody reads it any more.
     abandoned: Cell<bool>,
+    /// Whether others are known to come behind the one that is about to.
+    more: Cell<bool>,
     pub(super) context: PromisingContext,
 }
 
 /// The parts that nobody has got.
 struct Parts<O> {
     /// Those that come first: errors, what was put together, and what stands before these.
-    batches: VecDeque<Batch<O>>,
+    batches: Batches<O>,
     /// Those behind them, in places that are shared with whoever gets them; more come into the rest.
     places: Option<Rc<[OnceCell<O>]>>,
     /// Up to here they were given away.
     given: u32,
     /// Up to here there are any.
     filled: u32,
-    /// Whether both inputs have ended.
-    is_closed: bool,
     /// Who waits for more; there is one reader at most.
     reader: Option<Waiter>,
 }
 
+/// Some that come one after the other. Where there is any it is seldom more than one, and mostly there is none.
+struct Batches<O>(Option<Box<Line<O>>>);
+
+struct Line<O> {
+    first: Option<Batch<O>>,
+    /// Those behind the first; empty when there is no first.
+    others: VecDeque<Batch<O>>,
+}
+
+impl<O> Default for Line<O> {
+    fn default() -> Self {
+        Line {
+            first: None,
+            others: VecDeque::new(),
+        }
+    }
+}
+
+impl<O> Batches<O> {
+    fn is_empty(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|batches| batches.first.is_none())
+    }
+
+    fn push(&mut self, batch: Batch<O>) {
+        let line = self.0.get_or_insert_default();
+        match line.first {
+            None => line.first = Some(batch),
+            Some(_) => line.others.push_back(batch),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Batch<O>> {
+        let line = self.0.as_mut()?;
+        let next = line.others.pop_front();
+        mem::replace(&mut line.first, next)
+    }
+}
+
 impl<O: 'static> Parts<O> {
-    /// How many places there are at first; each time that they are full there are twice as many, up to the most.
+    /// So many places there are at first, or rather one where no other part is known to come, as of many sequences
+    /// there is but one, and then the rest of them. Each time that all are full there are twice as many, up to the
+    /// most.
     const FIRST: usize = 4;
     const MOST: usize = 32;
 
-    fn put(&mut self, part: O) {
-        let places = match &self.places {
-            Some(places) if (self.filled as usize) < places.len() => places,
-            places => {
-                let len = places.as_ref().map_or(0, |full| 2 * full.len());
-                let len = len.clamp(Self::FIRST, Self::MOST);
+    fn none() -> Self {
+        Parts {
+            batches: Batches(None),
+            places: None,
+            given: 0,
+            filled: 0,
+            reader: None,
+        }
+    }
+
+    /// Puts a part; `more` says whether others are known to come behind it.
+    fn put(&mut self, part: O, more: bool) {
+        let places = match &mut self.places {
+            Some(places) if (self.filled as usize) < places.len() => &*places,
+            None => {
+                let len = if more { Self::FIRST } else { 1 };
+                self.places.insert(new_places(len))
+            }
+            Some(places) if places.len() == 1 && self.given == 0 => {
+                let first = Rc::get_mut(places).and_then(|places| places[0].take());
+                *places = new_places(Self::FIRST);
+                fill(&places[0], first.expect("nobody has got it"));
+                &*places
+            }
+            Some(places) => {
+                let len = match places.len() {
+                    1 => Self::FIRST - 1,
+                    full => (2 * full).clamp(2 * Self::FIRST, Self::MOST),
+                };
                 self.put_aside();
                 self.filled = 0;
                 self.given = 0;
-                self.places
-                    .insert((0..len).map(|_| OnceCell::new()).collect())
+                self.places.insert(new_places(len))
             }
         };
-        let refused = places[self.filled as usize].set(part);
-        debug_assert!(refused.is_ok(), "each place is filled once");
+        fill(&places[self.filled as usize], part);
         self.filled += 1;
     }
 
     fn put_batch(&mut self, batch: Batch<O>) {
         self.put_aside();
-        self.batches.push_back(batch);
+        self.batches.push(batch);
     }
 
     /// Puts what is in the places to that which comes first.
     fn put_aside(&mut self) {
-        let run = self.take_places();
-        self.batches.extend(run.map(Batch::Run));
+        if let Some(run) = self.take_places() {
+            self.batches.push(Batch::Run(run));
+        }
     }
 
     fn take_places(&mut self) -> Option<Run<O>> {
@@ -86,53 +150,65 @@ impl<O: 'static> Parts<O> {
     }
 
     fn take_next(&mut self) -> Option<Batch<O>> {
-        match self.batches.pop_front() {
+        match self.batches.pop() {
             None => self.take_places().map(Batch::Run),
             batch => batch,
         }
     }
 }
 
+fn new_places<O>(len: usize) -> Rc<[OnceCell<O>]> {
+    (0..len).map(|_| OnceCell::new()).collect()
+}
+
+fn fill<O>(place: &OnceCell<O>, part: O) {
+    let refused = place.set(part);
+    debug_assert!(refused.is_ok(), "each place is filled once");
+}
+
 impl<O: 'static> Output<O> {
     /// An output of so many inputs.
     pub(super) fn new(context: PromisingContext, inputs: u8) -> Self {
-        let parts = Parts {
-            batches: VecDeque::new(),
-            places: None,
-            given: 0,
-            filled: 0,
-            is_closed: false,
-            reader: None,
-        };
         Output {
-            parts: RefCell::new(parts),
+            parts: RefCell::new(Parts::none()),
             inputs: Cell::new(inputs),
             abandoned: Cell::new(false),
+            more: Cell::new(false),
             context,
         }
     }
 
+    /// Notes whether other parts are known to come behind the one that is about to.
+    pub(super) fn note_more(&self, more: bool) {
+        self.more.set(more);
+    }
+
     pub(crate) fn put(&self, part: Result<O>) {
         match part {
-            Ok(part) => self.change(|parts| parts.put(part)),
+            _ if self.is_abandoned() => drop(part),
+            Ok(part) => self.change(|parts| parts.put(part, self.more.get())),
             Err(error) => self.change(|parts| parts.put_batch(Batch::One(Err(error)))),
         }
     }
 
-    /// Puts all that `next` gives, which runs no user's code.
-    pub(crate) fn put_all(&self, mut next: impl FnMut() -> Option<O>) {
-        if let Some(first) = next() {
+    /// Puts all that `next` gives, which runs no user's code; `more` says whether that is more than one.
+    pub(crate) fn put_all(&self, more: bool, mut next: impl FnMut() -> Option<O>) {
+        if !self.is_abandoned()
+            && let Some(first) = next()
+        {
             self.change(|parts| {
-                parts.put(first);
+                parts.put(first, more);
                 while let Some(part) = next() {
-                    parts.put(part);
+                    parts.put(part, true);
                 }
             });
         }
     }
 
     pub(crate) fn put_run(&self, run: Run<O>) {
-        self.change(|parts| parts.put_batch(Batch::Run(run)));
+        if !self.is_abandoned() {
+            self.change(|parts| parts.put_batch(Batch::Run(run)));
+        }
     }
 
     /// Changes what is there and wakes whoever waits for it.
@@ -151,7 +227,7 @@ impl<O: 'static> Output<O> {
     pub(super) fn poll_next(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
         let mut parts = self.parts.borrow_mut();
         let next = parts.take_next();
-        if next.is_some() || parts.is_closed {
+        if next.is_some() || self.is_closed() {
             let reader = parts.reader.take();
             drop(parts);
             drop(reader);
@@ -172,8 +248,12 @@ impl<O: 'static> Output<O> {
 
     /// Whether nothing comes any more and everything was got.
     pub(super) fn is_over(&self) -> bool {
-        let parts = self.parts.borrow();
-        parts.is_closed && parts.is_empty()
+        self.is_closed() && self.parts.borrow().is_empty()
+    }
+
+    /// Whether all inputs have ended.
+    fn is_closed(&self) -> bool {
+        self.inputs.get() == 0
     }
 
     /// Notes that an input has ended; at the end of the last one it is at its end itself. Where a task says
@@ -181,9 +261,7 @@ impl<O: 'static> Output<O> {
     pub(super) fn end_input(&self, by_task: bool) {
         let left = self.inputs.get() - 1;
         self.inputs.set(left);
-        if left == 0 {
-            self.change(|parts| parts.is_closed = true);
-        } else if by_task {
+        if left == 0 || by_task {
             self.change(|_| {});
         }
     }
@@ -194,14 +272,12 @@ impl<O: 'static> Output<O> {
         self.end_input(true);
     }
 
-    /// Nobody reads it any more; whether it had not come to its end.
+    /// Nobody reads it any more, and no part is kept; whether it had not come to its end.
     pub(super) fn abandon(&self) -> bool {
-        let mut parts = self.parts.borrow_mut();
-        let (reader, is_closed) = (parts.reader.take(), parts.is_closed);
+        let parts = self.parts.replace(Parts::none());
         drop(parts);
-        drop(reader);
         self.abandoned.set(true);
-        !is_closed
+        !self.is_closed()
     }
 
     pub(super) fn is_abandoned(&self) -> bool {

@@ -6,33 +6,60 @@
 //! - A reader that was woken and went away passes its turn on.
 //! - What is put *beside* the others goes through a queue of its own, which most pipes never have. Whoever
 //!   reads that need not wait as a task, but can be told when something comes, or the end.
+//! - It lies where its readers have it: by itself, or inside of [what flattens](super::flow) what comes through it.
 
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::flow::{Sleeper, Woken};
+use super::input::{Input, Way};
 use super::pieces::Batch;
 use super::source::Asked;
 use super::streamed_promise::OnCancel;
 use crate::error::{Error, Result, What};
 use crate::executor::{Asker, Awaited, Opener, Origin, Ticket, WaitList, WrittenBy};
 
-pub(super) struct Pipe<P> {
+pub(crate) struct Pipe<P> {
     state: RefCell<State<P>>,
     /// Where it was made.
     made_at: &'static Location<'static>,
     opener: Opener,
-    /// The place of the first promise that asks for what is put in order, among those who wait; empty while it does
-    /// not.
+    /// The place of the one that asks for what is put in order without a place of its own, among those who wait;
+    /// empty while it does not.
     asked: Cell<Option<Ticket>>,
+}
+
+/// What a pipe lies in.
+pub(crate) trait Piped {
+    type Piece;
+
+    fn pipe(&self) -> &Pipe<Self::Piece>;
+
+    /// Wakes whoever slept until something is put beside the others, or the end comes.
+    fn wake_beside(self: Rc<Self>, why: Woken) {
+        let _ = why;
+    }
+}
+
+/// A pipe by itself.
+impl<P> Piped for Pipe<P> {
+    type Piece = P;
+
+    fn pipe(&self) -> &Pipe<P> {
+        self
+    }
+}
+
+/// Why somebody is woken who slept.
+#[derive(Clone, Copy)]
+pub(crate) enum Woken {
+    Item,
+    End,
 }
 
 struct State<P> {
     lane: Lane<P>,
-    /// Who is told of what is put beside, and of the end; empty unless nobody waits for that.
-    sleeper: Option<Weak<dyn Sleeper>>,
     /// What few pipes have; empty before there is any of it.
     rare: Option<Box<Rare<P>>>,
     /// How many handles of the writing end there are.
@@ -41,6 +68,10 @@ struct State<P> {
     is_closed: bool,
     /// Whether a promise asks for what is put in order, or did.
     is_asked: bool,
+    /// Whether somebody sleeps until something is put beside, or the end comes.
+    sleeps: bool,
+    /// Whether the error that ends it becomes the last of the pieces.
+    captures: bool,
     /// Who writes.
     by: WrittenBy,
 }
@@ -48,6 +79,8 @@ struct State<P> {
 struct Rare<P> {
     /// What was put beside the others.
     beside: Lane<P>,
+    /// As [`Pipe::asked`], of these.
+    asked: Option<Ticket>,
     /// Who wants to know when it is closed; empty if nobody does.
     watcher: Option<Waker>,
     /// Why it was cancelled; empty if it was not.
@@ -58,17 +91,11 @@ impl<P> Default for Rare<P> {
     fn default() -> Self {
         Rare {
             beside: Lane::default(),
+            asked: None,
             watcher: None,
             cancelled: None,
         }
     }
-}
-
-/// One of the two queues.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Way {
-    InOrder,
-    Beside,
 }
 
 /// Pieces on their way from those who put to those who get.
@@ -186,23 +213,25 @@ impl<P> State<P> {
 }
 
 impl<P> Pipe<P> {
-    pub(super) fn new(origin: Origin) -> Rc<Self> {
+    /// A pipe that has a handle of its writing end; `captures` says whether the error that ends that is a piece.
+    pub(crate) fn new(origin: Origin, captures: bool) -> Self {
         let state = State {
             lane: Lane::default(),
-            sleeper: None,
             rare: None,
             writers: 1,
             was_open: false,
             is_closed: false,
             is_asked: false,
+            sleeps: false,
+            captures,
             by: origin.by,
         };
-        Rc::new(Pipe {
+        Pipe {
             state: RefCell::new(state),
             made_at: origin.made_at,
             opener: Opener::default(),
             asked: Cell::new(None),
-        })
+        }
     }
 
     /// Has the one promise for which there is room ask it; false if another one does, or did.
@@ -211,7 +240,7 @@ impl<P> Pipe<P> {
     }
 
     /// Opens it, if it is not closed.
-    pub(super) fn open(&self) -> Result<()> {
+    pub(crate) fn open(&self) -> Result<()> {
         let mut state = self.state.borrow_mut();
         if state.is_closed {
             return Err(Error::own(
@@ -222,13 +251,6 @@ impl<P> Pipe<P> {
         if !std::mem::replace(&mut state.was_open, true) {
             self.opener.note();
         }
-        Ok(())
-    }
-
-    /// Puts a piece, if it is open.
-    pub(super) fn append(&self, way: Way, piece: Result<P>) -> Result<()> {
-        self.check()?;
-        self.put(way, piece);
         Ok(())
     }
 
@@ -256,36 +278,37 @@ impl<P> Pipe<P> {
         Ok(())
     }
 
-    pub(super) fn put(&self, way: Way, piece: Result<P>) {
-        let (getter, sleeper) = {
+    /// Puts a piece; true if somebody is to be woken who slept.
+    #[must_use]
+    pub(super) fn put(&self, way: Way, piece: Result<P>) -> bool {
+        let (getter, slept) = {
             let mut state = self.state.borrow_mut();
             let lane = state.lane(way);
             lane.put(piece);
             let getter = lane.getters.pop();
-            let is_beside = way == Way::Beside;
-            (getter, is_beside.then(|| state.sleeper.take()).flatten())
+            let slept = way == Way::Beside && std::mem::take(&mut state.sleeps);
+            (getter, slept)
         };
         if let Some(getter) = getter {
             getter.wake();
         }
-        if let Some(sleeper) = sleeper.and_then(|sleeper| sleeper.upgrade()) {
-            sleeper.wake(Woken::Item);
-        }
+        slept
     }
 
-    /// Closes it, if it is not closed.
-    pub(super) fn close(&self) {
-        let (getters, watcher, beside, sleeper) = {
+    /// Closes it, if it is not closed; true if somebody is to be woken who slept.
+    #[must_use]
+    pub(super) fn close(&self) -> bool {
+        let (getters, watcher, beside, slept) = {
             let mut state = self.state.borrow_mut();
             if std::mem::replace(&mut state.is_closed, true) {
-                return;
+                return false;
             }
             let rare = state.rare.as_mut();
             let (watcher, beside) = rare.map_or((None, None), |rare| {
                 (rare.watcher.take(), Some(rare.beside.getters.take()))
             });
             let getters = state.lane.getters.take();
-            (getters, watcher, beside, state.sleeper.take())
+            (getters, watcher, beside, std::mem::take(&mut state.sleeps))
         };
         getters.wake_all();
         if let Some(watcher) = watcher {
@@ -294,15 +317,14 @@ impl<P> Pipe<P> {
         if let Some(getters) = beside {
             getters.wake_all();
         }
-        if let Some(sleeper) = sleeper.and_then(|sleeper| sleeper.upgrade()) {
-            sleeper.wake(Woken::End);
-        }
+        slept
     }
 
-    pub(super) fn end_with(&self, error: Error) {
+    /// Closes it with an error that whoever appends gets too.
+    #[must_use]
+    fn end_with(&self, error: Error) -> bool {
         self.state.borrow_mut().rare().cancelled = Some(error.clone());
-        self.put(Way::InOrder, Err(error));
-        self.close();
+        self.put(Way::InOrder, Err(error)) | self.close()
     }
 
     /// Counts a handle of the writing end.
@@ -310,17 +332,16 @@ impl<P> Pipe<P> {
         self.state.borrow_mut().writers += 1;
     }
 
-    /// Counts one handle less; without any it is closed, with an error.
-    pub(super) fn remove_writer(&self) {
+    /// Counts one handle less; true if it was the last, and it is not closed.
+    pub(super) fn remove_writer(&self) -> bool {
         let mut state = self.state.borrow_mut();
         state.writers -= 1;
-        let is_over = state.writers > 0 || state.is_closed;
-        drop(state);
-        if !is_over {
-            let text = "the appender was dropped before it was closed";
-            self.put(Way::InOrder, Err(Error::own(What::Abandoned, text)));
-            self.close();
-        }
+        state.writers == 0 && !state.is_closed
+    }
+
+    /// Whether the error that ends it becomes the last of the pieces.
+    pub(super) fn captures(&self) -> bool {
+        self.state.borrow().captures
     }
 
     /// Ready when it is closed. Whoever asked last is woken then.
@@ -348,8 +369,14 @@ impl<P> Pipe<P> {
         }
     }
 
-    pub(super) fn was_open(&self) -> bool {
+    pub(crate) fn was_open(&self) -> bool {
         self.state.borrow().was_open
+    }
+
+    /// Whether pieces can be put now.
+    pub(crate) fn is_open(&self) -> bool {
+        let state = self.state.borrow();
+        state.was_open && !state.is_closed
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -387,7 +414,7 @@ impl<P> Pipe<P> {
         Poll::Pending
     }
 
-    pub(super) fn opener(&self) -> u64 {
+    pub(crate) fn opener(&self) -> u64 {
         self.opener.place()
     }
 
@@ -418,11 +445,49 @@ impl<P> Pipe<P> {
             next.wake();
         }
     }
+}
 
-    /// Has `sleeper` told when something is put beside, or at the end.
-    pub(super) fn sleep(&self, sleeper: Weak<dyn Sleeper>) {
-        let replaced = self.state.borrow_mut().sleeper.replace(sleeper);
-        drop(replaced);
+/// What is put both ways, for what flattens it.
+impl<P: 'static> Input<P> for Pipe<P> {
+    fn poll_item(&self, way: Way, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<P>>> {
+        let mut ticket = self.take_asked(way);
+        let next = self.poll_get(way, &mut ticket, asker);
+        match way {
+            Way::InOrder => self.asked.set(ticket),
+            Way::Beside => self.state.borrow_mut().rare().asked = ticket,
+        }
+        next
+    }
+
+    fn let_go(&self, way: Way) {
+        self.leave(way, self.take_asked(way));
+    }
+
+    fn nothing_in_order(&self) -> bool {
+        self.is_empty(Way::InOrder)
+    }
+
+    fn is_over_beside(&self) -> bool {
+        self.is_closed() && self.is_empty(Way::Beside)
+    }
+
+    fn sleep(&self) -> bool {
+        let sleeps = self.is_empty(Way::Beside) && !self.is_closed();
+        self.state.borrow_mut().sleeps = sleeps;
+        sleeps
+    }
+
+    fn note_wait(&self) {
+        Pipe::note_wait(self);
+    }
+}
+
+impl<P> Pipe<P> {
+    fn take_asked(&self, way: Way) -> Option<Ticket> {
+        match way {
+            Way::InOrder => self.asked.take(),
+            Way::Beside => self.state.borrow_mut().rare.as_mut()?.asked.take(),
+        }
     }
 }
 
@@ -452,7 +517,11 @@ impl<P> OnCancel for Pipe<P> {
     fn cancel(self: Rc<Self>, error: Error) -> bool {
         let is_open = !self.is_closed();
         if is_open {
-            self.end_with(error);
+            let slept = self.end_with(error);
+            debug_assert!(
+                !slept,
+                "nothing is put beside the others in a pipe by itself"
+            );
         }
         is_open
     }
@@ -490,6 +559,6 @@ mod tests {
     #[test]
     fn a_pipe_is_small() {
         let size = size_of::<Pipe<Rc<str>>>();
-        assert!(size <= 168 - 16, "{size} bytes");
+        assert!(size <= 144, "{size} bytes");
     }
 }
