@@ -601,6 +601,18 @@ impl Tokens {
     }
 }
 
+impl Tokens {
+    /// The next token, where that is not read from a promise.
+    #[inline(never)]
+    fn poll_otherwise(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
+        match self {
+            Tokens::Known(message) => Poll::Ready(message.take().map(|known| Ok(known.to_token()))),
+            Tokens::Streamed(reader) => Pin::new(reader).poll_next(cx),
+            Tokens::Safe(tokens) => tokens.poll_safely(cx),
+        }
+    }
+}
+
 impl StepBack for Tokens {
     #[inline]
     fn waits(&self) -> bool {
@@ -635,12 +647,16 @@ impl StepBack for Tokens {
     #[inline(always)]
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
         match self {
-            Tokens::Known(message) => {
-                let token = message.take().map(|known| Ok(known.to_token()));
-                Poll::Ready(Come::of(token))
-            }
             Tokens::Streamed(reader) => reader.poll_known(cx),
-            Tokens::Safe(tokens) => tokens.poll_safely(cx).map(Come::of),
+            tokens => tokens.poll_otherwise(cx).map(Come::of),
+        }
+    }
+
+    #[inline(always)]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
+        match self {
+            Tokens::Streamed(reader) => reader.poll_called(cx),
+            tokens => tokens.poll_otherwise(cx).map(Come::of),
         }
     }
 }
@@ -727,6 +743,11 @@ impl StepBack for TokenStream {
     #[inline(always)]
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
         self.tokens.poll_known(cx).map(|come| come.map(read))
+    }
+
+    #[inline(always)]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
+        self.tokens.poll_called(cx).map(|come| come.map(read))
     }
 }
 
