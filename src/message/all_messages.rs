@@ -20,63 +20,56 @@ use crate::promise::{Made, PieceLog, Whole};
 /// Waits for the message of each promise of a sequence.
 pub(super) struct AllMessages;
 
-impl AllMessages {
-    /// A place to gather larger than for so many is given back after use.
-    const KEPT: usize = 1 << 10;
-
-    /// Those of promises that have all been known from the beginning.
-    fn known(promises: &PieceLog<MessagePromise>) -> Option<Rc<[Message]>> {
-        if let Some(block) = promises.only_block() {
-            let block = block.into_any().downcast::<MessageBlock>().ok();
-            return block.map(|block| block.0.clone());
-        }
-        if promises.len() == 0 {
-            thread_local!(static NONE: Rc<[Message]> = Rc::new([]));
-            return Some(NONE.with(Rc::clone));
-        }
-        thread_local!(static GATHERED: Cell<Vec<Message>> = const { Cell::new(Vec::new()) });
-        let mut gathered = GATHERED.take();
-        promises.for_each(|promise| {
-            if let Some(message) = promise.as_known() {
-                gathered.push(message.clone());
-            }
-        });
-        let are_all = gathered.len() == promises.len();
-        let messages = are_all.then(|| gathered.drain(..).collect());
-        gathered.clear();
-        if gathered.capacity() <= Self::KEPT {
-            GATHERED.set(gathered);
-        }
-        messages
-    }
-}
-
 impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
     fn make(
         self: Box<Self>,
         promises: &PieceLog<MessagePromise>,
         asker: &mut Asker<'_, '_>,
     ) -> Made<MessagePromise, Rc<[Message]>> {
-        match Self::known(promises) {
-            Some(messages) => Made::Whole(Ok(messages)),
-            None => asker.lend(|| Box::<MessageByMessage>::default().go_on(promises, asker)),
+        let mut are_known = true;
+        if promises.only_block().is_none() {
+            promises.for_each(|promise| are_known &= promise.as_known().is_some());
         }
+        if are_known {
+            return Made::Later(all_messages);
+        }
+        asker.lend(|| Box::<MessageByMessage>::default().go_on(promises, asker))
     }
+}
 
-    fn can_be_made_later(&self, promises: &PieceLog<MessagePromise>) -> bool {
-        promises.only_block().is_some() || promises.all(|promise| promise.as_known().is_some())
-    }
+/// The messages of promises all of which have theirs.
+fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
+    /// A place to gather larger than for so many is given back after use.
+    const KEPT: usize = 1 << 10;
+    thread_local!(static GATHERED: Cell<Vec<Message>> = const { Cell::new(Vec::new()) });
+    thread_local!(static NONE: Rc<[Message]> = Rc::new([]));
 
-    fn make_later(&self, promises: &PieceLog<MessagePromise>) -> Option<Rc<[Message]>> {
-        Self::known(promises)
+    if let Some(block) = promises.only_block()
+        && let Ok(block) = block.into_any().downcast::<MessageBlock>()
+    {
+        return block.0.clone();
     }
+    if promises.len() == 0 {
+        return NONE.with(Rc::clone);
+    }
+    let mut gathered = GATHERED.take();
+    promises.for_each(|promise| match promise.as_known() {
+        Some(message) => gathered.push(message.clone()),
+        None => gathered.extend(promise.get().and_then(Result::ok)),
+    });
+    debug_assert_eq!(gathered.len(), promises.len(), "all of them are there");
+    let messages = gathered.drain(..).collect();
+    if gathered.capacity() <= KEPT {
+        GATHERED.set(gathered);
+    }
+    messages
 }
 
 /// Waits for one message after the other.
 #[derive(Default)]
 struct MessageByMessage {
-    /// Those that were waited for, and those before them.
-    messages: Vec<Message>,
+    /// How many there are before the one that it waits for.
+    there: usize,
     /// The message that it waits for; empty between messages.
     waiting: Option<MessageWait>,
 }
@@ -99,22 +92,20 @@ impl MessageByMessage {
     ) -> Made<MessagePromise, Rc<[Message]>> {
         loop {
             if let Some(waiting) = &mut self.waiting {
-                let message = match waiting.poll_for(asker) {
-                    Poll::Ready(message) => message,
+                match waiting.poll_done_for(asker) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Made::Whole(Err(error)),
                     Poll::Pending => return Made::Waits(self),
-                };
-                self.waiting = None;
-                match message {
-                    Ok(message) => self.messages.push(message),
-                    Err(error) => return Made::Whole(Err(error)),
                 }
+                self.waiting = None;
+                self.there += 1;
             }
-            let Some(promise) = promises.get(self.messages.len()) else {
-                return Made::Whole(Ok(self.messages.into()));
+            let Some(promise) = promises.get(self.there) else {
+                return Made::Later(all_messages);
             };
-            match promise.into_known() {
-                Ok(message) => self.messages.push(message),
-                Err(promise) => self.waiting = Some(promise.quietly()),
+            match promise.as_known() {
+                Some(_) => self.there += 1,
+                None => self.waiting = Some(promise.quietly()),
             }
         }
     }

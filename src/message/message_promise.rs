@@ -386,12 +386,8 @@ impl MessageOfTokens {
 struct TextOfTokens;
 
 impl Whole<Token, Message> for TextOfTokens {
-    fn make(
-        self: Box<Self>,
-        tokens: &PieceLog<Token>,
-        _: &mut Asker<'_, '_>,
-    ) -> Made<Token, Message> {
-        Made::Whole(Ok(Message::text_message(text_of(tokens))))
+    fn make(self: Box<Self>, _: &PieceLog<Token>, _: &mut Asker<'_, '_>) -> Made<Token, Message> {
+        Made::Later(|tokens| Message::text_message(text_of(tokens)))
     }
 }
 
@@ -476,6 +472,14 @@ impl MessageWait {
             return Poll::Ready(Ok(message));
         }
         self.poll_promise(asker)
+    }
+
+    /// As [`poll_for`](Self::poll_for), but the message need not be made for that.
+    pub(crate) fn poll_done_for<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<()>> {
+        let promise = self.promise.as_ref().and_then(MessagePromise::promise);
+        promise.map_or(Poll::Ready(Ok(())), |promise| {
+            promise.poll_done(&mut self.ticket, asker)
+        })
     }
 
     #[inline(never)]

@@ -610,13 +610,6 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
-    /// Whether that holds for each piece; of errors it is not asked.
-    pub(crate) fn all(&self, holds: impl Fn(&P) -> bool) -> bool {
-        let mut all = true;
-        self.for_each(|piece| all &= holds(piece));
-        all
-    }
-
     /// Does something with each piece, if none is an error; not with those that come meanwhile.
     pub(crate) fn for_each(&self, mut body: impl FnMut(&P)) {
         let len = self.state.borrow().pieces.len;

@@ -140,6 +140,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         &self.outcome
     }
 
+    /// Whether somebody is told of what the whole comes to, who waits for it or not.
+    pub(super) fn is_told_of_whole(&self) -> bool {
+        PromisingContext::any_handlers() || self.keeper.get().is_some()
+    }
+
     /// Whether it has come to something, also if that is to be made.
     fn is_done(&self) -> bool {
         self.made.get() == MadeSoFar::MadeLater || self.outcome.get().is_some()
@@ -586,6 +591,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Future for Reading<P, W> {
         };
         match whole.make(&this.promise.inner.log, &mut Asker::Task(cx)) {
             Made::Whole(whole) => Poll::Ready(whole),
+            Made::Later(make) => Poll::Ready(Ok(make(&this.promise.inner.log))),
             Made::Waits(whole) => {
                 this.whole = Some(WholeBy::Own(whole));
                 Poll::Pending

@@ -22,23 +22,10 @@ use crate::error::{Error, Result};
 use crate::executor::{Asker, TaskRef, Waiter, queue_step};
 
 /// What makes the whole of pieces.
-pub(crate) trait Whole<P, W>: 'static {
+pub(crate) trait Whole<P: 'static, W>: 'static {
     /// Makes it, or goes on with that: all pieces are there, and none of them is an error. What it starts, and
     /// user's code, has to be [lent](Asker::lend) what the asker inherits.
     fn make(self: Box<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W>;
-
-    /// Whether it can be [made later](Self::make_later) as well, when somebody asks for it: of pieces that are
-    /// all that it takes.
-    fn can_be_made_later(&self, pieces: &PieceLog<P>) -> bool {
-        let _ = pieces;
-        false
-    }
-
-    /// Makes it of pieces that are all that it takes; runs no user's code.
-    fn make_later(&self, pieces: &PieceLog<P>) -> Option<W> {
-        let _ = pieces;
-        None
-    }
 }
 
 /// What makes the whole of pieces and is others' as well, who say meanwhile what is to be in it.
@@ -60,27 +47,25 @@ impl<P: 'static, W: 'static> WholeBy<P, W> {
             WholeBy::Shared(whole) => Made::Whole(whole.make(pieces)),
         }
     }
-
-    fn can_be_made_later(&self, pieces: &PieceLog<P>) -> bool {
-        match self {
-            WholeBy::Own(whole) => whole.can_be_made_later(pieces),
-            WholeBy::Shared(_) => false,
-        }
-    }
 }
 
-impl<P, W, T: Whole<P, W>> From<Box<T>> for WholeBy<P, W> {
+impl<P: 'static, W, T: Whole<P, W>> From<Box<T>> for WholeBy<P, W> {
     fn from(whole: Box<T>) -> Self {
         WholeBy::Own(whole)
     }
 }
 
 /// What the making of a whole comes to.
-pub(crate) enum Made<P, W> {
+pub(crate) enum Made<P: 'static, W> {
     Whole(Result<W>),
+    /// All is there that it takes, for good: this makes it, now or when somebody asks, and runs no user's code.
+    Later(MakeLater<P, W>),
     /// Whoever asks is told when this can go on.
     Waits(Box<dyn Whole<P, W>>),
 }
+
+/// Makes a whole of pieces that are all that it takes.
+type MakeLater<P, W> = fn(&PieceLog<P>) -> W;
 
 /// The whole is the collection of the pieces.
 pub(crate) struct Collected;
@@ -106,6 +91,8 @@ pub(super) enum Maker<P: Clone + 'static, W: Clone + 'static> {
     Task(Resolver<P, W>),
     /// Steps of the promise, where nothing has to be polled for it.
     Whole(WholeBy<P, W>),
+    /// It has come, and is made when somebody asks for it.
+    Later(MakeLater<P, W>),
 }
 
 /// The whole of a promise in the making.
@@ -161,7 +148,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         match making.take() {
             Maker::Nothing => None,
             Maker::Task(resolver) => Some(resolver),
-            maker @ Maker::Whole(_) => {
+            maker @ (Maker::Whole(_) | Maker::Later(_)) => {
                 making.maker.set(maker);
                 self.guest();
                 self.made.set(MadeSoFar::GoesOver);
@@ -237,11 +224,6 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let Maker::Whole(whole) = self.making.take() else {
             return;
         };
-        if !PromisingContext::any_handlers() && whole.can_be_made_later(&self.log) {
-            self.making.maker.set(Maker::Whole(whole));
-            self.made.set(MadeSoFar::MadeLater);
-            return self.outcome_so_far().tell();
-        }
         let waiter = || Waiter::Step(self.clone(), MAKE);
         let mut asker = Asker::Step(&waiter);
         let made = catch_unwind(AssertUnwindSafe(|| whole.make(&self.log, &mut asker)));
@@ -250,6 +232,14 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
                 self.making.maker.set(Maker::Whole(WholeBy::Own(whole)));
             }
             Ok(Made::Whole(whole)) => self.resolve(whole),
+            Ok(Made::Later(make)) if self.is_told_of_whole() => {
+                self.resolve(Ok(make(&self.log)));
+            }
+            Ok(Made::Later(make)) => {
+                self.making.maker.set(Maker::Later(make));
+                self.made.set(MadeSoFar::MadeLater);
+                self.outcome_so_far().tell();
+            }
             Err(panic) => {
                 let error = Error::from_panic("the work behind a promise", &*panic);
                 self.resolve(Err(error));
@@ -261,9 +251,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     #[inline(never)]
     pub(super) fn make_later(&self) {
         self.made.set(MadeSoFar::Ended);
-        if let Maker::Whole(WholeBy::Own(whole)) = self.making.take() {
-            let made = whole.make_later(&self.log);
-            self.outcome_so_far().set(made.ok_or_else(abandoned));
+        if let Maker::Later(make) = self.making.take() {
+            self.outcome_so_far().set(Ok(make(&self.log)));
         }
     }
 

@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use futures_lite::{Stream, StreamExt, future, stream};
-use miniagents::executor::yield_now;
+use miniagents::executor::{Awaitable, yield_now};
 use miniagents::{
-    Error, MessageClass, MessagePromise, MessageTokenAppender, MiniAgents, Promise,
-    PromisingContext, Result, Start, StreamAppender, StreamedPromise, Value, generate,
+    Error, MessageClass, MessagePromise, MessageSequencePromise, MessageTokenAppender, MiniAgents,
+    Promise, PromisingContext, Result, Start, StreamAppender, StreamedPromise, Token, Value,
+    generate,
 };
 
 use crate::events::{STARTS, events_of, note};
@@ -508,6 +509,31 @@ fn a_promise_of_a_message_knows_its_class_and_what_was_given_before_its_text() {
                     assert_eq!(appender.fields().get("finish").is_some(), meanwhile);
                 }
             }
+            Result::Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_message_whose_tokens_alone_were_read_is_there_for_whoever_asks_later() {
+    MiniAgents::new()
+        .run(async {
+            let tokens = stream::iter(["Hel", "lo"]).map(|text| Ok(Token::from(text)));
+            let promise = MessagePromise::new(tokens);
+            let sequence = MessageSequencePromise::of([&promise, &promise]);
+            let read: Vec<_> = promise.stream().try_collect().await?;
+            assert_eq!(read, ["Hel", "lo"].map(Token::from));
+            sequence.start();
+            for _ in 0..10 {
+                yield_now().await;
+            }
+
+            assert!(!promise.cancel());
+            assert!(sequence.is_done() && !sequence.cancel());
+            let whole = sequence.get().unwrap()?;
+            assert_eq!(whole.len(), 2);
+            assert_eq!(whole[0].text(), "Hello");
+            assert!(whole[0].fields().ptr_eq(promise.await?.fields()));
             Result::Ok(())
         })
         .unwrap();
