@@ -22,7 +22,7 @@ use crate::executor::{AnyTask, Asker, Asks, Awaitable, Header, Notify, Ticket};
 use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
     Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, SharedWhole,
-    Start, StepBack, StreamedPromise, Told, TryNext, Whole, WholeBy, read,
+    Start, StepBack, StreamedPromise, Told, TryNext, WeakStreamedPromise, Whole, WholeBy, read,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -101,11 +101,13 @@ impl MessagePromise {
     /// If no context is active.
     #[track_caller]
     pub fn new(tokens: impl Stream<Item = Result<Token>> + 'static) -> Self {
-        let (class, start) = (MessageClass::TEXT, Start::AsContext);
-        match TokenStream::in_disguise(tokens) {
-            Ok(tokens) => Self::streamed(class, None, start, None, Restreamed(tokens)),
-            Err(tokens) => Self::streamed(class, None, start, None, Pinned(Box::pin(tokens))),
-        }
+        let of_tokens = MessageOfTokens {
+            class: MessageClass::TEXT,
+            fields: None,
+            known: None,
+            original: None,
+        };
+        Self::of_stream(of_tokens, Start::AsContext, tokens)
     }
 
     pub(crate) fn known(message: Message) -> Self {
@@ -115,18 +117,27 @@ impl MessagePromise {
     }
 
     #[track_caller]
-    fn streamed(
-        class: &'static MessageClass,
-        known: Option<Frozen>,
+    fn of_stream(
+        mut of_tokens: MessageOfTokens,
         start: Start,
-        fields: Option<FieldCollector>,
+        tokens: impl Stream<Item = Result<Token>> + 'static,
+    ) -> Self {
+        match TokenStream::in_disguise(tokens) {
+            Ok(tokens) => {
+                of_tokens.original = tokens.original();
+                Self::streamed(of_tokens, start, Restreamed(tokens))
+            }
+            Err(tokens) => Self::streamed(of_tokens, start, Pinned(Box::pin(tokens))),
+        }
+    }
+
+    #[track_caller]
+    fn streamed(
+        of_tokens: MessageOfTokens,
+        start: Start,
         tokens: impl PieceSource<Token> + Unpin + 'static,
     ) -> Self {
-        let of_tokens = MessageOfTokens {
-            class,
-            fields,
-            known: known.clone(),
-        };
+        let (class, known) = (of_tokens.class, of_tokens.known.clone());
         let whole = move || of_tokens.by();
         let context = PromisingContext::current();
         let promise = StreamedPromise::with_whole(context, start, tokens, whole);
@@ -367,7 +378,12 @@ struct MessageOfTokens {
     fields: Option<FieldCollector>,
     /// What was known beforehand; empty where nothing was.
     known: Option<Frozen>,
+    /// The promise whose tokens they all are, streamed anew; empty for others.
+    original: Option<Original>,
 }
+
+/// Another promise, which has the same text when it is complete.
+type Original = WeakStreamedPromise<Token, Message>;
 
 impl MessageOfTokens {
     /// Who makes it; that takes no memory of its own for a text of which nothing is known beforehand.
@@ -375,9 +391,10 @@ impl MessageOfTokens {
         if !self.class.is_plain_text() || self.known.is_some() {
             return Box::new(self).into();
         }
-        match self.fields {
-            None => Box::new(TextOfTokens).into(),
-            Some(fields) => WholeBy::Shared(fields.fields),
+        match (self.fields, self.original) {
+            (Some(fields), _) => WholeBy::Shared(fields.fields),
+            (None, Some(original)) => Box::new(TextOfOriginal(original)).into(),
+            (None, None) => Box::new(TextOfTokens).into(),
         }
     }
 }
@@ -391,6 +408,20 @@ impl Whole<Token, Message> for TextOfTokens {
     }
 }
 
+/// Makes the message that has nothing but the text of another.
+struct TextOfOriginal(Original);
+
+impl Whole<Token, Message> for TextOfOriginal {
+    fn make(
+        self: Box<Self>,
+        tokens: &PieceLog<Token>,
+        _: &mut Asker<'_, '_>,
+    ) -> Made<Token, Message> {
+        let text = text_like(Some(&self.0), tokens);
+        Made::Whole(Ok(Message::text_message(text)))
+    }
+}
+
 impl Whole<Token, Message> for MessageOfTokens {
     fn make(
         self: Box<Self>,
@@ -400,7 +431,8 @@ impl Whole<Token, Message> for MessageOfTokens {
         let fields = self.fields.as_ref();
         let meanwhile = fields.map(|fields| fields.fields.all());
         let meanwhile = meanwhile.unwrap_or_default();
-        let message = message_of(self.class, tokens, meanwhile, self.known.as_ref());
+        let text = text_like(self.original.as_ref(), tokens);
+        let message = message_of(self.class, text, meanwhile, self.known.as_ref());
         Made::Whole(message)
     }
 }
@@ -408,18 +440,17 @@ impl Whole<Token, Message> for MessageOfTokens {
 /// Makes the message of class `TextMessage` of its tokens, and of what became known meanwhile.
 impl SharedWhole<Token, Message> for CollectedFields {
     fn make(&self, tokens: &PieceLog<Token>) -> Result<Message> {
-        message_of(MessageClass::TEXT, tokens, self.all(), None)
+        message_of(MessageClass::TEXT, text_of(tokens), self.all(), None)
     }
 }
 
-/// The message of these tokens, of what became known meanwhile, and of what was known beforehand.
+/// The message of this text, of what became known meanwhile, and of what was known beforehand.
 fn message_of(
     class: &'static MessageClass,
-    tokens: &PieceLog<Token>,
+    text: Text,
     meanwhile: Fields,
     known: Option<&Frozen>,
 ) -> Result<Message> {
-    let text = text_of(tokens);
     if known.is_none() && meanwhile.is_empty() {
         return Message::of_text(class, text);
     }
@@ -429,6 +460,16 @@ fn message_of(
     let given = given.filter(|(key, _)| !class.is_content(key));
     let content = (name(CONTENT), Value::from(text));
     with_declared(class, std::iter::once(content).chain(given))
+}
+
+/// The text of all tokens: that of the promise which they come from, if it is there and nothing else.
+fn text_like(original: Option<&Original>, tokens: &PieceLog<Token>) -> Text {
+    let original = original.and_then(WeakStreamedPromise::upgrade);
+    let message = original.as_ref().and_then(StreamedPromise::peek);
+    match message.and_then(|message| message.as_ref().ok()?.only_text()) {
+        Some(text) => text.clone(),
+        None => text_of(tokens),
+    }
 }
 
 /// The text of all tokens, put together in a buffer that is kept for the next message.
@@ -681,6 +722,14 @@ pub struct TokenStream {
 }
 
 impl TokenStream {
+    /// The promise whose tokens it reads, if none was read.
+    fn original(&self) -> Option<Original> {
+        match &self.tokens {
+            Tokens::Streamed(reader) if reader.index() == 0 => Some(reader.promise().downgrade()),
+            _ => None,
+        }
+    }
+
     /// What is one of these, where its type does not say so; or else it as it is.
     fn in_disguise<S: 'static>(stream: S) -> std::result::Result<Self, S> {
         let mut stream = Some(stream);
@@ -900,10 +949,8 @@ impl MessagePromiseBuilder {
         self,
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Result<MessagePromise> {
-        match TokenStream::in_disguise(tokens) {
-            Ok(tokens) => self.finish(None, Restreamed(tokens)),
-            Err(tokens) => self.finish(None, Pinned(Box::pin(tokens))),
-        }
+        let (of_tokens, start) = self.complete(None)?;
+        Ok(MessagePromise::of_stream(of_tokens, start, tokens))
     }
 
     /// As [`stream`](Self::stream), with fields that become known while the tokens come: they are
@@ -921,7 +968,10 @@ impl MessagePromiseBuilder {
         self,
         tokens: impl FnOnce(FieldCollector) -> S,
     ) -> Result<MessagePromise> {
-        self.with_source(|fields| Pinned(Box::pin(tokens(fields))))
+        let fields = FieldCollector::default();
+        let tokens = tokens(fields.clone());
+        let (of_tokens, start) = self.complete(Some(fields))?;
+        Ok(MessagePromise::of_stream(of_tokens, start, tokens))
     }
 
     /// As [`stream_with`](Self::stream_with), of a source that may have many tokens at once.
@@ -966,6 +1016,12 @@ impl MessagePromiseBuilder {
         fields: Option<FieldCollector>,
         tokens: impl PieceSource<Token> + Unpin + 'static,
     ) -> Result<MessagePromise> {
+        let (of_tokens, start) = self.complete(fields)?;
+        Ok(MessagePromise::streamed(of_tokens, start, tokens))
+    }
+
+    /// What the promise is to be of, if nothing was refused.
+    fn complete(self, fields: Option<FieldCollector>) -> Result<(MessageOfTokens, Start)> {
         if let Some(error) = self.refused {
             return Err(error);
         }
@@ -973,8 +1029,12 @@ impl MessagePromiseBuilder {
             true => None,
             false => Some(Frozen::object(name("Frozen"), self.known, false)?),
         };
-        Ok(MessagePromise::streamed(
-            self.class, known, self.start, fields, tokens,
-        ))
+        let of_tokens = MessageOfTokens {
+            class: self.class,
+            fields,
+            known,
+            original: None,
+        };
+        Ok((of_tokens, self.start))
     }
 }

@@ -265,3 +265,33 @@ fn a_copy_keeps_its_tokens_when_the_original_does_not() {
         miniagents.run(body).unwrap();
     }
 }
+
+#[test]
+fn a_copy_of_another_kind_has_the_same_text() {
+    for anew in [Anew::AsTheyAre, Anew::Hidden] {
+        let body = async move {
+            let original = live(TEXTS);
+            let user = MessagePromise::of(MessageClass::USER).with("n", 1);
+            let user = match anew {
+                Anew::AsTheyAre => user.stream(original.stream())?,
+                Anew::Hidden => user.stream(original.stream().map(|token| token))?,
+            };
+            let copy = anew.stream(user.stream());
+            let of_copy = MessagePromise::of(MessageClass::ASSISTANT).stream_with(|fields| {
+                fields.set("m", 2);
+                copy.stream()
+            })?;
+
+            let (user, copy, of_copy) = (user.await?, copy.await?, of_copy.await?);
+            let text = TEXTS.concat();
+            assert_eq!([user.text(), copy.text(), of_copy.text()], [&*text; 3]);
+            assert_eq!(user.role(), Some("user"));
+            assert_eq!(of_copy.role(), Some("assistant"));
+            assert_eq!(of_copy.get("m").unwrap().as_i64(), Some(2));
+            assert!(copy.get("n").is_none() && of_copy.get("n").is_none());
+            assert_eq!(copy.class_name(), "TextMessage");
+            Ok(())
+        };
+        MiniAgents::new().run(body).unwrap();
+    }
+}
