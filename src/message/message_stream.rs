@@ -78,27 +78,38 @@ impl MessageStream {
         self.promises.reader.skip_to(index);
     }
 
-    /// Asks for the next promise, where none is known to be there.
+    /// Asks for the next promise, where errors are messages.
     #[inline(never)]
-    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
-        if self.promises.safe {
-            let next = Pin::new(&mut self.promises).poll_next(cx);
-            return next.map(|next| Come::of(next.map(read)));
-        }
-        let come = ready!(self.promises.reader.poll_known(cx));
+    fn poll_safely(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
+        let next = Pin::new(&mut self.promises).poll_next(cx);
+        next.map(|next| Come::of(next.map(read)))
+    }
+
+    /// Takes in what has come.
+    #[inline(always)]
+    fn come(&mut self, come: Come<Result<MessagePromise>>) -> Come<Result<MessagePromise>> {
         if let Come::Known = come
-            && let Some((block, places)) = self.promises.reader.read_block()
+            && self.promises.reader.knows_block()
         {
-            let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
-                unreachable!("sequences have blocks of one kind")
-            };
-            self.ahead = Ahead {
-                block: Some(block.0.clone()),
-                next: places.start,
-                end: places.end,
-            };
+            self.read_ahead();
         }
-        Poll::Ready(come.map(read))
+        come.map(read)
+    }
+
+    /// Reads the messages that are known to be there, which are of a block.
+    #[inline(never)]
+    fn read_ahead(&mut self) {
+        let Some((block, places)) = self.promises.reader.read_block() else {
+            return;
+        };
+        let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
+            unreachable!("sequences have blocks of one kind")
+        };
+        self.ahead = Ahead {
+            block: Some(block.0.clone()),
+            next: places.start,
+            end: places.end,
+        };
     }
 
     /// The next promise, or `None` at the end.
@@ -156,7 +167,20 @@ impl StepBack for MessageStream {
 
     #[inline(always)]
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
-        self.ask(cx)
+        if self.promises.safe {
+            return self.poll_safely(cx);
+        }
+        let come = ready!(self.promises.reader.poll_known(cx));
+        Poll::Ready(self.come(come))
+    }
+
+    #[inline(always)]
+    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
+        if self.promises.safe {
+            return self.poll_safely(cx);
+        }
+        let come = ready!(self.promises.reader.poll_called(cx));
+        Poll::Ready(self.come(come))
     }
 }
 

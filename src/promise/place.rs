@@ -117,6 +117,12 @@ impl<P: Clone + 'static> Place<P> {
         stretch.expect("what is known is somewhere").get(index)
     }
 
+    /// Whether the pieces that are known to be there are of a block.
+    #[inline(always)]
+    pub(crate) fn knows_block(&self) -> bool {
+        matches!(&self.stretch, Some(stretch) if matches!(stretch.pieces, Kept::Block(_)))
+    }
+
     /// Reads the pieces that are known to be there, if they are of a block; tells which of that they are.
     pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, Range<usize>)> {
         let index = self.stand.index;

@@ -820,6 +820,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         went
     }
 
+    /// Whether the pieces that it knows to be there are of a block.
+    #[inline(always)]
+    pub(crate) fn knows_block(&self) -> bool {
+        self.place.knows_block()
+    }
+
     /// Reads the pieces that it knows to be there, if they are of a block; tells which of that they are.
     pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, Range<usize>)> {
         self.place.read_block()
