@@ -253,11 +253,6 @@ impl Message {
         }
     }
 
-    /// Its text, if it has nothing else.
-    pub(crate) fn only_text(&self) -> Option<&Text> {
-        self.fields.only_text()
-    }
-
     /// Who speaks: `user`, `system`, `assistant`, or what the message says.
     pub fn role(&self) -> Option<&str> {
         match self.fields.only_text() {

@@ -22,7 +22,7 @@ use crate::executor::{AnyTask, Asker, Asks, Awaitable, Header, Notify, Ticket};
 use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
     Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, SharedWhole,
-    Start, StepBack, StreamedPromise, Told, TryNext, WeakStreamedPromise, Whole, WholeBy, read,
+    Start, StepBack, StreamedPromise, Told, TryNext, Whole, WholeBy, read,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -105,7 +105,6 @@ impl MessagePromise {
             class: MessageClass::TEXT,
             fields: None,
             known: None,
-            original: None,
         };
         Self::of_stream(of_tokens, Start::AsContext, tokens)
     }
@@ -118,15 +117,12 @@ impl MessagePromise {
 
     #[track_caller]
     fn of_stream(
-        mut of_tokens: MessageOfTokens,
+        of_tokens: MessageOfTokens,
         start: Start,
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Self {
         match TokenStream::in_disguise(tokens) {
-            Ok(tokens) => {
-                of_tokens.original = tokens.original();
-                Self::streamed(of_tokens, start, Restreamed(tokens))
-            }
+            Ok(tokens) => Self::streamed(of_tokens, start, Restreamed(tokens)),
             Err(tokens) => Self::streamed(of_tokens, start, Pinned(Box::pin(tokens))),
         }
     }
@@ -378,12 +374,7 @@ struct MessageOfTokens {
     fields: Option<FieldCollector>,
     /// What was known beforehand; empty where nothing was.
     known: Option<Frozen>,
-    /// The promise whose tokens they all are, streamed anew; empty for others.
-    original: Option<Original>,
 }
-
-/// Another promise, which has the same text when it is complete.
-type Original = WeakStreamedPromise<Token, Message>;
 
 impl MessageOfTokens {
     /// Who makes it; that takes no memory of its own for a text of which nothing is known beforehand.
@@ -391,10 +382,9 @@ impl MessageOfTokens {
         if !self.class.is_plain_text() || self.known.is_some() {
             return Box::new(self).into();
         }
-        match (self.fields, self.original) {
-            (Some(fields), _) => WholeBy::Shared(fields.fields),
-            (None, Some(original)) => Box::new(TextOfOriginal(original)).into(),
-            (None, None) => Box::new(TextOfTokens).into(),
+        match self.fields {
+            None => Box::new(TextOfTokens).into(),
+            Some(fields) => WholeBy::Shared(fields.fields),
         }
     }
 }
@@ -408,20 +398,6 @@ impl Whole<Token, Message> for TextOfTokens {
     }
 }
 
-/// Makes the message that has nothing but the text of another.
-struct TextOfOriginal(Original);
-
-impl Whole<Token, Message> for TextOfOriginal {
-    fn make(
-        self: Box<Self>,
-        tokens: &PieceLog<Token>,
-        _: &mut Asker<'_, '_>,
-    ) -> Made<Token, Message> {
-        let text = text_like(Some(&self.0), tokens);
-        Made::Whole(Ok(Message::text_message(text)))
-    }
-}
-
 impl Whole<Token, Message> for MessageOfTokens {
     fn make(
         self: Box<Self>,
@@ -431,8 +407,7 @@ impl Whole<Token, Message> for MessageOfTokens {
         let fields = self.fields.as_ref();
         let meanwhile = fields.map(|fields| fields.fields.all());
         let meanwhile = meanwhile.unwrap_or_default();
-        let text = text_like(self.original.as_ref(), tokens);
-        let message = message_of(self.class, text, meanwhile, self.known.as_ref());
+        let message = message_of(self.class, tokens, meanwhile, self.known.as_ref());
         Made::Whole(message)
     }
 }
@@ -440,17 +415,18 @@ impl Whole<Token, Message> for MessageOfTokens {
 /// Makes the message of class `TextMessage` of its tokens, and of what became known meanwhile.
 impl SharedWhole<Token, Message> for CollectedFields {
     fn make(&self, tokens: &PieceLog<Token>) -> Result<Message> {
-        message_of(MessageClass::TEXT, text_of(tokens), self.all(), None)
+        message_of(MessageClass::TEXT, tokens, self.all(), None)
     }
 }
 
-/// The message of this text, of what became known meanwhile, and of what was known beforehand.
+/// The message of these tokens, of what became known meanwhile, and of what was known beforehand.
 fn message_of(
     class: &'static MessageClass,
-    text: Text,
+    tokens: &PieceLog<Token>,
     meanwhile: Fields,
     known: Option<&Frozen>,
 ) -> Result<Message> {
+    let text = text_of(tokens);
     if known.is_none() && meanwhile.is_empty() {
         return Message::of_text(class, text);
     }
@@ -460,16 +436,6 @@ fn message_of(
     let given = given.filter(|(key, _)| !class.is_content(key));
     let content = (name(CONTENT), Value::from(text));
     with_declared(class, std::iter::once(content).chain(given))
-}
-
-/// The text of all tokens: that of the promise which they come from, if it is there and nothing else.
-fn text_like(original: Option<&Original>, tokens: &PieceLog<Token>) -> Text {
-    let original = original.and_then(WeakStreamedPromise::upgrade);
-    let message = original.as_ref().and_then(StreamedPromise::peek);
-    match message.and_then(|message| message.as_ref().ok()?.only_text()) {
-        Some(text) => text.clone(),
-        None => text_of(tokens),
-    }
 }
 
 /// The text of all tokens, put together in a buffer that is kept for the next message.
@@ -722,14 +688,6 @@ pub struct TokenStream {
 }
 
 impl TokenStream {
-    /// The promise whose tokens it reads, if none was read.
-    fn original(&self) -> Option<Original> {
-        match &self.tokens {
-            Tokens::Streamed(reader) if reader.index() == 0 => Some(reader.promise().downgrade()),
-            _ => None,
-        }
-    }
-
     /// What is one of these, where its type does not say so; or else it as it is.
     fn in_disguise<S: 'static>(stream: S) -> std::result::Result<Self, S> {
         let mut stream = Some(stream);
@@ -1033,7 +991,6 @@ impl MessagePromiseBuilder {
             class: self.class,
             fields,
             known,
-            original: None,
         };
         Ok((of_tokens, self.start))
     }

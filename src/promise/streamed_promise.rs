@@ -454,11 +454,6 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             .map(|value| value.inspect_err(Error::mark_read))
     }
 
-    /// Looks at the whole, if it is there; an error does not count as read.
-    pub(crate) fn peek(&self) -> Option<&Result<W>> {
-        self.inner.outcome().get()
-    }
-
     /// Whether the whole is there, or has failed.
     pub fn is_done(&self) -> bool {
         self.inner.is_done()
@@ -757,10 +752,6 @@ pub(crate) struct Reader<P: Clone + 'static, W: Clone + 'static> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
-    pub(crate) fn promise(&self) -> &StreamedPromise<P, W> {
-        &self.promise
-    }
-
     pub(crate) fn index(&self) -> usize {
         self.place.index()
     }
