@@ -12,6 +12,7 @@
 //! is idle.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -30,7 +31,7 @@ use crate::executor::{
 };
 use crate::frozen::Frozen;
 use crate::message::{
-    Message, MessageSequenceAppender, MessageSequencePromise, WeakSequencePromise,
+    Message, MessageSequenceAppender, MessageSequencePromise, Sequence, WeakSequence,
 };
 use crate::promise::{OnCancel, PromisingContext, abandoned};
 
@@ -42,8 +43,6 @@ pub(crate) struct Act {
     input: MessageSequencePromise,
     /// What the agent replies through; set at once.
     appender: OnceCell<MessageSequenceAppender>,
-    /// The arguments of the call alone, or why they are refused; nothing is left of them when it acts.
-    arguments: Cell<Result<Frozen>>,
     spending: Option<Rc<Spending>>,
     /// The replies; set at once.
     replies: Cell<Replies>,
@@ -51,8 +50,8 @@ pub(crate) struct Act {
     miniagents: Option<MiniAgents>,
     /// What the agent has in hand; empty until it acts, and where its arguments were refused.
     interaction: OnceCell<Interaction>,
-    /// Empty before and after; it cannot be borrowed while the agent goes on.
-    acting: RefCell<Option<Acting>>,
+    /// It cannot be borrowed while the agent goes on.
+    stage: RefCell<Stage>,
     /// The calls that it made; empty if it made none.
     calls: OnceCell<Rc<Calls>>,
     /// The record of the call; empty until the agent has ended.
@@ -68,33 +67,41 @@ pub(crate) struct Act {
     missed: Cell<bool>,
 }
 
+/// How far a call has come.
+enum Stage {
+    /// It is not started. Here are the arguments of the call alone, or why they are refused.
+    Called(Result<Frozen>),
+    Acts(Acting),
+    Over,
+}
+
 /// The replies, as the call knows them.
 #[derive(Default)]
 enum Replies {
     #[default]
     Unknown,
     /// They live as long as anybody reads or makes them.
-    Weak(WeakSequencePromise),
+    Weak(WeakSequence),
     /// They are recorded.
-    Held(MessageSequencePromise),
+    Held(Sequence),
 }
 
 /// The calls that an agent made.
 #[derive(Default)]
-struct Calls(RefCell<Vec<WeakSequencePromise>>);
+struct Calls(RefCell<Vec<WeakSequence>>);
 
 impl Calls {
     /// Lets go of those that are over; whether that was all.
     fn are_over(&self) -> bool {
         let mut calls = self.0.borrow_mut();
-        calls.retain(WeakSequencePromise::is_alive);
+        calls.retain(WeakSequence::is_alive);
         calls.is_empty()
     }
 
     fn add(&self, replies: &MessageSequencePromise) {
         let mut calls = self.0.borrow_mut();
         if calls.len().is_power_of_two() {
-            calls.retain(WeakSequencePromise::is_alive); // those that are over need no stopping
+            calls.retain(WeakSequence::is_alive); // those that are over need no stopping
         }
         calls.push(replies.downgrade());
     }
@@ -105,7 +112,7 @@ impl OnCancel for Calls {
     fn cancel(self: Rc<Self>, error: Error) -> bool {
         let calls = self.0.take();
         let mut stopped = false;
-        for replies in calls.iter().filter_map(WeakSequencePromise::upgrade) {
+        for replies in calls.iter().filter_map(WeakSequence::upgrade) {
             stopped |= replies.cancel_because(error.clone());
         }
         stopped
@@ -125,12 +132,11 @@ impl Act {
             agent,
             input,
             appender: OnceCell::new(),
-            arguments: Cell::new(arguments),
             spending,
             replies: Cell::default(),
             miniagents,
             interaction: OnceCell::new(),
-            acting: RefCell::new(None),
+            stage: RefCell::new(Stage::Called(arguments)),
             calls: OnceCell::new(),
             record: OnceCell::new(),
             recorder: Cell::new(None),
@@ -172,7 +178,7 @@ impl Act {
     }
 
     /// The replies, if anybody has them.
-    pub(crate) fn replies(&self) -> Option<MessageSequencePromise> {
+    pub(crate) fn replies(&self) -> Option<Sequence> {
         let known = self.replies.take();
         let replies = match &known {
             Replies::Unknown => None,
@@ -184,14 +190,14 @@ impl Act {
     }
 
     /// Holds the replies until they are [taken](Self::take_held).
-    pub(crate) fn hold(&self, replies: MessageSequencePromise) {
+    pub(crate) fn hold(&self, replies: Sequence) {
         let before = self.replies.replace(Replies::Held(replies));
         drop(before);
     }
 
     /// Gives the replies that were held, to be held again, or else let go of in
     /// [`end_recording`](Self::end_recording).
-    pub(crate) fn take_held(&self) -> Option<MessageSequencePromise> {
+    pub(crate) fn take_held(&self) -> Option<Sequence> {
         match self.replies.take() {
             Replies::Held(replies) => Some(replies),
             others => {
@@ -258,7 +264,7 @@ impl Act {
     }
 
     /// Notes that nothing more happens to the replies, which were held while they were recorded.
-    pub(crate) fn end_recording(&self, replies: &MessageSequencePromise) {
+    pub(crate) fn end_recording(&self, replies: &Sequence) {
         self.replies.set(Replies::Weak(replies.downgrade()));
         self.replied.set(true);
         if self.record.get().is_some() {
@@ -282,7 +288,7 @@ impl Act {
         }
     }
 
-    fn forget_with(&self, replies: &MessageSequencePromise) {
+    fn forget_with(&self, replies: &Sequence) {
         match self.calls.get().filter(|calls| !calls.are_over()) {
             Some(calls) => replies.on_cancel(calls.clone()),
             None => replies.forget_on_cancel(),
@@ -295,15 +301,17 @@ impl Act {
     }
 
     fn go_on(&self, cx: &mut Context<'_>) -> AfterTurn {
-        let Ok(mut slot) = self.acting.try_borrow_mut() else {
+        let Ok(mut stage) = self.stage.try_borrow_mut() else {
             self.missed.set(true);
             return AfterTurn::Waits;
         };
-        let polled = match slot.as_mut().filter(|_| !self.cancelled.get()) {
-            Some(acting) => catch_unwind(AssertUnwindSafe(|| acting.poll(cx))),
-            None => Ok(Poll::Pending),
+        let polled = match &mut *stage {
+            Stage::Acts(acting) if !self.cancelled.get() => {
+                catch_unwind(AssertUnwindSafe(|| acting.poll(cx)))
+            }
+            _ => Ok(Poll::Pending),
         };
-        drop(slot);
+        drop(stage);
         match polled {
             Ok(Poll::Ready(record)) => self.end(record),
             Ok(Poll::Pending) if self.cancelled.get() => self.abandon(),
@@ -316,8 +324,8 @@ impl Act {
 
     /// Lets go of the agent; a panic of that is reported.
     fn let_go(&self) {
-        let acting = self.acting.try_borrow_mut().ok();
-        let acting = acting.and_then(|mut slot| slot.take());
+        let stage = self.stage.try_borrow_mut().ok();
+        let acting = stage.map(|mut stage| mem::replace(&mut *stage, Stage::Over));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(acting))) {
             let level = self.miniagents().promising().error_level();
             Error::from_panic("a task", &*panic).capture(level);
@@ -381,10 +389,15 @@ pub(crate) fn start(call: &mut Rc<Task<Act>>) {
     let context = miniagents.promising().clone();
     context.start(call);
     let act = call.body();
-    *act.acting.borrow_mut() = Some(Acting {
-        call: call.clone(),
-        phase: Phase::Beginning,
-    });
+    let mut stage = act.stage.borrow_mut();
+    if let Stage::Called(arguments) = &mut *stage {
+        let arguments = mem::replace(arguments, Ok(Frozen::empty()));
+        *stage = Stage::Acts(Acting {
+            call: call.clone(),
+            phase: Phase::Beginning(arguments),
+        });
+    }
+    drop(stage);
     if let Some(replies) = act.replies() {
         replies.on_cancel(call.clone());
     }
@@ -413,7 +426,10 @@ struct Acting {
 }
 
 enum Phase {
-    Beginning,
+    /// Here are the arguments of the call alone, or why they are refused.
+    Beginning(Result<Frozen>),
+    /// In between, nothing is held.
+    Between,
     /// The function of the agent runs.
     Body(Running),
     /// What the agent made sure to wait for is waited for.
@@ -436,10 +452,10 @@ impl Acting {
     }
 
     /// Begins to act; empty if its arguments were refused.
-    fn begin(&self) -> Result<Phase> {
+    fn begin(&self, arguments: Result<Frozen>) -> Result<Phase> {
         let act = self.act();
         let own = act.agent.own_arguments();
-        let arguments = act.arguments.replace(Ok(Frozen::empty()))?;
+        let arguments = arguments?;
         let recorded = joined(&own?, &arguments);
         let all = joined(act.agent.preset_arguments(), &recorded);
         let interaction = Interaction::begin(&self.call, all, recorded);
@@ -494,13 +510,15 @@ impl Acting {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message>> {
         loop {
             match &mut self.phase {
-                Phase::Beginning => {
+                Phase::Between => unreachable!("nobody goes on in between"),
+                Phase::Beginning(arguments) => {
+                    let arguments = mem::replace(arguments, Ok(Frozen::empty()));
                     let act = self.call.body();
                     if let Some(spending) = &act.spending {
                         spending.activate();
                     }
                     act.appender().open()?;
-                    self.phase = match self.begin() {
+                    self.phase = match self.begin(arguments) {
                         Ok(body) => body,
                         Err(error) => self.end_replies(Err(error))?,
                     };
@@ -514,7 +532,7 @@ impl Acting {
                             Err(Error::from_panic(&place, &*panic))
                         }
                     };
-                    self.phase = Phase::Beginning; // drops the function
+                    self.phase = Phase::Between; // drops the function
                     let result = self.end_of_body(ended);
                     self.phase = match self.act().interaction().begin_to_finalize() {
                         Some(waiting) => Phase::Finalizing(Box::new((waiting, result))),
@@ -524,8 +542,8 @@ impl Acting {
                 Phase::Finalizing(finalizing) => {
                     let (waiting, result) = &mut **finalizing;
                     ready!(Pin::new(waiting).poll(cx));
-                    let result = std::mem::replace(result, Ok(()));
-                    self.phase = Phase::Beginning; // lets go of what was waited for
+                    let result = mem::replace(result, Ok(()));
+                    self.phase = Phase::Between; // lets go of what was waited for
                     self.phase = self.finalized(result)?;
                 }
                 Phase::Recording(ticket) => {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::mini_agent::MiniAgent;
 use crate::error::{Error, Result, What};
 use crate::executor::TaskLocal;
-use crate::message::{MessageSequencePromise, WeakSequencePromise};
+use crate::message::{MessageSequencePromise, WeakSequence};
 
 static CURRENT: TaskLocal<Rc<Spending>> = TaskLocal::new();
 
@@ -106,7 +106,7 @@ pub(crate) struct Spending {
     /// The agent whose call it is.
     alias: Rc<str>,
     /// What is cancelled when it is used up.
-    replies: OnceCell<WeakSequencePromise>,
+    replies: OnceCell<WeakSequence>,
     /// What was said when it was used up; everybody who comes later gets the same.
     exhausted: OnceCell<Error>,
     /// The budget around this one.
@@ -180,7 +180,7 @@ impl Spending {
                     );
                     Error::own(What::Budget, text)
                 });
-                if let Some(replies) = self.replies.get().and_then(WeakSequencePromise::upgrade) {
+                if let Some(replies) = self.replies.get().and_then(WeakSequence::upgrade) {
                     replies.cancel_because(error.clone());
                 }
                 Err(error.clone())

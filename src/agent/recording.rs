@@ -11,7 +11,7 @@ use super::act::Act;
 use super::nodes::{call_node, check_reply_fields, no_node, reply_node};
 use crate::error::{Error, Result};
 use crate::executor::{Awaitable, Guest, Task, Waiter, queue_step};
-use crate::message::{Message, MessageSequencePromise};
+use crate::message::{Message, Sequence};
 use crate::promise::PromisingContext;
 
 /// Records the replies of a call when all of them are there.
@@ -26,9 +26,8 @@ pub(crate) fn begin(call: &Rc<Task<Act>>) {
 
 /// Records them if all is there that is recorded. What must be started for that, and the handlers that hear of
 /// the record, inherit from `guest`.
-fn poll(call: &Rc<Task<Act>>, guest: &Guest, replies: &MessageSequencePromise) -> Poll<Result<()>> {
+fn poll(call: &Rc<Task<Act>>, guest: &Guest, replies: &Sequence) -> Poll<Result<()>> {
     let act = call.body();
-    let replies = replies.promise();
     if !replies.is_made() {
         guest.act(|| replies.start());
     }
@@ -67,7 +66,7 @@ impl Task<Act> {
     }
 
     /// What follows when the replies were recorded, or never will be: the context may go on.
-    fn end_recording(&self, replies: MessageSequencePromise) {
+    fn end_recording(&self, replies: Sequence) {
         self.body().end_recording(&replies);
         drop(replies);
         self.recorder().leave();

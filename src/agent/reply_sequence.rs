@@ -75,11 +75,19 @@ enum Phase {
         /// Whether they are persisted before the end.
         persists: bool,
     },
-    /// The agent acts, with those of its replies that are persisted before the end; empty where they need not be.
-    Acting(Option<Vec<MessagePromise>>),
-    Persisting(Pin<Box<dyn Future<Output = Result<()>>>>),
+    /// The agent acts.
+    Acting,
+    /// As that, with its replies, as they are persisted before the end.
+    #[allow(
+        clippy::box_collection,
+        reason = "few have it, and it would make every call longer"
+    )]
+    ActingFor(Box<Vec<MessagePromise>>),
+    Persisting(Box<Persisting>),
     Ended,
 }
+
+type Persisting = Pin<Box<dyn Future<Output = Result<()>>>>;
 
 impl Replies {
     /// The next of them, or nothing after the end.
@@ -91,36 +99,37 @@ impl Replies {
         loop {
             match &mut self.phase {
                 Phase::Beginning { persists } => {
-                    let to_persist = persists.then(Vec::new);
+                    let acting = match persists {
+                        true => Phase::ActingFor(Box::default()),
+                        false => Phase::Acting,
+                    };
                     asker.lend(|| act::start(&mut self.call));
-                    self.phase = Phase::Acting(to_persist);
+                    self.phase = acting;
                 }
-                Phase::Acting(to_persist) => {
+                Phase::Acting => {
                     if let Some(batch) = ready!(flat(asker)) {
-                        if let Some(to_persist) = to_persist {
-                            match &batch {
-                                Batch::One(promise) => to_persist.extend(promise.clone()),
-                                Batch::Run(run) => to_persist.extend(run.iter()),
-                                Batch::Several(promises) => to_persist.extend_from_slice(promises),
-                            }
+                        return Poll::Ready(Some(batch));
+                    }
+                    self.phase = Phase::Ended;
+                    asker.lend(|| recording::begin(&self.call));
+                }
+                Phase::ActingFor(to_persist) => {
+                    if let Some(batch) = ready!(flat(asker)) {
+                        match &batch {
+                            Batch::One(promise) => to_persist.extend(promise.clone()),
+                            Batch::Run(run) => to_persist.extend(run.iter()),
+                            Batch::Several(promises) => to_persist.extend_from_slice(promises),
                         }
                         return Poll::Ready(Some(batch));
                     }
-                    match to_persist.take() {
-                        Some(promises) => {
-                            self.phase = Phase::Persisting(Box::pin(persist(promises)));
-                        }
-                        None => {
-                            self.phase = Phase::Ended;
-                            asker.lend(|| recording::begin(&self.call));
-                        }
-                    }
+                    let persisting = persist(std::mem::take(to_persist));
+                    self.phase = Phase::Persisting(Box::new(Box::pin(persisting)));
                 }
                 Phase::Persisting(persisting) => {
                     let Asker::Task(cx) = asker else {
                         unreachable!("those that are persisted are polled by a task")
                     };
-                    let persisted = ready!(persisting.as_mut().poll(cx));
+                    let persisted = ready!((**persisting).as_mut().poll(cx));
                     self.phase = Phase::Ended;
                     match persisted {
                         Ok(()) => recording::begin(&self.call),

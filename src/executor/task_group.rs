@@ -184,7 +184,7 @@ impl Guest {
 }
 
 /// What somebody counts as who is counted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Generation(u32);
 
 impl Drop for Guest {

@@ -97,16 +97,6 @@ impl WaitList {
         others.remove(place).map(|(_, waiter)| waiter)
     }
 
-    /// Takes everybody out, to be woken when the borrow has ended.
-    pub(crate) fn take(&mut self) -> WaitList {
-        WaitList {
-            first: self.first.take(),
-            first_ticket: self.first_ticket,
-            next: self.next,
-            others: self.others.take(),
-        }
-    }
-
     /// Wakes those before the holder of `ticket` and gives the others.
     pub(crate) fn wake_until(mut self, ticket: Ticket) -> WaitList {
         while ticket.wrapping_sub(self.first_ticket) as i32 > 0

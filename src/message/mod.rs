@@ -44,4 +44,4 @@ pub use token_appender::MessageTokenAppender;
 
 pub(crate) use builder::Fields;
 pub(crate) use defaults::MessageDefaults;
-pub(crate) use sequence_promise::WeakSequencePromise;
+pub(crate) use sequence_promise::{Sequence, WeakSequence};

@@ -17,12 +17,15 @@ use super::sequence_reader::{Promises, SequenceReader};
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Awaitable, Notify};
 use crate::promise::{
-    Around, Given, OnCancel, OwnPieces, Pipe, Piped, PromisingContext, Source, Start,
-    StreamedPromise, Wait, WeakStreamedPromise, WritingEnd, cancelled, flattened, flattened_pipe,
+    Around, Given, OwnPieces, Pipe, Piped, PromisingContext, Source, Start, StreamedPromise, Wait,
+    WeakStreamedPromise, WritingEnd, cancelled, flattened, flattened_pipe,
 };
 
 /// The promise behind a sequence; an error that is seen in what it comes to does not count as read.
 pub(crate) type Sequence = StreamedPromise<MessagePromise, Rc<[Message]>>;
+
+/// A sequence that is not kept alive by this.
+pub(crate) type WeakSequence = WeakStreamedPromise<MessagePromise, Rc<[Message]>>;
 
 /// A promise of messages that come one by one, each a promise that streams token by token.
 ///
@@ -182,11 +185,8 @@ impl MessageSequencePromise {
         self.look(|promised| promised.promise.clone())
     }
 
-    pub(crate) fn downgrade(&self) -> WeakSequencePromise {
-        self.look(|promised| WeakSequencePromise {
-            promise: promised.promise.downgrade(),
-            safe: promised.safe,
-        })
+    pub(crate) fn downgrade(&self) -> WeakSequence {
+        self.look(|promised| promised.promise.downgrade())
     }
 
     /// A reader of the promises of its messages of its own, from the first.
@@ -292,16 +292,6 @@ impl MessageSequencePromise {
         stopped
     }
 
-    /// Has nothing else cancelled with it.
-    pub(crate) fn forget_on_cancel(&self) {
-        self.promise().forget_on_cancel();
-    }
-
-    /// Has `action` cancelled with it, see [`StreamedPromise::on_cancel`].
-    pub(crate) fn on_cancel(&self, action: Rc<dyn OnCancel>) {
-        self.promise().on_cancel(action);
-    }
-
     /// Waits for all messages, as awaiting a reference does.
     pub fn wait(&self) -> Wait<Rc<[Message]>> {
         self.look(|promised| promised.promise.wait())
@@ -356,24 +346,6 @@ impl MessageSequencePromise {
     #[track_caller]
     pub fn as_single_text_promise_with(&self, how: Join) -> MessagePromise {
         join_messages(self, how)
-    }
-}
-
-/// A sequence that is not kept alive by this.
-pub(crate) struct WeakSequencePromise {
-    promise: WeakStreamedPromise<MessagePromise, Rc<[Message]>>,
-    safe: bool,
-}
-
-impl WeakSequencePromise {
-    pub(crate) fn is_alive(&self) -> bool {
-        self.promise.is_alive()
-    }
-
-    pub(crate) fn upgrade(&self) -> Option<MessageSequencePromise> {
-        let (promise, safe) = (self.promise.upgrade()?, self.safe);
-        let form = Form::Promised(Promised { promise, safe });
-        Some(MessageSequencePromise::in_form(form))
     }
 }
 

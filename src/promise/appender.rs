@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use futures_lite::Stream;
 
 use super::context::PromisingContext;
+use super::getters::Getter;
 use super::input::Way;
 use super::pieces::Batch;
 use super::pipe::Pipe;
@@ -225,8 +226,14 @@ pub struct Appended<P> {
 }
 
 impl<P> Appended<P> {
+    fn leave(&mut self) {
+        let getter = Getter::Other(&mut self.ticket);
+        self.pipe.leave(Way::InOrder, getter);
+    }
+
     fn poll_get(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<P>>> {
-        self.pipe.poll_get(Way::InOrder, &mut self.ticket, asker)
+        let getter = Getter::Other(&mut self.ticket);
+        self.pipe.poll_get(Way::InOrder, getter, asker)
     }
 }
 
@@ -239,8 +246,7 @@ impl<P: 'static> Asked<P> for RefCell<Appended<P>> {
 
     fn forget_waiter(&self) {
         let mut appended = self.borrow_mut();
-        let ticket = appended.ticket.take();
-        appended.pipe.leave(Way::InOrder, ticket);
+        appended.leave();
     }
 
     fn note_wait(&self, _: u8) {
@@ -258,7 +264,7 @@ impl<P> Stream for Appended<P> {
 
 impl<P> Drop for Appended<P> {
     fn drop(&mut self) {
-        self.pipe.leave(Way::InOrder, self.ticket);
+        self.leave();
     }
 }
 

@@ -26,6 +26,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use super::chore::{After, Chore};
 use super::context::{PromisingContext, Started};
 use super::input::{Input, Way};
 use super::output::Output;
@@ -161,83 +162,6 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
     }
 }
 
-/// What is done bit by bit.
-struct Work<W> {
-    /// Empty after the end; it cannot be borrowed while it goes on.
-    rest: RefCell<Option<W>>,
-    /// Whether it is to be dropped when its turn comes.
-    is_stopped: Cell<bool>,
-    /// Whether its turn came while it goes on: a flattener blocks and others run meanwhile.
-    missed: Cell<bool>,
-}
-
-/// What comes after a bit of work.
-enum After {
-    Goes(AfterTurn),
-    Ended,
-    /// It was stopped, or has panicked.
-    BrokenOff,
-}
-
-impl<W> Work<W> {
-    fn new(work: W) -> Self {
-        Work {
-            rest: RefCell::new(Some(work)),
-            is_stopped: Cell::new(false),
-            missed: Cell::new(false),
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.rest.try_borrow().is_ok_and(|rest| rest.is_none())
-    }
-
-    fn go_on(&self, context: &PromisingContext, poll: impl FnOnce(&mut W) -> Poll<()>) -> After {
-        let mut slot = match self.rest.try_borrow_mut() {
-            Ok(slot) if slot.is_some() => slot,
-            _ => {
-                self.missed.set(true);
-                return After::Goes(AfterTurn::Waits);
-            }
-        };
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let work = slot.as_mut().filter(|_| !self.is_stopped.get());
-            work.map_or(Poll::Pending, poll)
-        }));
-        match polled {
-            Ok(Poll::Ready(())) => After::Ended,
-            Ok(Poll::Pending) if self.is_stopped.get() => After::BrokenOff,
-            Ok(Poll::Pending) if self.missed.take() => After::Goes(AfterTurn::Again),
-            Ok(Poll::Pending) => After::Goes(AfterTurn::Waits),
-            Err(panic) => {
-                Error::from_panic("a task", &*panic).capture(context.error_level());
-                After::BrokenOff
-            }
-        }
-    }
-
-    fn stop(&self) -> bool {
-        !self.is_stopped.replace(true)
-    }
-
-    /// Drops what is left of it and what it goes over, and tells whether there was anything.
-    fn let_go(&self, context: &PromisingContext, let_go_of_input: impl FnOnce()) -> bool {
-        let slot = self.rest.try_borrow_mut().ok();
-        let rest = slot.and_then(|mut slot| slot.take());
-        let was_there = rest.is_some();
-        if let Some(rest) = rest
-            && let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
-                let rest = rest;
-                let_go_of_input();
-                drop(rest);
-            }))
-        {
-            Error::from_panic("a task", &*panic).capture(context.error_level());
-        }
-        was_there
-    }
-}
-
 /// Items that are flattened into one output, and who does it.
 struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     input: S,
@@ -245,7 +169,7 @@ struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     flatten: F,
     /// What is left of the item that is flattened of what comes in order; empty between items. Most items leave
     /// nothing to be done, so this lies elsewhere.
-    ordered: Work<Option<Box<F::Rest>>>,
+    ordered: Chore<Option<Box<F::Rest>>>,
     /// What its steps have in common with tasks; empty before it has begun. It counts for what comes in order, until
     /// there is a task for that.
     guest: OnceCell<Guest>,
@@ -253,6 +177,8 @@ struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     tasks: OnceCell<Box<Tasks>>,
     state: Cell<State>,
     beside: Cell<Beside>,
+    /// What it counts as that goes over what comes out of order, from when it begins until its first step.
+    generation: Cell<Generation>,
     _items: PhantomData<fn(I)>,
 }
 
@@ -267,12 +193,12 @@ enum State {
 }
 
 /// What the one does that goes over what comes out of order, as long as it has no task.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Beside {
     /// It has not begun.
     Waits,
-    /// Its first step is about to come; until then it counts as that.
-    Begins(Generation),
+    /// Its first step is about to come.
+    Begins,
     /// It waits without a task.
     Asleep,
     /// It has a task or has ended, or there is nothing.
@@ -316,11 +242,12 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             input,
             output: Output::new(context, 1 + u8::from(beside)),
             flatten,
-            ordered: Work::new(None),
+            ordered: Chore::new(None),
             guest: OnceCell::new(),
             tasks: OnceCell::new(),
             state: Cell::new(State::Waits),
             beside: Cell::new(if beside { Beside::Waits } else { Beside::Gone }),
+            generation: Cell::default(),
             _items: PhantomData,
         })
     }
@@ -380,12 +307,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             }
             (_, Some(task)) => task.note_wait(),
             (state, None) => {
-                let ordered = self.ordered.rest.try_borrow();
-                match ordered.as_ref().ok().and_then(|rest| rest.as_ref()) {
-                    Some(Some(rest)) if state == State::Flattens => rest.note_wait(depth),
-                    Some(_) => self.input.note_wait(),
-                    None => {}
-                }
+                self.ordered.look(|rest| match rest {
+                    Some(rest) if state == State::Flattens => rest.note_wait(depth),
+                    _ => self.input.note_wait(),
+                });
             }
         }
     }
@@ -479,16 +404,15 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
     /// Whether what comes next of what comes in order must be polled.
     fn needs_task(&self) -> bool {
-        let ordered = self.ordered.rest.try_borrow();
-        let rest = ordered.as_ref().ok().and_then(|ordered| ordered.as_ref());
-        let rest = rest.and_then(|rest| rest.as_ref());
-        rest.is_some_and(|rest| rest.needs_task())
+        let needs_task =
+            |rest: &Option<Box<F::Rest>>| rest.as_ref().is_some_and(|it| it.needs_task());
+        self.ordered.look(needs_task).unwrap_or(false)
     }
 
     /// Begins with what comes out of order, in a turn to come.
     fn begin_beside(self: &Rc<Self>) {
-        let generation = self.guest().count_more();
-        self.beside.set(Beside::Begins(generation));
+        self.generation.set(self.guest().count_more());
+        self.beside.set(Beside::Begins);
         queue_step(self.clone(), BESIDE);
     }
 
@@ -521,8 +445,8 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Counts no more for what comes out of order.
-    fn leave_beside(&self, generation: Generation) {
-        self.guest().count_less(generation);
+    fn leave_beside(&self) {
+        self.guest().count_less(self.generation.get());
         self.forget_if_over();
     }
 
@@ -536,9 +460,9 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     /// The first turn of what comes out of order. Where nothing has come it waits without a task, and has a
     /// first turn again when something does, at the place where it would have been woken.
     fn step_beside(self: &Rc<Self>, poller: &mut Poller) {
-        let Beside::Begins(generation) = self.beside.get() else {
+        if self.beside.get() != Beside::Begins {
             return;
-        };
+        }
         self.beside.set(Beside::Gone);
         if self.input.is_over_beside() {
             self.output.end_input(true);
@@ -550,19 +474,19 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         } else {
             let body = Unordered {
                 flow: self.clone(),
-                work: Work::new(Unfinished {
+                work: Chore::new(Unfinished {
                     more_come: true,
                     tasks: Vec::new(),
                     end: None,
                 }),
             };
-            let task = Task::new(self.guest().make_task(generation), body);
+            let task = Task::new(self.guest().make_task(self.generation.get()), body);
             poller.begin(task, |unordered| {
                 Tasks::begin(&self.tasks().unordered, unordered);
             });
             return self.forget_if_over();
         }
-        self.leave_beside(generation);
+        self.leave_beside();
     }
 
     /// Whoever flattens goes away before the end.
@@ -600,10 +524,11 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, 
 
     fn abandon(self: Rc<Self>, which: u32) {
         if which == BESIDE {
-            if let Beside::Begins(generation) = self.beside.replace(Beside::Gone) {
+            if self.beside.get() == Beside::Begins {
+                self.beside.set(Beside::Gone);
                 self.input.let_go(Way::Beside);
                 self.output.break_off();
-                self.leave_beside(generation);
+                self.leave_beside();
             }
         } else if self.task().is_none() {
             self.break_off();
@@ -622,9 +547,9 @@ impl<I: 'static, O: 'static, F: Flatten<I, O>> Piped for Flow<I, O, Pipe<I>, F> 
 
     /// What comes out of order waits without a task until something does.
     fn wake_beside(self: Rc<Self>, why: Woken) {
-        let Beside::Asleep = self.beside.get() else {
+        if self.beside.get() != Beside::Asleep {
             return;
-        };
+        }
         self.beside.set(Beside::Gone);
         match why {
             _ if self.output.is_abandoned() => self.forget_if_over(),
@@ -702,10 +627,11 @@ fn poll_rest<O: 'static>(
 /// The task that starts another one for each item that comes out of order.
 struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     flow: Rc<Flow<I, O, S, F>>,
-    work: Work<Unfinished>,
+    work: Chore<Unfinished>,
 }
 
 /// What is out of order and not at its end.
+#[derive(Default)]
 struct Unfinished {
     /// Whether it waits for more items.
     more_come: bool,

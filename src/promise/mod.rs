@@ -1,12 +1,14 @@
 //! Promises: values that may not be there yet, whole or in pieces, for any number of readers.
 
 mod appender;
+mod chore;
 mod context;
 mod feeding;
 mod flat_drop;
 mod flat_sequence;
 mod flow;
 mod generator;
+mod getters;
 mod given;
 mod input;
 mod line;
@@ -28,6 +30,7 @@ mod start;
 mod streamed_promise;
 pub(crate) mod tap;
 mod wait;
+mod waiters;
 mod whole;
 mod writing_end;
 

@@ -4,14 +4,15 @@ use std::cell::{Cell, OnceCell};
 use std::task::Poll;
 
 use super::wait::awaits_itself;
+use super::waiters::Waiters;
 use crate::error::Result;
-use crate::executor::{Asks, Awaited, TaskRef, Ticket, WaitList, Waiter};
+use crate::executor::{Asks, Awaited, TaskRef, Ticket, Waiter};
 
 /// A value or an error that is set once and given to everybody who waits, early or late.
 pub(crate) struct Outcome<T> {
     value: OnceCell<Result<T>>,
     /// Nobody while it is looked at, which runs no user's code.
-    waiters: Cell<WaitList>,
+    waiters: Cell<Waiters>,
 }
 
 impl<T> Outcome<T> {
@@ -92,7 +93,7 @@ impl<T> Outcome<T> {
         self.change_waiters(|waiters| waiters.push(waiter));
     }
 
-    fn change_waiters<R>(&self, change: impl FnOnce(&mut WaitList) -> R) -> R {
+    fn change_waiters<R>(&self, change: impl FnOnce(&mut Waiters) -> R) -> R {
         let mut waiters = self.waiters.take();
         let changed = change(&mut waiters);
         self.waiters.set(waiters);

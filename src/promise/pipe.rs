@@ -8,26 +8,24 @@
 //!   reads that need not wait as a task, but can be told when something comes, or the end.
 //! - It lies where its readers have it: by itself, or inside of [what flattens](super::flow) what comes through it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::panic::Location;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::getters::{Getter, Getters, TakenOut};
 use super::input::{Input, Way};
 use super::pieces::Batch;
 use super::source::Asked;
 use super::streamed_promise::OnCancel;
 use crate::error::{Error, Result, What};
-use crate::executor::{Asker, Awaited, Opener, Origin, Ticket, WaitList, WrittenBy};
+use crate::executor::{Asker, Awaited, Opener, Origin, WrittenBy};
 
 pub(crate) struct Pipe<P> {
     state: RefCell<State<P>>,
     /// Where it was made.
     made_at: &'static Location<'static>,
     opener: Opener,
-    /// The place of the one that asks for what is put in order without a place of its own, among those who wait;
-    /// empty while it does not.
-    asked: Cell<Option<Ticket>>,
 }
 
 /// What a pipe lies in.
@@ -64,23 +62,37 @@ struct State<P> {
     rare: Option<Box<Rare<P>>>,
     /// How many handles of the writing end there are.
     writers: u32,
-    was_open: bool,
-    is_closed: bool,
-    /// Whether a promise asks for what is put in order, or did.
-    is_asked: bool,
-    /// Whether somebody sleeps until something is put beside, or the end comes.
-    sleeps: bool,
+    stage: Stage,
+    reader: Reader,
     /// Whether the error that ends it becomes the last of the pieces.
     captures: bool,
     /// Who writes.
     by: WrittenBy,
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    New,
+    Open,
+    Closed,
+    /// Closed before it was open.
+    NeverOpen,
+}
+
+/// Who reads it that keeps no ticket.
+#[derive(Clone, Copy, PartialEq)]
+enum Reader {
+    /// What flattens it, or nobody.
+    Awake,
+    /// What flattens it sleeps until something is put beside, or the end comes.
+    Sleeps,
+    /// A promise asks for what is put in order, or did.
+    Promise,
+}
+
 struct Rare<P> {
     /// What was put beside the others.
     beside: Lane<P>,
-    /// As [`Pipe::asked`], of these.
-    asked: Option<Ticket>,
     /// Who wants to know when it is closed; empty if nobody does.
     watcher: Option<Waker>,
     /// Why it was cancelled; empty if it was not.
@@ -91,7 +103,6 @@ impl<P> Default for Rare<P> {
     fn default() -> Self {
         Rare {
             beside: Lane::default(),
-            asked: None,
             watcher: None,
             cancelled: None,
         }
@@ -104,7 +115,7 @@ struct Lane<P> {
     first: Option<Result<P>>,
     /// Those behind the first; empty when there is no first.
     others: Burst<P>,
-    getters: WaitList,
+    getters: Getters,
 }
 
 impl<P> Default for Lane<P> {
@@ -112,7 +123,7 @@ impl<P> Default for Lane<P> {
         Lane {
             first: None,
             others: Burst::default(),
-            getters: WaitList::default(),
+            getters: Getters::default(),
         }
     }
 }
@@ -207,6 +218,31 @@ impl<P> State<P> {
         }
     }
 
+    /// The lane, if anything ever came that way, or was waited for.
+    fn known_lane(&mut self, way: Way) -> Option<&mut Lane<P>> {
+        match way {
+            Way::InOrder => Some(&mut self.lane),
+            Way::Beside => self.rare.as_mut().map(|rare| &mut rare.beside),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.stage, Stage::Closed | Stage::NeverOpen)
+    }
+
+    /// Has whoever sleeps awake; whether somebody did.
+    fn stop_sleeping(&mut self) -> bool {
+        let slept = self.reader == Reader::Sleeps;
+        if slept {
+            self.reader = Reader::Awake;
+        }
+        slept
+    }
+
+    fn was_open(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Closed)
+    }
+
     fn rare(&mut self) -> &mut Rare<P> {
         self.rare.get_or_insert_default()
     }
@@ -219,10 +255,8 @@ impl<P> Pipe<P> {
             lane: Lane::default(),
             rare: None,
             writers: 1,
-            was_open: false,
-            is_closed: false,
-            is_asked: false,
-            sleeps: false,
+            stage: Stage::New,
+            reader: Reader::Awake,
             captures,
             by: origin.by,
         };
@@ -230,25 +264,25 @@ impl<P> Pipe<P> {
             state: RefCell::new(state),
             made_at: origin.made_at,
             opener: Opener::default(),
-            asked: Cell::new(None),
         }
     }
 
     /// Has the one promise for which there is room ask it; false if another one does, or did.
     pub(super) fn begin_to_be_asked(&self) -> bool {
-        !std::mem::replace(&mut self.state.borrow_mut().is_asked, true)
+        let mut state = self.state.borrow_mut();
+        std::mem::replace(&mut state.reader, Reader::Promise) != Reader::Promise
     }
 
     /// Opens it, if it is not closed.
     pub(crate) fn open(&self) -> Result<()> {
         let mut state = self.state.borrow_mut();
-        if state.is_closed {
+        if state.is_closed() {
             return Err(Error::own(
                 What::AppenderClosed,
                 "this appender was closed; a closed appender cannot be opened again, make another",
             ));
         }
-        if !std::mem::replace(&mut state.was_open, true) {
+        if std::mem::replace(&mut state.stage, Stage::Open) == Stage::New {
             self.opener.note();
         }
         Ok(())
@@ -257,14 +291,14 @@ impl<P> Pipe<P> {
     /// Whether a piece could be appended now.
     pub(super) fn check(&self) -> Result<()> {
         let state = self.state.borrow();
-        if !state.was_open {
+        if !state.was_open() {
             return Err(Error::own(
                 What::AppenderNotOpen,
                 "this appender is not open: call `open` before you append, or append inside of \
                  `fill`",
             ));
         }
-        if state.is_closed {
+        if state.is_closed() {
             let rare = state.rare.as_ref();
             return Err(rare
                 .and_then(|rare| rare.cancelled.clone())
@@ -286,7 +320,7 @@ impl<P> Pipe<P> {
             let lane = state.lane(way);
             lane.put(piece);
             let getter = lane.getters.pop();
-            let slept = way == Way::Beside && std::mem::take(&mut state.sleeps);
+            let slept = way == Way::Beside && state.stop_sleeping();
             (getter, slept)
         };
         if let Some(getter) = getter {
@@ -300,15 +334,18 @@ impl<P> Pipe<P> {
     pub(super) fn close(&self) -> bool {
         let (getters, watcher, beside, slept) = {
             let mut state = self.state.borrow_mut();
-            if std::mem::replace(&mut state.is_closed, true) {
-                return false;
-            }
+            state.stage = match state.stage {
+                Stage::New => Stage::NeverOpen,
+                Stage::Open => Stage::Closed,
+                Stage::Closed | Stage::NeverOpen => return false,
+            };
             let rare = state.rare.as_mut();
             let (watcher, beside) = rare.map_or((None, None), |rare| {
-                (rare.watcher.take(), Some(rare.beside.getters.take()))
+                let beside = std::mem::take(&mut rare.beside.getters);
+                (rare.watcher.take(), Some(beside))
             });
-            let getters = state.lane.getters.take();
-            (getters, watcher, beside, std::mem::take(&mut state.sleeps))
+            let getters = std::mem::take(&mut state.lane.getters);
+            (getters, watcher, beside, state.stop_sleeping())
         };
         getters.wake_all();
         if let Some(watcher) = watcher {
@@ -336,7 +373,7 @@ impl<P> Pipe<P> {
     pub(super) fn remove_writer(&self) -> bool {
         let mut state = self.state.borrow_mut();
         state.writers -= 1;
-        state.writers == 0 && !state.is_closed
+        state.writers == 0 && !state.is_closed()
     }
 
     /// Whether the error that ends it becomes the last of the pieces.
@@ -349,7 +386,7 @@ impl<P> Pipe<P> {
     pub(super) fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let mut state = self.state.borrow_mut();
-        if state.is_closed {
+        if state.is_closed() {
             return Poll::Ready(());
         }
         let replaced = state.rare().watcher.replace(waker);
@@ -370,42 +407,41 @@ impl<P> Pipe<P> {
     }
 
     pub(crate) fn was_open(&self) -> bool {
-        self.state.borrow().was_open
+        self.state.borrow().was_open()
     }
 
     /// Whether pieces can be put now.
     pub(crate) fn is_open(&self) -> bool {
         let state = self.state.borrow();
-        state.was_open && !state.is_closed
+        state.stage == Stage::Open
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state.borrow().is_closed
+        self.state.borrow().is_closed()
     }
 
-    /// Gets the next piece, or nothing after the end; a reader keeps its `ticket` until then and gives it back
-    /// to [`leave`](Self::leave) if it goes away.
+    /// Gets the next piece, or nothing after the end; a reader that goes away before says so to
+    /// [`leave`](Self::leave).
     pub(super) fn poll_get(
         &self,
         way: Way,
-        ticket: &mut Option<Ticket>,
+        getter: Getter<'_>,
         asker: &mut Asker<'_, '_>,
     ) -> Poll<Option<Result<P>>> {
         let mut state = self.state.borrow_mut();
-        let is_closed = state.is_closed;
+        let is_closed = state.is_closed();
         let lane = state.lane(way);
         let piece = lane.get();
         if piece.is_some() || is_closed {
-            let ticket = ticket.take();
-            let removed = ticket.and_then(|ticket| lane.getters.remove(ticket));
+            let taken_out = lane.getters.take_out(getter);
             drop(state);
-            drop(removed);
+            drop(taken_out);
             return Poll::Ready(piece);
         }
         drop(state);
         let waiter = asker.waiter_for(Awaited::Appended);
         let mut state = self.state.borrow_mut();
-        let replaced = state.lane(way).getters.wait(ticket, waiter);
+        let replaced = state.lane(way).getters.wait(getter, waiter);
         drop(state);
         drop(replaced);
         if let Asker::Task(_) = asker {
@@ -426,21 +462,20 @@ impl<P> Pipe<P> {
         });
     }
 
-    pub(super) fn leave(&self, way: Way, ticket: Option<Ticket>) {
-        let Some(ticket) = ticket else { return };
-        let (removed, next) = {
+    pub(super) fn leave(&self, way: Way, getter: Getter<'_>) {
+        let (taken_out, next) = {
             let mut state = self.state.borrow_mut();
-            let lane = state.lane(way);
-            let removed = lane.getters.remove(ticket);
-            let was_woken = removed.is_none();
-            let next = if was_woken && lane.first.is_some() {
-                lane.getters.pop()
-            } else {
-                None
+            let Some(lane) = state.known_lane(way) else {
+                return;
             };
-            (removed, next)
+            let taken_out = lane.getters.take_out(getter);
+            let next = match taken_out {
+                TakenOut::Woken if lane.first.is_some() => lane.getters.pop(),
+                _ => None,
+            };
+            (taken_out, next)
         };
-        drop(removed);
+        drop(taken_out);
         if let Some(next) = next {
             next.wake();
         }
@@ -450,17 +485,11 @@ impl<P> Pipe<P> {
 /// What is put both ways, for what flattens it.
 impl<P: 'static> Input<P> for Pipe<P> {
     fn poll_item(&self, way: Way, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<P>>> {
-        let mut ticket = self.take_asked(way);
-        let next = self.poll_get(way, &mut ticket, asker);
-        match way {
-            Way::InOrder => self.asked.set(ticket),
-            Way::Beside => self.state.borrow_mut().rare().asked = ticket,
-        }
-        next
+        self.poll_get(way, Getter::One, asker)
     }
 
     fn let_go(&self, way: Way) {
-        self.leave(way, self.take_asked(way));
+        self.leave(way, Getter::One);
     }
 
     fn nothing_in_order(&self) -> bool {
@@ -473,7 +502,9 @@ impl<P: 'static> Input<P> for Pipe<P> {
 
     fn sleep(&self) -> bool {
         let sleeps = self.is_empty(Way::Beside) && !self.is_closed();
-        self.state.borrow_mut().sleeps = sleeps;
+        if sleeps {
+            self.state.borrow_mut().reader = Reader::Sleeps;
+        }
         sleeps
     }
 
@@ -482,26 +513,15 @@ impl<P: 'static> Input<P> for Pipe<P> {
     }
 }
 
-impl<P> Pipe<P> {
-    fn take_asked(&self, way: Way) -> Option<Ticket> {
-        match way {
-            Way::InOrder => self.asked.take(),
-            Way::Beside => self.state.borrow_mut().rare.as_mut()?.asked.take(),
-        }
-    }
-}
-
 /// What is put in order, for a promise that asks for it in steps.
 impl<P> Asked<P> for Pipe<P> {
     fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
-        let mut ticket = self.asked.get();
-        let next = self.poll_get(Way::InOrder, &mut ticket, asker);
-        self.asked.set(ticket);
+        let next = self.poll_get(Way::InOrder, Getter::One, asker);
         next.map(|piece| piece.map(Batch::One))
     }
 
     fn forget_waiter(&self) {
-        self.leave(Way::InOrder, self.asked.take());
+        self.leave(Way::InOrder, Getter::One);
     }
 
     fn note_wait(&self, _: u8) {
@@ -559,6 +579,6 @@ mod tests {
     #[test]
     fn a_pipe_is_small() {
         let size = size_of::<Pipe<Rc<str>>>();
-        assert!(size <= 144, "{size} bytes");
+        assert!(size <= 112, "{size} bytes");
     }
 }

@@ -65,17 +65,14 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     outcome: Outcome<W>,
     /// What makes the whole.
     pub(super) making: Making<P, W>,
-    /// The task that makes the whole; empty before it has begun, and where steps do, as mostly.
-    resolving: OnceCell<Box<TaskRef>>,
+    /// What few promises have; empty before there is any of it.
+    rare: OnceCell<Box<Rare<P, W>>>,
     /// The task that runs the source; empty for a source on demand, and where steps do.
     pub(super) feeding: OnceCell<TaskRef>,
     /// What its steps have in common with a task; empty before the first.
     guest: OnceCell<Guest>,
     /// What else is done when it is cancelled.
     on_cancel: Cell<Option<Rc<dyn OnCancel>>>,
-    /// Who decides what is kept of the pieces; empty where all are, as nearly always.
-    #[allow(clippy::redundant_allocation, reason = "one word where there is none")]
-    keeper: OnceCell<Box<Rc<dyn Keeper<P, W>>>>,
     context: PromisingContext,
     /// How many readers there are.
     readers: Cell<u32>,
@@ -85,12 +82,28 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     pub(super) made: Cell<MadeSoFar>,
 }
 
+struct Rare<P, W> {
+    /// The task that makes the whole; empty before it has begun, and where steps do, as mostly.
+    resolving: OnceCell<TaskRef>,
+    /// Who decides what is kept of the pieces; empty where all are, as nearly always.
+    keeper: OnceCell<Rc<dyn Keeper<P, W>>>,
+}
+
+impl<P, W> Default for Rare<P, W> {
+    fn default() -> Self {
+        Rare {
+            resolving: OnceCell::new(),
+            keeper: OnceCell::new(),
+        }
+    }
+}
+
 impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
     fn drop(&mut self) {
         if let Maker::Task(resolver) = self.making.take() {
             drop_flat(resolver);
         }
-        if let (Some(keeper), Some(Ok(_))) = (self.keeper.get(), self.outcome.get()) {
+        if let (Some(keeper), Some(Ok(_))) = (self.keeper(), self.outcome.get()) {
             keeper.released(self.log.len());
         }
     }
@@ -142,7 +155,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Whether somebody is told of what the whole comes to, who waits for it or not.
     pub(super) fn is_told_of_whole(&self) -> bool {
-        PromisingContext::any_handlers() || self.keeper.get().is_some()
+        PromisingContext::any_handlers() || self.keeper().is_some()
     }
 
     /// Whether it has come to something, also if that is to be made.
@@ -162,19 +175,32 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     fn take_unread(&mut self) -> Option<Source<P>> {
         let is_plain = self.made.get() == MadeSoFar::NotBegun
             && self.outcome.get().is_none()
-            && self.keeper.get().is_none()
+            && self.keeper().is_none()
             && self.on_cancel.get_mut().is_none();
         is_plain.then(|| self.log.take_unread()).flatten()
     }
 
+    fn rare(&self) -> &Rare<P, W> {
+        self.rare.get_or_init(Box::default)
+    }
+
+    fn keeper(&self) -> Option<&Rc<dyn Keeper<P, W>>> {
+        self.rare.get()?.keeper.get()
+    }
+
+    /// The task that makes the whole, if one does.
+    fn resolving(&self) -> Option<&TaskRef> {
+        self.rare.get()?.resolving.get()
+    }
+
     fn resolved_by(&self, task: TaskRef) {
-        let noted = self.resolving.set(Box::new(task));
+        let noted = self.rare().resolving.set(task);
         debug_assert!(noted.is_ok(), "one task makes the whole");
     }
 
     /// Lets go of the pieces if the whole is there, nobody reads them, and the keeper says so.
     fn fold_if_idle(&self) {
-        if let (Some(keeper), Some(Ok(whole))) = (self.keeper.get(), self.outcome.get())
+        if let (Some(keeper), Some(Ok(whole))) = (self.keeper(), self.outcome.get())
             && self.readers.get() == 0
             && let Some(piece) = keeper.fold(whole, self.log.len())
         {
@@ -325,11 +351,10 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             log,
             outcome: Outcome::open(),
             making: Making::by(maker),
-            resolving: OnceCell::new(),
+            rare: OnceCell::new(),
             feeding: OnceCell::new(),
             guest: OnceCell::new(),
             on_cancel: Cell::new(None),
-            keeper: OnceCell::new(),
             context,
             readers: Cell::new(0),
             fed: Cell::new(Fed::NotInSteps),
@@ -378,7 +403,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         let mut stopped = inner.log.cancel(error);
         inner.cancel_feeding();
         if !self.is_done() {
-            if let Some(resolving) = inner.resolving.get() {
+            if let Some(resolving) = inner.resolving() {
                 resolving.cancel();
             }
             inner.cancel_making();
@@ -401,7 +426,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     /// Has `keeper` decide what is kept of the pieces; a promise has one at most.
     pub(crate) fn set_keeper(&self, keeper: Rc<dyn Keeper<P, W>>) {
-        let set = self.inner.keeper.set(Box::new(keeper));
+        let set = self.inner.rare().keeper.set(keeper);
         debug_assert!(set.is_ok(), "it is set when the promise is made");
     }
 
@@ -467,7 +492,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// Whether the whole is there, or is made whoever waits for it.
     pub(crate) fn is_made(&self) -> bool {
         let inner = &self.inner;
-        inner.made.get() != MadeSoFar::NotBegun || inner.resolving.get().is_some() || self.is_done()
+        inner.made.get() != MadeSoFar::NotBegun || inner.resolving().is_some() || self.is_done()
     }
 
     /// Waits for the whole in the place that `ticket` says; an error does not count as read.
@@ -613,7 +638,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn worker(&self) -> Option<&TaskRef> {
-        self.resolving.get().map(|task| &**task)
+        self.resolving()
     }
 
     fn note_wait(&self) {
@@ -623,7 +648,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn resolved(&self) {
-        if let (Some(keeper), Some(Ok(_))) = (self.keeper.get(), self.outcome.get()) {
+        if let (Some(keeper), Some(Ok(_))) = (self.keeper(), self.outcome.get()) {
             keeper.completed(self.log.len());
             self.fold_if_idle();
         }
@@ -905,7 +930,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Drop for Reader<P, W> {
         let inner = &self.promise.inner;
         let left = inner.readers.get() - 1;
         inner.readers.set(left);
-        if left == 0 && inner.keeper.get().is_some() {
+        if left == 0 && inner.keeper().is_some() {
             self.place = Place::beginning();
             inner.fold_if_idle();
         }
