@@ -20,13 +20,14 @@ pub(crate) struct MessageDefaults {
 impl MessageDefaults {
     /// Those of the current context; the defaults where it has none.
     pub(crate) fn current() -> Rc<Self> {
-        let context = PromisingContext::try_current();
-        context.map_or_else(|_| Rc::default(), |context| Self::of(&context))
+        let context = PromisingContext::try_current().ok();
+        let known = context.and_then(|context| context.extension());
+        known.unwrap_or_default()
     }
 
-    /// Those of a context; the defaults where it has none.
-    pub(crate) fn of(context: &PromisingContext) -> Rc<Self> {
-        context.extension().unwrap_or_default()
+    /// Those of a context, if it has any.
+    pub(crate) fn known(context: &PromisingContext) -> Option<&Self> {
+        context.known_extension()
     }
 }
 

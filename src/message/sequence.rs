@@ -120,8 +120,10 @@ impl SequenceOptions {
     }
 
     pub(crate) fn errors_as_messages(&self, context: &PromisingContext) -> bool {
-        self.errors_as_messages
-            .unwrap_or_else(|| MessageDefaults::of(context).errors_as_messages.get())
+        self.errors_as_messages.unwrap_or_else(|| {
+            let defaults = MessageDefaults::known(context);
+            defaults.is_some_and(|defaults| defaults.errors_as_messages.get())
+        })
     }
 
     /// What messages enter the sequence through, and the promise of them, with what is done around that.

@@ -296,17 +296,18 @@ impl PromisingContext {
         found.clone().downcast().ok()
     }
 
+    /// As [`extension`](Self::extension), to be looked at.
+    pub(crate) fn known_extension<T: 'static>(&self) -> Option<&T> {
+        let mut extensions = self.inner.extensions.iter();
+        extensions.find_map(|value| value.downcast_ref())
+    }
+
     /// As [`extension`](Self::extension); it is made if there is none.
     pub(crate) fn extension_or_default<T: Default + 'static>(&self) -> &T {
-        let find = || {
-            self.inner
-                .extensions
-                .iter()
-                .find_map(|value| value.downcast_ref())
-        };
-        find().unwrap_or_else(|| {
+        self.known_extension().unwrap_or_else(|| {
             self.extend(Rc::new(T::default()));
-            find().expect("it was put there just now")
+            let made = self.known_extension();
+            made.expect("it was put there just now")
         })
     }
 

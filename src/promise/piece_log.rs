@@ -88,21 +88,21 @@ enum Step {
 impl<P: Clone + 'static> PieceLog<P> {
     /// A log that is filled with [`push`](Self::push) and [`end`](Self::end).
     pub(crate) fn fed() -> Self {
-        Self::new(Vec::new(), None, false)
+        Self::new(Pieces::none(), None, false)
     }
 
     /// A log that asks `source` for a piece when a reader does.
     pub(crate) fn on_demand(source: Source<P>) -> Self {
-        Self::new(Vec::new(), Some(source), false)
+        Self::new(Pieces::none(), Some(source), false)
     }
 
     /// A log of pieces that are there already.
     pub(crate) fn known(pieces: Vec<Result<P>>) -> Self {
-        Self::new(pieces, None, true)
+        Self::new(pieces.into_iter().collect(), None, true)
     }
 
-    fn new(pieces: Vec<Result<P>>, source: Option<Source<P>>, ended: bool) -> Self {
-        let pieces: Pieces<P> = pieces.into_iter().collect();
+    #[inline]
+    fn new(pieces: Pieces<P>, source: Option<Source<P>>, ended: bool) -> Self {
         let state = State {
             taken: pieces.len,
             pieces,
@@ -197,7 +197,7 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Keeps `piece` instead of all that were there; for a log that has ended and that nobody reads.
     pub(crate) fn replace_all(&self, piece: P) {
-        let mut pieces: Pieces<P> = std::iter::empty().collect();
+        let mut pieces = Pieces::none();
         pieces.push_only(piece);
         let mut state = self.state.borrow_mut();
         let before = std::mem::replace(&mut state.pieces, pieces);

@@ -222,6 +222,15 @@ impl<P: 'static> Pieces<P> {
     /// long.
     const FIRST: usize = 4;
 
+    pub(super) fn none() -> Self {
+        Pieces {
+            earlier: None,
+            last: None,
+            len: 0,
+            room: 0,
+        }
+    }
+
     /// Where the pieces end when there are so many more.
     #[inline]
     fn end_after(&self, more: Index) -> Index {
@@ -389,12 +398,7 @@ impl<P: 'static> Pieces<P> {
 
 impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
     fn from_iter<I: IntoIterator<Item = Result<P>>>(pieces: I) -> Self {
-        let mut all = Pieces {
-            earlier: None,
-            last: None,
-            len: 0,
-            room: 0,
-        };
+        let mut all = Pieces::none();
         pieces.into_iter().for_each(|piece| all.push(piece));
         all
     }
