@@ -63,16 +63,15 @@ impl<A: Around<MessagePromise> + 'static> Flatten<Item, MessagePromise> for Flat
     }
 
     fn flatten(&self, item: Item, output: &Output<MessagePromise>) -> Option<Flattening> {
-        match put_or_open(item, output) {
-            Err(error) => {
-                output.put(Err(error));
-                None
-            }
-            Ok(open) => open.map(|open| Flattening {
-                innermost: Some(open),
-                outer: Vec::new(),
-            }),
+        if let Item::Message(message) = item {
+            output.put(Ok(message.promise()));
+            return None;
         }
+        let mut flattening = Flattening::default();
+        if let Err(error) = flattening.put_or_open(item, output) {
+            output.put(Err(error));
+        }
+        flattening.goes_on().then_some(flattening)
     }
 }
 
@@ -94,38 +93,73 @@ impl Block<MessagePromise> for MessageBlock {
 }
 
 /// One thing that was sent, on its way into the output.
+#[derive(Default)]
 pub(crate) struct Flattening {
-    /// What has been gone into last; empty at the end.
+    /// The sequence that is read, in which nothing is nested; empty while none is.
+    sequence: Option<Promises>,
+    /// What has been gone into last beside that; empty at the end.
     innermost: Option<Open>,
     /// What that is in, the outermost first.
     outer: Vec<Open>,
 }
 
 /// Something nested that has been gone into.
-pub(crate) enum Open {
+enum Open {
     List(vec::IntoIter<Item>),
-    Sequence(Promises),
     Stream(Items<ItemStream>),
 }
 
-/// Puts an item into the output, or gives what must be gone into.
-fn put_or_open(item: Item, output: &Output<MessagePromise>) -> Result<Option<Open>> {
-    match item {
-        Item::Message(message) => output.put(Ok(message.promise())),
-        Item::Block(messages) if messages.is_empty() => {}
-        Item::Block(messages) => {
-            if PromisingContext::has_handlers() {
-                messages.iter().for_each(|message| drop(message.promise()));
-            }
-            output.put_run(Run::of(Rc::new(MessageBlock(messages))));
-        }
-        Item::Promise(promise) => output.put(Ok(promise)),
-        Item::Error(error) => return Err(error),
-        Item::List(items) => return Ok(Some(Open::List(items.into_items()))),
-        Item::Sequence(sequence) => return Ok(Some(Open::Sequence(sequence.into_promises()))),
-        Item::Stream(items) => return Ok(Some(Open::Stream(Items::of(items)))),
+impl Flattening {
+    fn goes_on(&self) -> bool {
+        self.sequence.is_some() || self.innermost.is_some()
     }
-    Ok(None)
+
+    /// Puts an item into the output, or goes into it.
+    fn put_or_open(&mut self, item: Item, output: &Output<MessagePromise>) -> Result<()> {
+        match item {
+            Item::Message(message) => output.put(Ok(message.promise())),
+            Item::Block(messages) if messages.is_empty() => {}
+            Item::Block(messages) => {
+                if PromisingContext::has_handlers() {
+                    messages.iter().for_each(|message| drop(message.promise()));
+                }
+                output.put_run(Run::of(Rc::new(MessageBlock(messages))));
+            }
+            Item::Promise(promise) => output.put(Ok(promise)),
+            Item::Error(error) => return Err(error),
+            Item::List(items) => self.open(Open::List(items.into_items())),
+            Item::Sequence(sequence) => self.sequence = Some(sequence.into_promises()),
+            Item::Stream(items) => self.open(Open::Stream(Items::of(items))),
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, nested: Open) {
+        self.outer.extend(self.innermost.replace(nested));
+    }
+
+    /// Puts all of the sequence into the output.
+    fn poll_sequence(
+        &mut self,
+        output: &Output<MessagePromise>,
+        asker: &mut Asker<'_, '_>,
+    ) -> Poll<Result<()>> {
+        while let Some(promises) = &mut self.sequence {
+            if asker.is_step() && promises.needs_task() {
+                return Poll::Pending;
+            }
+            match ready!(promises.poll_batch(asker)) {
+                Some(Batch::Run(run)) => output.put_run(run),
+                Some(Batch::Several(promises)) => {
+                    let mut promises = promises.into_iter();
+                    output.put_all(promises.len() > 1, || promises.next());
+                }
+                Some(Batch::One(promise)) => output.put(Ok(promise?)),
+                None => self.sequence = None,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// What there is to be flattened, as it comes out, if that is nothing but messages, or an error; or else it as
@@ -169,61 +203,39 @@ impl Rest<MessagePromise> for Flattening {
         output: &Output<MessagePromise>,
         asker: &mut Asker<'_, '_>,
     ) -> Poll<Result<()>> {
-        while let Some(innermost) = &mut self.innermost {
-            let next = match innermost {
-                Open::List(items) => {
+        loop {
+            ready!(self.poll_sequence(output, asker))?;
+            let next = match &mut self.innermost {
+                None => return Poll::Ready(Ok(())),
+                Some(Open::List(items)) => {
                     if !PromisingContext::has_handlers() {
                         let more = items.len() > 1;
                         output.put_all(more, || next_promise(items));
                     }
-                    items.next().map(Ok)
+                    items.next()
                 }
-                Open::Stream(items) => match asker {
-                    Asker::Task(cx) => ready!(Pin::new(items).poll_next(cx)),
+                Some(Open::Stream(items)) => match asker {
+                    Asker::Task(cx) => ready!(Pin::new(items).poll_next(cx)).transpose()?,
                     Asker::Step(_) => return Poll::Pending,
                 },
-                Open::Sequence(promises) if asker.is_step() && promises.needs_task() => {
-                    return Poll::Pending;
-                }
-                Open::Sequence(promises) => match ready!(promises.poll_batch(asker)) {
-                    Some(Batch::Run(run)) => {
-                        output.put_run(run);
-                        continue;
-                    }
-                    Some(Batch::Several(promises)) => {
-                        let mut promises = promises.into_iter();
-                        let more = promises.len() > 1;
-                        output.put_all(more, || promises.next());
-                        continue;
-                    }
-                    Some(Batch::One(promise)) => Some(promise.map(Item::Promise)),
-                    None => None,
-                },
             };
-            let Some(item) = next else {
-                self.innermost = self.outer.pop();
-                continue;
-            };
-            if let Some(open) = put_or_open(item?, output)? {
-                self.outer.extend(self.innermost.replace(open));
+            match next {
+                Some(item) => self.put_or_open(item, output)?,
+                None => self.innermost = self.outer.pop(),
             }
         }
-        Poll::Ready(Ok(()))
     }
 
     /// Somebody's stream is polled by a task, and so is what persists replies on demand.
     fn needs_task(&self) -> bool {
-        match &self.innermost {
-            Some(Open::Stream(_)) => true,
-            Some(Open::Sequence(promises)) => promises.needs_task(),
-            _ => false,
+        match (&self.sequence, &self.innermost) {
+            (Some(promises), _) => promises.needs_task(),
+            (None, innermost) => matches!(innermost, Some(Open::Stream(_))),
         }
     }
 
     fn note_wait(&self, depth: u8) {
-        if let (Some(Open::Sequence(promises)), Some(depth)) =
-            (&self.innermost, depth.checked_sub(1))
-        {
+        if let (Some(promises), Some(depth)) = (&self.sequence, depth.checked_sub(1)) {
             promises.note_wait(depth);
         }
     }

@@ -29,13 +29,27 @@ impl<P: Clone + 'static> OwnPieces<P> {
 
     /// What comes next, or nothing after the end; a panic of the source is its last piece.
     pub(crate) fn poll_batch(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
-        let poll = |source: &mut Source<P>| source.ask(asker);
-        let read = ask(&mut self.source, poll, |error| Batch::One(Err(error)));
-        if let Poll::Ready(Some(batch)) = &read {
-            batch.tell();
-            self.let_go_if_over();
+        let read = match &self.source {
+            None => return Poll::Ready(None),
+            Some(source) if !self.needs_task => source.ask(asker),
+            Some(_) => self.poll_of_user(asker),
+        };
+        match &read {
+            Poll::Pending => {}
+            Poll::Ready(Some(batch)) => {
+                batch.tell();
+                self.let_go_if_over();
+            }
+            Poll::Ready(None) => self.let_go(),
         }
         read
+    }
+
+    /// Asks what may panic: that is its last piece.
+    #[inline(never)]
+    fn poll_of_user(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
+        let poll = |source: &mut Source<P>| source.ask(asker);
+        ask(&mut self.source, poll, |error| Batch::One(Err(error)))
     }
 
     /// Whether it can be asked by a task only.
@@ -57,10 +71,16 @@ impl<P: Clone + 'static> OwnPieces<P> {
     }
 }
 
-impl<P: 'static> Drop for OwnPieces<P> {
-    fn drop(&mut self) {
+impl<P: 'static> OwnPieces<P> {
+    fn let_go(&mut self) {
         if let Some(source) = self.source.take() {
             drop_flat(source);
         }
+    }
+}
+
+impl<P: 'static> Drop for OwnPieces<P> {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
