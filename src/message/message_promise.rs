@@ -1,6 +1,5 @@
 //! A message that comes token by token.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -21,8 +20,8 @@ use crate::error::{Error, Result, What};
 use crate::executor::{AnyTask, Asker, Asks, Awaitable, Header, Notify, Ticket};
 use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
-    Batch, Come, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader, SharedWhole,
-    Start, StepBack, StreamedPromise, Told, TryNext, Whole, WholeBy, read,
+    Batch, Come, Generated, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader,
+    SharedWhole, Start, StepBack, StreamedPromise, Told, TryNext, Whole, WholeBy, read, revealed,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -121,8 +120,12 @@ impl MessagePromise {
         start: Start,
         tokens: impl Stream<Item = Result<Token>> + 'static,
     ) -> Self {
-        match TokenStream::in_disguise(tokens) {
-            Ok(tokens) => Self::streamed(of_tokens, start, Restreamed(tokens)),
+        let tokens = match revealed(tokens) {
+            Ok(tokens) => return Self::streamed(of_tokens, start, Restreamed(tokens)),
+            Err(tokens) => tokens,
+        };
+        match revealed(tokens) {
+            Ok(tokens) => Self::streamed(of_tokens, start, Generated(tokens)),
             Err(tokens) => Self::streamed(of_tokens, start, Pinned(Box::pin(tokens))),
         }
     }
@@ -688,16 +691,6 @@ pub struct TokenStream {
 }
 
 impl TokenStream {
-    /// What is one of these, where its type does not say so; or else it as it is.
-    fn in_disguise<S: 'static>(stream: S) -> std::result::Result<Self, S> {
-        let mut stream = Some(stream);
-        let own = (&mut stream as &mut dyn Any).downcast_mut::<Option<Self>>();
-        match own.and_then(Option::take) {
-            Some(own) => Ok(own),
-            None => Err(stream.expect("it was not taken")),
-        }
-    }
-
     /// How many tokens lie behind it, those that it skipped included.
     pub fn index(&self) -> usize {
         self.tokens.index()

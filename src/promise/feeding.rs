@@ -12,11 +12,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::context::PromisingContext;
+use super::generator::Takes;
 use super::pieces::{Batch, Run};
 use super::source::{PieceSource, Source, drop_source};
 use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
-use crate::error::{Error, What};
+use crate::error::{Error, Result, What};
 use crate::executor::{
     AfterTurn, AnyTask, Asker, Body, Header, Poller, TaskRef, Waiter, queue_step,
 };
@@ -143,6 +144,26 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 }
 
+impl<P: Clone + 'static, W: Clone + 'static> Takes<P> for Inner<P, W> {
+    fn take(&self, piece: &mut Option<Result<P>>) {
+        match piece.take() {
+            Some(Ok(piece)) => self.log.push_filled(piece),
+            Some(Err(error)) => self.put(Batch::One(Err(error))),
+            None => {}
+        }
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> Takes<Batch<P>> for Inner<P, W> {
+    fn take(&self, batch: &mut Option<Result<Batch<P>>>) {
+        match batch.take() {
+            Some(Ok(batch)) => self.put(batch),
+            Some(Err(error)) => self.put(Batch::One(Err(error))),
+            None => {}
+        }
+    }
+}
+
 /// The task that runs a source.
 struct FeedingTask<P: Clone + 'static, W: Clone + 'static, S> {
     promise: Rc<Inner<P, W>>,
@@ -160,6 +181,7 @@ pub(super) fn start_feeding<P: Clone + 'static, W: Clone + 'static>(
     source: impl PieceSource<P> + Unpin + 'static,
 ) -> TaskRef {
     let context = promise.context().clone();
+    source.connect(&promise);
     let task = context.admit(FeedingTask {
         promise,
         source: RefCell::new(Some(source)),

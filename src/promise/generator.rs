@@ -22,7 +22,7 @@
 //! }).unwrap();
 //! ```
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::ptr;
@@ -39,12 +39,13 @@ use crate::executor::{Awaited, polls_with_own_waker};
 /// A stream of what `body` emits; the error that it ends with, if it does, is the last item.
 ///
 /// The body starts when the first item is asked for.
-pub fn generate<T, F: Future<Output = Result<()>>>(
+pub fn generate<'a, T, F: Future<Output = Result<()>> + 'a>(
     body: impl FnOnce(Emitter<T>) -> F,
-) -> Generator<T, F> {
+) -> Generator<'a, T> {
     let slot = Rc::new(Slot {
         item: Cell::new(None),
         is_full: Cell::new(false),
+        taker: OnceCell::new(),
         asked_with: Cell::new(ptr::null()),
         waiting: RefCell::default(),
     });
@@ -67,11 +68,20 @@ struct Slot<T> {
     item: Cell<Option<Result<T>>>,
     /// Whether there is an item.
     is_full: Cell<bool>,
+    /// Who takes each item at once, where that is known beforehand; empty where they wait here until they are asked
+    /// for.
+    taker: OnceCell<Rc<dyn Takes<T>>>,
     /// Where the waker points with which the body is polled; null while it is not.
     asked_with: Cell<*const ()>,
     /// Those who emit side by side, in combinators with wakers of their own: they go on when the next
     /// item is asked for.
     waiting: RefCell<Vec<Waker>>,
+}
+
+/// Takes each item as soon as it is emitted, and asks for the next.
+pub(crate) trait Takes<T> {
+    /// Takes it from where it is, if there is one.
+    fn take(&self, item: &mut Option<Result<T>>);
 }
 
 impl<T> Slot<T> {
@@ -93,7 +103,8 @@ impl<T> Slot<T> {
 }
 
 impl<T> Emitter<T> {
-    /// Emits an item; the body goes on when the next one is asked for.
+    /// Emits an item; the body goes on when the next one is asked for. That is at once where the stream runs ahead
+    /// of its readers, as that of a promise does that is started soon.
     pub fn emit(&self, item: T) -> Emit<'_, T> {
         self.emit_result(Ok(item))
     }
@@ -134,7 +145,12 @@ impl<T> Future for Emit<'_, T> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let slot = &*self.emitter.slot;
+        let by_whoever_asks = cx.waker().data() == slot.asked_with.get();
         if !slot.is_full.get() {
+            if by_whoever_asks && let Some(taker) = slot.taker.get() {
+                taker.take(&mut self.item);
+                return Poll::Ready(());
+            }
             let Some(item) = self.item.take() else {
                 return Poll::Ready(());
             };
@@ -143,7 +159,7 @@ impl<T> Future for Emit<'_, T> {
             slot.is_full.set(true);
         }
         // Who asks for the next item polls the body with this very waker: it goes on then.
-        if cx.waker().data() != slot.asked_with.get() {
+        if !by_whoever_asks {
             slot.add_waiting(cx);
         }
         Poll::Pending
@@ -160,21 +176,28 @@ impl<T> fmt::Debug for Emit<'_, T> {
 
 /// A stream made by [`generate`].
 #[must_use = "streams do nothing until they are read"]
-pub struct Generator<T, F> {
+pub struct Generator<'a, T> {
     /// Empty after the end.
-    body: Option<Pin<Box<F>>>,
+    body: Option<Pin<Box<dyn Future<Output = Result<()>> + 'a>>>,
     /// What it ended with, when an item was still to be taken before.
     end: Option<Result<T>>,
     slot: Rc<Slot<T>>,
 }
 
-impl<T, F> Unpin for Generator<T, F> {}
+impl<T> Unpin for Generator<'_, T> {}
 
-impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
+impl<T> Stream for Generator<'_, T> {
     type Item = Result<T>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        let this = &mut *self;
+        self.poll_item(cx)
+    }
+}
+
+impl<T> Generator<'_, T> {
+    #[inline(always)]
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let this = self;
         let slot = &*this.slot;
         let Some(body) = &mut this.body else {
             return Poll::Ready(this.end.take());
@@ -207,7 +230,7 @@ impl<T, F: Future<Output = Result<()>>> Stream for Generator<T, F> {
     }
 }
 
-impl<T, F> fmt::Debug for Generator<T, F> {
+impl<T> fmt::Debug for Generator<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Generator")
             .field("ended", &self.body.is_none())
@@ -215,19 +238,39 @@ impl<T, F> fmt::Debug for Generator<T, F> {
     }
 }
 
+/// A generator as a source: what it emits can be taken at once.
+pub(crate) struct Generated<P: 'static>(pub(crate) Generator<'static, P>);
+
+impl<P: 'static> PieceSource<P> for Generated<P> {
+    #[inline(always)]
+    fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
+        let next = self.0.poll_item(cx);
+        next.map(|next| next.map(Batch::One))
+    }
+
+    fn connect<I: Takes<P> + Takes<Batch<P>> + 'static>(&self, taker: &Rc<I>) {
+        let _ = self.0.slot.taker.set(taker.clone());
+    }
+}
+
 /// A source of what `body` emits, which may be many pieces at once.
-pub(crate) fn generate_batches<P, F: Future<Output = Result<()>>>(
+pub(crate) fn generate_batches<P, F: Future<Output = Result<()>> + 'static>(
     body: impl FnOnce(Emitter<Batch<P>>) -> F,
-) -> Batches<P, F> {
+) -> Batches<P> {
     Batches(generate(body))
 }
 
 /// A source made by [`generate_batches`].
-pub(crate) struct Batches<P, F>(Generator<Batch<P>, F>);
+pub(crate) struct Batches<P: 'static>(Generator<'static, Batch<P>>);
 
-impl<P, F: Future<Output = Result<()>>> PieceSource<P> for Batches<P, F> {
+impl<P: 'static> PieceSource<P> for Batches<P> {
+    #[inline(always)]
     fn poll_pieces(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<P>>> {
-        let next = Pin::new(&mut self.0).poll_next(cx);
+        let next = self.0.poll_item(cx);
         next.map(|next| next.map(|batch| batch.unwrap_or_else(|error| Batch::One(Err(error)))))
+    }
+
+    fn connect<I: Takes<P> + Takes<Batch<P>> + 'static>(&self, taker: &Rc<I>) {
+        let _ = self.0.slot.taker.set(taker.clone());
     }
 }

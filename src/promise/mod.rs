@@ -45,7 +45,7 @@ pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
 pub(crate) use flow::{Around, Flatten, Rest, flattened, flattened_pipe};
-pub(crate) use generator::generate_batches;
+pub(crate) use generator::{Generated, generate_batches};
 pub(crate) use given::{Given, Told};
 pub(crate) use input::{Input, Way};
 pub(crate) use next::{Come, Next, StepBack, TryNext, read};
@@ -54,7 +54,7 @@ pub(crate) use own_pieces::OwnPieces;
 pub(crate) use piece_log::PieceLog;
 pub(crate) use pieces::{Batch, Block, Run};
 pub(crate) use pipe::{Pipe, Piped};
-pub(crate) use source::{Items, PieceSource, Pinned, Source};
+pub(crate) use source::{Items, PieceSource, Pinned, Source, revealed};
 pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
 pub(crate) use wait::{abandoned, cancelled};
 pub(crate) use whole::{Made, SharedWhole, Whole, WholeBy};

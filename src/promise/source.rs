@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 
 use futures_lite::Stream;
 
+use super::generator::Takes;
 use super::piece_log::PieceLog;
 use super::pieces::Batch;
 use crate::error::{Error, Result};
@@ -35,6 +36,11 @@ pub(crate) trait PieceSource<P> {
     fn share(&mut self, log: &PieceLog<P>, task: &Rc<dyn AnyTask>, header: &Header) -> bool {
         let _ = (log, task, header);
         false
+    }
+
+    /// Has what it emits taken by whoever runs it, as soon as that is emitted, where it does emit.
+    fn connect<I: Takes<P> + Takes<Batch<P>> + 'static>(&self, taker: &Rc<I>) {
+        let _ = taker;
     }
 
     /// Whether it can be asked in a step, and need not be polled; asked before it begins.
@@ -148,6 +154,16 @@ impl<P, S: PieceSource<P> + Unpin> Asked<P> for Polled<S> {
 
     fn takes_steps(&self) -> bool {
         false
+    }
+}
+
+/// What is an `A`, where its type does not say so; or else it as it is.
+pub(crate) fn revealed<A: 'static, S: 'static>(source: S) -> std::result::Result<A, S> {
+    let mut source = Some(source);
+    let revealed = (&mut source as &mut dyn Any).downcast_mut::<Option<A>>();
+    match revealed.and_then(Option::take) {
+        Some(revealed) => Ok(revealed),
+        None => Err(source.expect("it was not taken")),
     }
 }
 

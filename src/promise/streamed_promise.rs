@@ -12,13 +12,14 @@ use futures_lite::Stream;
 use super::context::PromisingContext;
 use super::feeding::{Fed, start_feeding};
 use super::flat_drop::drop_flat;
+use super::generator::Generated;
 use super::next::{Come, Next, StepBack, TryNext, read};
 use super::outcome::Outcome;
 use super::own_pieces::OwnPieces;
 use super::piece_log::{PieceLog, Went};
 use super::pieces::{Batch, Block};
 use super::place::Place;
-use super::source::{LEVELS, PieceSource, Source};
+use super::source::{LEVELS, PieceSource, Source, revealed};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Made, MadeSoFar, Maker, Making, Resolver, WholeBy};
@@ -260,7 +261,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         source: impl Stream<Item = Result<P>> + 'static,
         resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
     ) -> Self {
-        Self::with_source(start.into(), Box::pin(source), by(resolver))
+        let start = start.into();
+        match revealed(source) {
+            Ok(generator) => Self::with_source(start, Generated(generator), by(resolver)),
+            Err(source) => Self::with_source(start, Box::pin(source), by(resolver)),
+        }
     }
 
     /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; `resolver` gives
@@ -584,7 +589,12 @@ where
     pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
         let context = PromisingContext::current();
         let whole = || Box::new(Collected);
-        Self::with_whole(context, Start::AsContext, Box::pin(source), whole)
+        match revealed(source) {
+            Ok(generator) => {
+                Self::with_whole(context, Start::AsContext, Generated(generator), whole)
+            }
+            Err(source) => Self::with_whole(context, Start::AsContext, Box::pin(source), whole),
+        }
     }
 }
 

@@ -14,7 +14,9 @@ use std::thread;
 use futures_lite::future::{or, yield_now as wake_and_yield, zip};
 use futures_lite::{Stream, StreamExt};
 use miniagents::executor::{Executor, gather, sleep, spawn, unblock, unblock_stream, yield_now};
-use miniagents::{Promise, PromisingContext, Result, StreamAppender, StreamedPromise, generate};
+use miniagents::{
+    Error, Generator, Promise, PromisingContext, Result, StreamAppender, StreamedPromise, generate,
+};
 
 use crate::support::Events;
 
@@ -286,23 +288,94 @@ fn combinators_with_wakers_of_their_own_work() {
         .unwrap();
 }
 
-#[test]
-fn what_is_emitted_side_by_side_is_all_there() {
-    let both = generate(|out| async move {
+/// Emits one after the other and side by side, under the waker of whoever asks and under others.
+fn side_by_side() -> Generator<'static, i32> {
+    generate(|out| async move {
         zip(out.emit(1), out.emit(2)).await;
         let mut many = Many::new(vec![
             Box::pin(out.emit(3)) as BoxedFuture<'_, ()>,
             Box::pin(out.emit(4)),
         ]);
         let _: Vec<()> = (&mut many).collect().await;
+        yield_now().await;
         out.emit(5).await;
-        Ok(())
+        let given_up = out.emit(6);
+        drop(given_up);
+        out.emit_error(Error::msg("seven")).await;
+        out.emit(8).await;
+        panic!("and no more");
+    })
+}
+
+#[test]
+fn what_is_emitted_side_by_side_is_all_there() {
+    let texts = |items: Vec<Result<i32>>| -> Vec<String> {
+        let texts = items.into_iter().map(|item| match item {
+            Ok(item) => item.to_string(),
+            Err(error) => error.to_string(),
+        });
+        texts.collect()
+    };
+    let asked = Executor::new().block_on(side_by_side().take(7).collect());
+    assert_eq!(
+        texts(asked.unwrap()),
+        ["1", "2", "3", "4", "5", "seven", "8"]
+    );
+
+    type Source = fn() -> StreamedPromise<i32, Rc<[i32]>>;
+    let sources: [Source; 3] = [
+        || StreamedPromise::collected(side_by_side()),
+        || StreamedPromise::collected(side_by_side().map(|item| item)),
+        || StreamedPromise::with_start(false, side_by_side(), |_| async { Ok(Rc::from([])) }),
+    ];
+    let read = sources.map(|source| {
+        let run = PromisingContext::new().run(async move {
+            let promise = source();
+            let late = promise.stream();
+            assert!(promise.stream().next().await.is_some());
+            Result::Ok(late.collect::<Vec<_>>().await)
+        });
+        texts(run.unwrap())
     });
-    let items: Vec<i32> = Executor::new()
-        .block_on(both.try_collect::<i32, _, Vec<_>>())
-        .unwrap()
-        .unwrap();
-    assert_eq!(items, [1, 2, 3, 4, 5]);
+    assert_eq!(read[0][..7], ["1", "2", "3", "4", "5", "seven", "8"]);
+    assert!(read[0].len() == 8 && read[0][7].contains("and no more"));
+    assert_eq!([&read[1], &read[2]], [&read[0]; 2]);
+}
+
+#[test]
+fn a_body_that_emits_goes_on_at_the_same_points_behind_a_combinator() {
+    let events_of = |hidden: bool| {
+        let events = Events::default();
+        let noted = events.clone();
+        let run = PromisingContext::new().run(async move {
+            let in_body = noted.clone();
+            let source = generate(|out| async move {
+                out.emit(1).await;
+                in_body.add("goes on");
+                out.emit(2).await;
+                in_body.add("goes on again");
+                yield_now().await;
+                in_body.add("ends");
+                Ok(())
+            });
+            let promise = match hidden {
+                false => StreamedPromise::<i32, Rc<[i32]>>::collected(source),
+                true => StreamedPromise::collected(source.map(|item| item)),
+            };
+            let mut pieces = promise.stream();
+            while let Some(piece) = pieces.try_next().await? {
+                noted.add(format!("{piece} is read"));
+            }
+            Result::Ok(())
+        });
+        run.unwrap();
+        events.take()
+    };
+
+    // The whole goes over each piece before it is read, in a turn of its own.
+    let events = ["goes on", "goes on again", "1 is read", "ends", "2 is read"];
+    assert_eq!(events_of(false), events);
+    assert_eq!(events_of(true), events);
 }
 
 /// Polled once under another task's waker, then by the one that finishes it.
