@@ -31,7 +31,7 @@ fn poll(call: &Rc<Task<Act>>, guest: &Guest, replies: &Sequence) -> Poll<Result<
     if !replies.is_made() {
         guest.act(|| replies.start());
     }
-    ready!(replies.done_or_notify(|| Waiter::Step(call.clone(), 0)))?;
+    ready!(replies.done_or_notify(|| Waiter::step(call.clone(), 0)))?;
     let call_node = ready!(act.poll_record(call));
     let call_node = call_node.as_ref().map_err(Error::clone)?;
     check_reply_fields(act.agent())?;

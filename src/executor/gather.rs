@@ -135,8 +135,8 @@ struct Countdown {
 }
 
 impl Step for Countdown {
-    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
-        &self.ready
+    fn enqueue(self: Rc<Self>, which: u32) {
+        self.ready.clone().put(self, which);
     }
 
     fn step(self: Rc<Self>, _: u32, _: &mut Poller) {
@@ -167,7 +167,7 @@ impl<A: Awaitable> Future for Gather<A> {
             });
             for item in &this.items {
                 item.start();
-                item.notify(Notify(Waiter::Step(countdown.clone(), 0)));
+                item.notify(Notify(Waiter::step(countdown.clone(), 0)));
             }
             countdown
         });

@@ -83,9 +83,9 @@ impl ReadyQueue {
         }
     }
 
-    /// As [`push`](Self::push), for the places that all wakes come through.
+    /// Puts a step at the end of its queue, in the way that all wakes take.
     #[inline(always)]
-    pub(crate) fn take_in(self: Rc<Self>, ready: Ready) {
+    pub(crate) fn put(self: Rc<Self>, step: Rc<dyn Step>, which: u32) {
         /// What is done here takes everything along, so that nothing is left to whoever called.
         #[cold]
         #[inline(never)]
@@ -93,6 +93,7 @@ impl ReadyQueue {
             queue.push(ready);
         }
 
+        let ready = Ready { step, which };
         if self.polling.get()
             && let Ok(mut queue) = self.queue.try_borrow_mut()
             && queue.len() < queue.capacity()

@@ -2,7 +2,7 @@
 //!
 //! Whatever lies in an [`Rc`] can take steps: it implements [`Step`], and stands in the queue as it is, without
 //! an allocation, any number of times. Each time it says by a number which step is meant. A step is queued
-//! [at once](queue_step), or when something comes for which it waits ([`Waiter::Step`](super::waker::Waiter::Step)
+//! [at once](queue_step), or when something comes for which it waits ([`Waiter`](super::waker::Waiter)
 //! in a [`WaitList`](super::wait_list::WaitList)).
 //!
 //! A [task](super::task) is polled in its step, which is its [`TURN`], and stands in the queue once. But asyncio
@@ -23,7 +23,7 @@
 use std::rc::Rc;
 
 use super::core::{self, Poller};
-use super::ready_queue::{Ready, ReadyQueue};
+use super::ready_queue::ReadyQueue;
 use super::task::AnyTask;
 use super::task_group::Guest;
 
@@ -33,19 +33,14 @@ pub(crate) const ALL: u32 = u32::MAX;
 pub(crate) const TURN: u32 = u32::MAX - 1;
 
 /// Something that takes steps.
-pub(crate) trait Step: Enqueue {
-    /// The queue of the executor that a step belongs to, see [`ReadyQueue::current`].
-    fn queue(&self, which: u32) -> &Rc<ReadyQueue>;
+pub(crate) trait Step {
+    /// Puts that step at the end of the queue of the executor that it belongs to, see [`ReadyQueue::current`] and
+    /// [`ReadyQueue::put`]: for each structure in words of its own, so that who wakes it only calls it.
+    fn enqueue(self: Rc<Self>, which: u32);
 
     /// Its turn has come: does what `which` stands for. What has to be polled there is polled in a
     /// task that [begins](Poller::begin) with this turn.
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller);
-
-    /// Notes that it is put into its queue; false if it stands there already and shall not do so twice.
-    #[inline(always)]
-    fn may_be_queued(&self, _which: u32) -> bool {
-        true
-    }
 
     /// It as a task, if it is one.
     fn into_task(self: Rc<Self>) -> Option<Rc<dyn AnyTask>> {
@@ -59,20 +54,6 @@ pub(crate) trait Step: Enqueue {
 
     /// The executor goes before its turn, or has gone before it was queued.
     fn abandon(self: Rc<Self>, _which: u32) {}
-}
-
-/// What puts a step into its queue, for each structure in words of its own: who wakes it only calls it.
-pub(crate) trait Enqueue {
-    fn enqueue(self: Rc<Self>, which: u32);
-}
-
-impl<T: Step + 'static> Enqueue for T {
-    fn enqueue(self: Rc<Self>, which: u32) {
-        if self.may_be_queued(which) {
-            let queue = self.queue(which).clone();
-            queue.take_in(Ready { step: self, which });
-        }
-    }
 }
 
 /// Puts a step at the end of the ready queue, even if another of the same stands there; but a task once.
@@ -106,8 +87,8 @@ mod tests {
     }
 
     impl Step for Steps {
-        fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
-            &self.queue
+        fn enqueue(self: Rc<Self>, which: u32) {
+            self.queue.clone().put(self, which);
         }
 
         fn step(self: Rc<Self>, which: u32, _: &mut Poller) {

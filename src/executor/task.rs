@@ -109,17 +109,14 @@ impl<B: Body + 'static> AnyTask for Task<B> {
 }
 
 impl<B: Body + 'static> Step for Task<B> {
-    #[inline(always)]
-    fn queue(&self, which: u32) -> &Rc<ReadyQueue> {
-        match self.body.beside().filter(|_| which != TURN) {
-            Some(guest) => guest.queue(),
-            None => self.header.ready(),
-        }
-    }
-
-    #[inline(always)]
-    fn may_be_queued(&self, which: u32) -> bool {
-        which != TURN || !self.header.queued.replace(true)
+    /// As a task it stands there once.
+    fn enqueue(self: Rc<Self>, which: u32) {
+        let queue = match self.body.beside().filter(|_| which != TURN) {
+            Some(guest) => guest.queue().clone(),
+            None if which == TURN && self.header.queued.replace(true) => return,
+            None => self.header.ready().clone(),
+        };
+        queue.put(self, which);
     }
 
     fn into_task(self: Rc<Self>) -> Option<Rc<dyn AnyTask>> {

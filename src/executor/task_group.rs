@@ -203,8 +203,8 @@ struct Flush {
 }
 
 impl Step for Flush {
-    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
-        &self.ready
+    fn enqueue(self: Rc<Self>, which: u32) {
+        self.ready.clone().put(self, which);
     }
 
     fn step(self: Rc<Self>, _: u32, _: &mut Poller) {

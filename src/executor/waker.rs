@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, ThreadId};
 
-use super::core::{self, WaitsForItself};
+use super::core::{self, Poller, WaitsForItself};
 use super::origin::Awaited;
 use super::step::{Step, TURN, queue_step};
 use super::task::{AnyTask, TaskRef};
@@ -273,10 +273,8 @@ impl Asker<'_, '_> {
 
     /// Looks at what takes the step has in common with a task, if one asks that stands for a task.
     fn look_at_guest<R>(&self, look: impl FnOnce(Option<&Guest>) -> R) -> R {
-        if let Asker::Step(waiter) = self
-            && let Waiter::Step(step, _) = waiter()
-        {
-            return look(step.guest());
+        if let Asker::Step(waiter) = self {
+            return look(waiter().step.guest());
         }
         look(None)
     }
@@ -299,16 +297,38 @@ impl Asker<'_, '_> {
 }
 
 /// Who is to be woken: a task of this thread itself or what takes steps there, or whatever a std waker stands for.
-pub(crate) enum Waiter {
-    /// The step of that number.
-    Step(Rc<dyn Step>, u32),
-    Waker(Waker),
+pub(crate) struct Waiter {
+    step: Rc<dyn Step>,
+    which: u32,
+}
+
+/// Whoever is woken by a std waker. It stands in no queue of ours.
+struct Foreign(Waker);
+
+impl Step for Foreign {
+    fn enqueue(self: Rc<Self>, _: u32) {
+        if let Some(Foreign(waker)) = Rc::into_inner(self) {
+            waker.wake();
+        }
+    }
+
+    fn step(self: Rc<Self>, _: u32, _: &mut Poller) {}
 }
 
 impl Waiter {
+    /// The step of that number.
+    #[inline(always)]
+    pub(crate) fn step(step: Rc<dyn Step>, which: u32) -> Self {
+        Waiter { step, which }
+    }
+
     #[inline(always)]
     pub(crate) fn task(task: Rc<dyn AnyTask>) -> Self {
-        Waiter::Step(task, TURN)
+        Self::step(task, TURN)
+    }
+
+    fn foreign(waker: &Waker) -> Self {
+        Self::step(Rc::new(Foreign(waker.clone())), TURN)
     }
 
     /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.
@@ -331,7 +351,7 @@ impl Waiter {
     ) -> Option<Self> {
         match core::waiting_for_task(what, by, cx.waker()) {
             Ok(Some(task)) => Some(Waiter::task(task)),
-            Ok(None) => Some(Waiter::Waker(cx.waker().clone())),
+            Ok(None) => Some(Waiter::foreign(cx.waker())),
             Err(WaitsForItself) => None,
         }
     }
@@ -339,25 +359,16 @@ impl Waiter {
     fn polling(what: Option<Awaited>, cx: &Context<'_>) -> Self {
         match core::waiting_for(what, cx.waker()) {
             Some(task) => Waiter::task(task),
-            None => Waiter::Waker(cx.waker().clone()),
+            None => Waiter::foreign(cx.waker()),
         }
     }
 
     #[inline(always)]
     pub(crate) fn wake(self) {
-        match self {
-            Waiter::Step(step, which) => queue_step(step, which),
-            Waiter::Waker(waker) => waker.wake(),
-        }
+        queue_step(self.step, self.which);
     }
 
     pub(crate) fn is_same(&self, other: &Waiter) -> bool {
-        match (self, other) {
-            (Waiter::Step(one, which), Waiter::Step(other, others)) => {
-                Rc::ptr_eq(one, other) && which == others
-            }
-            (Waiter::Waker(one), Waiter::Waker(other)) => one.will_wake(other),
-            _ => false,
-        }
+        Rc::ptr_eq(&self.step, &other.step) && self.which == other.which
     }
 }

@@ -64,7 +64,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             Fed::Asked | Fed::Missed => return self.fed.set(Fed::Missed),
         }
         let mut slot = self.log.take_source();
-        let waiter = || Waiter::Step(self.clone(), FEED);
+        let waiter = || Waiter::step(self.clone(), FEED);
         let mut asker = Asker::Step(&waiter);
         let asked = PromisingContext::where_handlers_look(self.known_guest(), || {
             catch_unwind(AssertUnwindSafe(|| {

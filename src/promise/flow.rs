@@ -36,8 +36,8 @@ use super::source::{Asked, LEVELS, Source};
 use super::writing_end::WritingEnd;
 use crate::error::{Error, Result};
 use crate::executor::{
-    AfterTurn, AnyTask, Asker, Body, Gather, Generation, Guest, Header, Poller, ReadyQueue, Step,
-    Task, TaskRef, Waiter, gather, queue_step,
+    AfterTurn, AnyTask, Asker, Body, Gather, Generation, Guest, Header, Poller, Step, Task,
+    TaskRef, Waiter, gather, queue_step,
 };
 
 /// How items are flattened.
@@ -422,7 +422,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         if self.task().is_some() || self.ordered.is_over() {
             return;
         }
-        let waiter = || Waiter::Step(self.clone(), IN_ORDER);
+        let waiter = || Waiter::step(self.clone(), IN_ORDER);
         let after = self.go_on(&mut Asker::Step(&waiter), Some(guest));
         match after {
             AfterTurn::Again => queue_step(self.clone(), IN_ORDER),
@@ -507,8 +507,9 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, S, F> {
-    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
-        self.guest().queue()
+    fn enqueue(self: Rc<Self>, which: u32) {
+        let queue = self.guest().queue().clone();
+        queue.put(self, which);
     }
 
     fn guest(&self) -> Option<&Guest> {

@@ -17,7 +17,7 @@ use super::context::PromisingContext;
 use super::output::broken_off;
 use super::pieces::Batch;
 use super::source::Asked;
-use crate::executor::{Asker, Awaited, Guest, Poller, ReadyQueue, Step, Waiter, queue_step};
+use crate::executor::{Asker, Awaited, Guest, Poller, Step, Waiter, queue_step};
 
 /// What is given: a source for a promise.
 pub(crate) struct Given<P> {
@@ -157,11 +157,10 @@ impl<P: Told> Asked<P> for Given<P> {
 }
 
 impl<P: Told> Step for Given<P> {
-    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
-        self.guest
-            .get()
-            .expect("it takes steps when it has begun")
-            .queue()
+    fn enqueue(self: Rc<Self>, which: u32) {
+        let guest = self.guest.get();
+        let guest = guest.expect("it takes steps when it has begun");
+        guest.queue().clone().put(self, which);
     }
 
     fn step(self: Rc<Self>, which: u32, _: &mut Poller) {

@@ -25,8 +25,8 @@ use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Made, MadeSoFar, Maker, Making, Resolver, WholeBy};
 use crate::error::{Error, Result};
 use crate::executor::{
-    ALL, AnyTask, Asker, Asks, Awaitable, Awaited, Guest, Header, Notify, Poller, ReadyQueue, Step,
-    TaskRef, Ticket, Waiter,
+    ALL, AnyTask, Asker, Asks, Awaitable, Awaited, Guest, Header, Notify, Poller, Step, TaskRef,
+    Ticket, Waiter,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -680,9 +680,10 @@ pub(super) const MAKE: u32 = 0;
 pub(super) const FEED: u32 = 1;
 
 impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
-    fn queue(&self, _: u32) -> &Rc<ReadyQueue> {
+    fn enqueue(self: Rc<Self>, which: u32) {
         let guest = self.guest.get();
-        guest.expect("it takes steps when it has begun").queue()
+        let guest = guest.expect("it takes steps when it has begun");
+        guest.queue().clone().put(self, which);
     }
 
     fn guest(&self) -> Option<&Guest> {

@@ -201,7 +201,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let is_fed = self.feeding.get().is_some() || self.fed.get() != Fed::NotInSteps;
         let poll = match is_fed {
             true => {
-                let waiter = || Waiter::Step(self.clone(), MAKE);
+                let waiter = || Waiter::step(self.clone(), MAKE);
                 self.log.poll_over(&self.making.stand, waiter)
             }
             false => self.ask_over(),
@@ -215,7 +215,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     /// Goes over pieces that come on demand: it may ask the source.
     #[inline(never)]
     fn ask_over(self: &Rc<Self>) -> Poll<Result<()>> {
-        let waiter = || Waiter::Step(self.clone(), MAKE);
+        let waiter = || Waiter::step(self.clone(), MAKE);
         let go_over = || self.log.poll_over(&self.making.stand, waiter);
         PromisingContext::where_handlers_look(self.known_guest(), go_over)
     }
@@ -224,7 +224,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let Maker::Whole(whole) = self.making.take() else {
             return;
         };
-        let waiter = || Waiter::Step(self.clone(), MAKE);
+        let waiter = || Waiter::step(self.clone(), MAKE);
         let mut asker = Asker::Step(&waiter);
         let made = catch_unwind(AssertUnwindSafe(|| whole.make(&self.log, &mut asker)));
         match made {
