@@ -24,34 +24,23 @@ pub struct MessageStream {
     ahead: Ahead,
 }
 
-/// Messages of a block that were read together.
+/// Messages of a block that were read together, up to its end.
+#[derive(Default)]
 struct Ahead {
     /// Empty before the first block.
     block: Option<Rc<[Message]>>,
     /// Which of it comes next.
     next: usize,
-    /// Behind which of it others come than these.
-    end: usize,
 }
 
 impl Ahead {
-    fn nothing() -> Self {
-        Ahead {
-            block: None,
-            next: 0,
-            end: 0,
-        }
-    }
-
     fn left(&self) -> usize {
-        self.end - self.next
+        let len = self.block.as_ref().map_or(0, |block| block.len());
+        len - self.next
     }
 
     #[inline(always)]
     fn take_next(&mut self) -> Option<Message> {
-        if self.next == self.end {
-            return None;
-        }
         let message = self.block.as_ref()?.get(self.next)?;
         self.next += 1;
         Some(message.clone())
@@ -62,7 +51,7 @@ impl MessageStream {
     pub(super) fn of(promises: SequenceReader) -> Self {
         MessageStream {
             promises,
-            ahead: Ahead::nothing(),
+            ahead: Ahead::default(),
         }
     }
 
@@ -96,20 +85,17 @@ impl MessageStream {
         come.map(read)
     }
 
-    /// Reads the messages that are known to be there, which are of a block.
+    /// Reads the messages that are left of a block, if all of them are known to be there.
     #[inline(never)]
     fn read_ahead(&mut self) {
-        let Some((block, places)) = self.promises.reader.read_block() else {
+        let Some((block, next)) = self.promises.reader.read_block() else {
             return;
         };
         let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
             unreachable!("sequences have blocks of one kind")
         };
-        self.ahead = Ahead {
-            block: Some(block.0.clone()),
-            next: places.start,
-            end: places.end,
-        };
+        let block = Some(block.0.clone());
+        self.ahead = Ahead { block, next };
     }
 
     /// The next promise, or `None` at the end.
@@ -147,7 +133,7 @@ impl StepBack for MessageStream {
 
     #[inline(always)]
     fn knows_next(&self) -> bool {
-        self.ahead.next < self.ahead.end || self.promises.knows_next()
+        self.ahead.left() > 0 || self.promises.knows_next()
     }
 
     #[inline(always)]

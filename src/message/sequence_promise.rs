@@ -74,14 +74,14 @@ struct Promised {
 }
 
 impl Form {
-    /// The promise that it is, or is to be.
+    /// The promise that it is, or is to be; its errors become messages where `safe` says so.
     #[inline(never)]
-    fn into_promised(self) -> Promised {
+    fn into_promised(self, safe: bool) -> Promised {
         match self {
             Form::Promised(promised) => promised,
             Form::Given(given) => {
                 let (context, start) = (given.context().clone(), Start::OnDemand);
-                Promised::of(context, start, false, Source::of(given))
+                Promised::of(context, start, safe, Source::of(given))
             }
             Form::Nothing => unreachable!("nobody looks at it meanwhile"),
         }
@@ -128,10 +128,10 @@ impl MessageSequencePromise {
         let start = Start::OnDemand;
         match side_by_side(messages.into_item()) {
             Ok(known) => {
-                let given = Rc::new(Given::of(context.clone(), known));
+                let given = Form::Given(Rc::new(Given::of(context, known)));
                 Self::in_form(match safe {
-                    false => Form::Given(given),
-                    true => Form::Promised(Promised::of(context, start, safe, Source::of(given))),
+                    false => given,
+                    true => Form::Promised(given.into_promised(safe)),
                 })
             }
             Err(item) => {
@@ -168,7 +168,7 @@ impl MessageSequencePromise {
     fn look<R>(&self, look: impl FnOnce(&Promised) -> R) -> R {
         let promised = match self.form.take() {
             Form::Promised(promised) => promised,
-            form => form.into_promised(),
+            form => form.into_promised(false),
         };
         let seen = look(&promised);
         let nothing = self.form.replace(Form::Promised(promised));
@@ -206,7 +206,7 @@ impl MessageSequencePromise {
     pub(crate) fn into_promises(self) -> Promises {
         let Promised { promise, safe } = match self.form.into_inner() {
             Form::Given(given) => return Promises::Own(OwnPieces::of(Source::of(given))),
-            form => form.into_promised(),
+            form => form.into_promised(false),
         };
         let own = match safe {
             false => promise.into_own(),

@@ -4,7 +4,6 @@
 //! reads without asking the log.
 
 use std::fmt;
-use std::ops::Range;
 use std::rc::Rc;
 
 use super::line::At;
@@ -123,16 +122,19 @@ impl<P: Clone + 'static> Place<P> {
         matches!(&self.stretch, Some(stretch) if matches!(stretch.pieces, Kept::Block(_)))
     }
 
-    /// Reads the pieces that are known to be there, if they are of a block; tells which of that they are.
-    pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, Range<usize>)> {
+    /// Reads the pieces that are left of a block, if all of them are known to be there; tells which of it comes
+    /// first.
+    pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, usize)> {
         let index = self.stand.index;
         let stretch = self.stretch.as_ref().filter(|_| index < self.until)?;
         let Kept::Block(block) = &stretch.pieces else {
             return None;
         };
-        let places = stretch.place(index)..stretch.place(self.until);
+        if stretch.place(self.until) < block.len() {
+            return None;
+        }
         self.stand.index = self.until;
-        Some((block.clone(), places))
+        Some((block.clone(), stretch.place(index)))
     }
 
     /// Reads the pieces that are known to be there, if that is more than one.

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
-use std::ops::Range;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
@@ -853,8 +852,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         self.place.knows_block()
     }
 
-    /// Reads the pieces that it knows to be there, if they are of a block; tells which of that they are.
-    pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, Range<usize>)> {
+    /// See [`Place::read_block`].
+    pub(crate) fn read_block(&mut self) -> Option<(Rc<dyn Block<P>>, usize)> {
         self.place.read_block()
     }
 

@@ -1139,3 +1139,49 @@ fn given_messages_are_read_alike_by_whoever_has_a_handle() {
         })
         .unwrap();
 }
+
+#[test]
+fn readers_that_wait_for_messages_sent_together_get_each_in_turn_and_know_where_they_are() {
+    MiniAgents::new()
+        .run(async {
+            let block: Vec<Message> = ["a", "b", "c", "d"].map(text).into();
+            let sequence = MessageSequencePromise::of(messages!["first", block, "last"]);
+            let log = Rc::new(RefCell::new(Vec::new()));
+            let readers = ["one", "two", "three"].map(|name| {
+                let (mut promises, log) = (sequence.stream(), log.clone());
+                spawn(async move {
+                    while let Some(promise) = promises.try_next().await? {
+                        let message = promise.await?;
+                        let entry = (message.text().to_owned(), name, promises.index());
+                        log.borrow_mut().push(entry);
+                    }
+                    Ok::<_, Error>(())
+                })
+            });
+            for reader in readers {
+                reader.await??;
+            }
+            for name in ["one", "two", "three"] {
+                let read = log.borrow();
+                let read = read.iter().filter(|(_, reader, _)| *reader == name);
+                let texts = ["first", "a", "b", "c", "d", "last"];
+                let expected = (1..)
+                    .zip(texts)
+                    .map(|(at, text)| (text.to_owned(), name, at));
+                assert!(read.cloned().eq(expected), "reader {name}");
+            }
+
+            let mut late = sequence.stream();
+            late.try_next().await?;
+            late.try_next().await?;
+            late.skip_to(4);
+            assert_eq!(
+                (late.index(), late.try_next().await?.unwrap().await?.text()),
+                (4, "d")
+            );
+            assert_eq!(late.try_next().await?.unwrap().await?.text(), "last");
+            assert_eq!(late.index(), 6);
+            Result::Ok(())
+        })
+        .unwrap();
+}
