@@ -26,11 +26,7 @@ impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
         promises: &PieceLog<MessagePromise>,
         asker: &mut Asker<'_, '_>,
     ) -> Made<MessagePromise, Rc<[Message]>> {
-        let mut are_known = true;
-        if promises.only_block().is_none() {
-            promises.for_each(|promise| are_known &= promise.as_known().is_some());
-        }
-        if are_known {
+        if promises.all_beside_blocks(|promise| promise.as_known().is_some()) {
             return Made::Later(all_messages);
         }
         asker.lend(|| Box::<MessageByMessage>::default().go_on(promises, asker))

@@ -610,6 +610,23 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
+    /// Whether something holds for each piece that did not come in a block, if none is an error; `holds` runs no
+    /// user's code.
+    pub(crate) fn all_beside_blocks(&self, holds: impl Fn(&P) -> bool) -> bool {
+        let pieces = &self.state.borrow().pieces;
+        let mut stretches = (0..).map_while(|number| pieces.nth(number)).peekable();
+        while let Some(stretch) = stretches.next() {
+            let end = stretches.peek().map_or(pieces.len, |next| next.begin);
+            if let Kept::Places(places) = &stretch.pieces {
+                let kept = &places[stretch.place(stretch.begin)..stretch.place(end)];
+                if !kept.iter().filter_map(OnceCell::get).all(&holds) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
     /// Does something with each piece, if none is an error; not with those that come meanwhile.
     pub(crate) fn for_each(&self, mut body: impl FnMut(&P)) {
         let len = self.state.borrow().pieces.len;
