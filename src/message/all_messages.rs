@@ -1,4 +1,6 @@
 //! The messages of all promises of a sequence.
+//!
+//! They are waited for one after the other, and put together when somebody asks for all of them.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -1,4 +1,12 @@
 //! Messages that come one by one.
+//!
+//! Messages that are given become a promise when somebody looks at their sequence: what is put into another one
+//! unread is taken in there as it is.
+//!
+//! ```text
+//! given ──read, awaited, cloned, cancelled──▶ promise ──▶ all messages
+//!   └──put into another sequence──▶ part of that
+//! ```
 
 use std::cell::Cell;
 use std::fmt;

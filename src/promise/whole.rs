@@ -4,6 +4,9 @@
 //! them has; but it reads nothing before all are there, so that such a turn is a look at the log. The
 //! first error among the pieces is what the whole comes to.
 //!
+//! Where all that it takes is there for good, and no handlers listen, everybody who waits is told that it has come,
+//! in the turn in which it would be made; it is made when somebody asks for it, who may never come.
+//!
 //! Its turns are steps of the promise. The context waits for it as for a task, and what it starts inherits the
 //! task-locals of the place where the promise was started.
 
