@@ -415,23 +415,14 @@ impl<P: Clone + 'static> PieceLog<P> {
             let error = state.pieces.error_before(state.taken);
             let is_over = stand.index >= state.taken || error.is_some();
             stand.index = state.taken;
-            if passed && !is_over && !state.end_taken && !state.line.is_empty() {
-                // The next one is before it then: it stands in line already when that is called.
-                stand.at = state.line.next_place().take(waiter());
-                match state.call_next() {
-                    Some(called) if state.gate != stand.at => {
-                        stands.set(stand);
-                        drop(state);
-                        called.wake();
-                        return Poll::Pending;
-                    }
-                    itself => {
-                        debug_assert!(itself.is_some(), "it is the last of them");
-                        stand.at = At::PIECES; // all others have left
-                        state.free_gate();
-                    }
+            if passed && let Some(called) = state.call_next() {
+                if !is_over && !state.end_taken {
+                    stand.at = state.line.next_place().take(waiter()); // behind all others
+                    stands.set(stand);
+                    drop(state);
+                    called.wake();
+                    return Poll::Pending;
                 }
-            } else if passed && let Some(called) = state.call_next() {
                 stands.set(stand); // whoever is woken may give this up
                 drop(state);
                 called.wake();
@@ -473,29 +464,14 @@ impl<P: Clone + 'static> PieceLog<P> {
             let end = state.share(stand.index, &mut with.state.borrow_mut());
             let is_over = end == stand.index;
             stand.index = end;
-            let mut waits = false;
-            if passed
-                && !is_over
-                && end == state.taken
-                && !state.end_taken
-                && !state.line.is_empty()
-            {
-                // The next one is before it then: it stands in line already when that is called.
-                stand.at = state.line.next_place().take(waiter());
-                match state.call_next() {
-                    Some(called) if state.gate != stand.at => {
-                        waits = true;
-                        drop(state);
-                        called.wake();
-                    }
-                    itself => {
-                        debug_assert!(itself.is_some(), "it is the last of them");
-                        stand.at = At::PIECES; // all others have left
-                        state.free_gate();
-                        drop(state);
-                    }
+            if passed && let Some(called) = state.call_next() {
+                if !is_over && end == state.taken && !state.end_taken {
+                    stand.at = state.line.next_place().take(waiter()); // behind all others
+                    drop(state);
+                    called.wake();
+                    State::tell_getter(with.state.borrow_mut());
+                    return true;
                 }
-            } else if passed && let Some(called) = state.call_next() {
                 drop(state);
                 called.wake();
             } else {
@@ -505,9 +481,6 @@ impl<P: Clone + 'static> PieceLog<P> {
                 return false;
             }
             State::tell_getter(with.state.borrow_mut());
-            if waits {
-                return true;
-            }
         }
     }
 
