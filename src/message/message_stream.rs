@@ -16,7 +16,7 @@ use super::sequence_reader::SequenceReader;
 use crate::error::Result;
 use crate::promise::{Come, Next, StepBack, TryNext, read};
 
-/// An independent reader of a sequence, made by [`MessageSequencePromise::stream`].
+/// An independent reader of a sequence, made by [`MessageSequencePromise::stream`](super::MessageSequencePromise::stream).
 #[must_use = "streams do nothing until they are read"]
 pub struct MessageStream {
     promises: SequenceReader,
