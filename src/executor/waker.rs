@@ -300,6 +300,14 @@ impl Asker<'_, '_> {
 pub(crate) struct Waiter {
     step: Rc<dyn Step>,
     which: u32,
+    _room: Room,
+}
+
+/// Makes a waiter no longer, and whatever is a waiter, or nobody, or something else that is short, as long as that:
+/// which of them it is shows here.
+#[repr(u8)]
+enum Room {
+    Taken,
 }
 
 /// Whoever is woken by a std waker. It stands in no queue of ours.
@@ -319,7 +327,8 @@ impl Waiter {
     /// The step of that number.
     #[inline(always)]
     pub(crate) fn step(step: Rc<dyn Step>, which: u32) -> Self {
-        Waiter { step, which }
+        let _room = Room::Taken;
+        Waiter { step, which, _room }
     }
 
     #[inline(always)]

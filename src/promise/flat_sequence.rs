@@ -9,7 +9,8 @@ use std::task::{Poll, ready};
 use futures_lite::{Stream, StreamExt};
 
 use super::context::PromisingContext;
-use super::flow::{Flatten, Rest, flattened};
+use super::flatten::{Flatten, Rest};
+use super::flow::flattened;
 use super::input::{Input, Way};
 use super::output::Output;
 use super::source::Items;

@@ -20,97 +20,24 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Poll, ready};
 
+use super::beside::Unordered;
 use super::chore::{After, Chore};
-use super::context::{PromisingContext, Started};
+use super::context::PromisingContext;
+use super::flatten::{Around, Flatten, Rest, begin_item, poll_rest};
 use super::input::{Input, Way};
 use super::output::Output;
 use super::pieces::Batch;
 use super::pipe::{Pipe, Piped, Woken};
 use super::source::{Asked, LEVELS, Source};
 use super::writing_end::WritingEnd;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::executor::{
-    AfterTurn, AnyTask, Asker, Body, Gather, Generation, Guest, Header, Poller, Step, Task,
-    TaskRef, Waiter, gather, queue_step,
+    AfterTurn, AnyTask, Asker, Body, Generation, Guest, Header, Poller, Step, Task, TaskRef,
+    Waiter, queue_step,
 };
-
-/// How items are flattened.
-pub(crate) trait Flatten<I, O>: 'static {
-    /// What is left of an item where something must be waited for.
-    type Rest: Rest<O> + 'static;
-
-    /// Whether items come, and are flattened, without anything being polled, except where what is left of one
-    /// [says so](Rest::needs_task).
-    const TAKES_STEPS: bool;
-
-    /// What is done around the flat stream.
-    type Around: Around<O>;
-
-    /// Puts into the output what can be put at once, and gives what is left to do.
-    fn flatten(&self, item: I, output: &Output<O>) -> Option<Self::Rest>;
-
-    fn around(&self) -> &Self::Around;
-}
-
-/// What is done around a flat stream: before the first part of it is asked for, with each, and behind the last.
-pub(crate) trait Around<O> {
-    /// The next parts, or nothing after the end; `flat` asks the flat stream for them.
-    fn ask(
-        &self,
-        asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
-    ) -> Poll<Option<Batch<O>>>;
-
-    /// Whether it can be asked in a step; asked before it begins.
-    fn takes_steps(&self) -> bool;
-
-    /// Whether it is at its end where the flat stream is, before that is asked for.
-    fn ends_with_flat(&self) -> bool;
-
-    /// Nobody asks any more.
-    fn let_go(&self);
-}
-
-/// Nothing is done.
-impl<O> Around<O> for () {
-    #[inline(always)]
-    fn ask(
-        &self,
-        asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
-    ) -> Poll<Option<Batch<O>>> {
-        flat(asker)
-    }
-
-    fn takes_steps(&self) -> bool {
-        true
-    }
-
-    fn ends_with_flat(&self) -> bool {
-        true
-    }
-
-    fn let_go(&self) {}
-}
-
-/// What is left of an item.
-pub(crate) trait Rest<O> {
-    /// Puts more of it into the output; an error is the last of its parts. In a step nothing comes of it where
-    /// it needs a task.
-    fn poll(&mut self, output: &Output<O>, asker: &mut Asker<'_, '_>) -> Poll<Result<()>>;
-
-    /// Whether what comes next must be polled.
-    fn needs_task(&self) -> bool;
-
-    /// Notes whom the current task waits for that waits for more of it; see [`Asked::note_wait`].
-    fn note_wait(&self, depth: u8);
-}
 
 /// The flat stream of what comes in: a source for a promise. Something comes out of order if `beside` says so.
 pub(crate) fn flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
@@ -163,10 +90,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
 }
 
 /// Items that are flattened into one output, and who does it.
-struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
-    input: S,
-    output: Output<O>,
-    flatten: F,
+pub(super) struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    pub(super) input: S,
+    pub(super) output: Output<O>,
+    pub(super) flatten: F,
     /// What is left of the item that is flattened of what comes in order; empty between items. Most items leave
     /// nothing to be done, so this lies elsewhere.
     ordered: Chore<Option<Box<F::Rest>>>,
@@ -286,6 +213,11 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
     fn tasks(&self) -> &Tasks {
         self.tasks.get_or_init(Box::default)
+    }
+
+    /// Notes the task of an item that came out of order.
+    pub(super) fn add_item(&self, task: TaskRef) {
+        self.tasks().add_item(task);
     }
 
     /// The task that goes over what comes in order, if there is one.
@@ -472,14 +404,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         } else if self.input.sleep() {
             self.beside.set(Beside::Asleep);
         } else {
-            let body = Unordered {
-                flow: self.clone(),
-                work: Chore::new(Unfinished {
-                    more_come: true,
-                    tasks: Vec::new(),
-                    end: None,
-                }),
-            };
+            let body = Unordered::new(self.clone());
             let task = Task::new(self.guest().make_task(self.generation.get()), body);
             poller.begin(task, |unordered| {
                 Tasks::begin(&self.tasks().unordered, unordered);
@@ -595,146 +520,5 @@ fn lending<R>(guest: Option<&Guest>, body: impl FnOnce() -> R) -> R {
     match guest {
         Some(guest) => guest.act(body),
         None => body(),
-    }
-}
-
-/// Puts the parts of an item into the output that can be put at once; an error, or a panic, is the last.
-fn begin_item<I, O: 'static, F: Flatten<I, O>>(
-    item: Result<I>,
-    flatten: &F,
-    output: &Output<O>,
-) -> Option<F::Rest> {
-    let begun = match item {
-        Ok(item) => catch_unwind(AssertUnwindSafe(|| flatten.flatten(item, output)))
-            .map_err(|panic| Error::from_panic("a flattener", &*panic)),
-        Err(error) => Err(error),
-    };
-    begun.unwrap_or_else(|error| {
-        output.put(Err(error));
-        None
-    })
-}
-
-/// Goes on with an item; a panic is an error.
-fn poll_rest<O: 'static>(
-    rest: &mut impl Rest<O>,
-    output: &Output<O>,
-    asker: &mut Asker<'_, '_>,
-) -> Poll<Result<()>> {
-    let polled = catch_unwind(AssertUnwindSafe(|| rest.poll(output, asker)));
-    polled.unwrap_or_else(|panic| Poll::Ready(Err(Error::from_panic("a flattener", &*panic))))
-}
-
-/// The task that starts another one for each item that comes out of order.
-struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
-    flow: Rc<Flow<I, O, S, F>>,
-    work: Chore<Unfinished>,
-}
-
-/// What is out of order and not at its end.
-#[derive(Default)]
-struct Unfinished {
-    /// Whether it waits for more items.
-    more_come: bool,
-    /// Those tasks that were started and had not ended when that was looked at, or else the last of them.
-    tasks: Vec<Started<()>>,
-    /// Waits for the tasks; empty while items come.
-    end: Option<Gather<Started<()>>>,
-}
-
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I, O, S, F> {
-    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, header, |cx| {
-            let (work, output) = (&self.work, &self.flow.output);
-            match work.go_on(&output.context, |work| self.poll(work, cx)) {
-                After::Goes(after) => return after,
-                After::Ended => {
-                    output.end_input(true);
-                    work.let_go(&output.context, || {});
-                }
-                After::BrokenOff => self.abandon(),
-            }
-            AfterTurn::Ended
-        })
-    }
-
-    fn stop(&self) -> bool {
-        self.work.stop()
-    }
-
-    fn abandon(&self) {
-        let Flow { input, output, .. } = &*self.flow;
-        if (self.work).let_go(&output.context, || input.let_go(Way::Beside)) {
-            output.break_off();
-        }
-    }
-}
-
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F> {
-    fn poll(&self, work: &mut Unfinished, cx: &mut Context<'_>) -> Poll<()> {
-        let flow = &self.flow;
-        while work.more_come {
-            match ready!(flow.input.poll_item(Way::Beside, &mut Asker::Task(cx))) {
-                Some(item) => {
-                    let task = flow.output.context.start_unpinned(FlattenOne {
-                        item: Some(item),
-                        rest: None,
-                        flow: flow.clone(),
-                    });
-                    flow.tasks().add_item(task.to_ref());
-                    forget_ended(&mut work.tasks);
-                    work.tasks.push(task);
-                }
-                None => {
-                    work.more_come = false;
-                    flow.input.let_go(Way::Beside);
-                }
-            }
-        }
-        let tasks = &mut work.tasks;
-        let end = work.end.get_or_insert_with(|| gather(mem::take(tasks)));
-        Pin::new(end).poll(cx).map(drop)
-    }
-}
-
-/// Lets go of tasks that have ended, all but the last: waiting for one or for many takes the same turns.
-/// It looks only now and then, when there are twice as many.
-fn forget_ended(tasks: &mut Vec<Started<()>>) {
-    if tasks.len() >= 8 && tasks.len().is_power_of_two() {
-        let last = tasks.pop();
-        tasks.retain(|task| !task.is_finished());
-        tasks.extend(last);
-    }
-}
-
-/// The task that flattens one item that came out of order.
-struct FlattenOne<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
-    /// Empty once it has begun.
-    item: Option<Result<I>>,
-    rest: Option<Box<F::Rest>>,
-    flow: Rc<Flow<I, O, S, F>>,
-}
-
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unpin for FlattenOne<I, O, S, F> {}
-
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for FlattenOne<I, O, S, F> {
-    type Output = Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = &mut *self;
-        let Flow {
-            output, flatten, ..
-        } = &*this.flow;
-        if let Some(item) = this.item.take() {
-            this.rest = begin_item(item, flatten, output).map(Box::new);
-        }
-        if let Some(rest) = &mut this.rest {
-            let flattened = ready!(poll_rest(&mut **rest, output, &mut Asker::Task(cx)));
-            this.rest = None;
-            if let Err(error) = flattened {
-                output.put(Err(error));
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }

@@ -101,3 +101,46 @@ impl Getters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::executor::{Poller, Step};
+
+    /// Notes that it was woken, and for what.
+    #[derive(Default)]
+    struct Woken(RefCell<Vec<u32>>);
+
+    impl Step for Woken {
+        fn enqueue(self: Rc<Self>, which: u32) {
+            self.0.borrow_mut().push(which);
+        }
+
+        fn step(self: Rc<Self>, _: u32, _: &mut Poller) {}
+    }
+
+    #[test]
+    fn they_are_woken_one_by_one_in_the_order_in_which_they_began_to_wait() {
+        let woken = Rc::new(Woken::default());
+        let waiter = |which| Waiter::step(woken.clone(), which);
+        let mut getters = Getters::default();
+        let (mut second, mut third) = (None, None);
+
+        drop(getters.wait(Getter::One, waiter(1)));
+        drop(getters.wait(Getter::One, waiter(10))); // it is polled again
+        drop(getters.wait(Getter::Other(&mut second), waiter(2)));
+        drop(getters.wait(Getter::Other(&mut third), waiter(3)));
+        let left = getters.take_out(Getter::Other(&mut second));
+        assert!(matches!(left, TakenOut::Waits(_)));
+        getters.pop().unwrap().wake();
+        let left = getters.take_out(Getter::One);
+        assert!(matches!(left, TakenOut::Woken));
+        drop(getters.wait(Getter::One, waiter(100)));
+        getters.wake_all();
+
+        assert_eq!(*woken.0.borrow(), [10, 3, 100]);
+    }
+}

@@ -1,11 +1,13 @@
 //! Promises: values that may not be there yet, whole or in pieces, for any number of readers.
 
 mod appender;
+mod beside;
 mod chore;
 mod context;
 mod feeding;
 mod flat_drop;
 mod flat_sequence;
+mod flatten;
 mod flow;
 mod generator;
 mod getters;
@@ -44,7 +46,8 @@ pub use streamed_promise::{Replay, StreamedPromise};
 pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
-pub(crate) use flow::{Around, Flatten, Rest, flattened, flattened_pipe};
+pub(crate) use flatten::{Around, Flatten, Rest};
+pub(crate) use flow::{flattened, flattened_pipe};
 pub(crate) use generator::{Generated, generate_batches};
 pub(crate) use given::{Given, Told};
 pub(crate) use input::{Input, Way};

@@ -87,11 +87,13 @@ enum Step {
 
 impl<P: Clone + 'static> PieceLog<P> {
     /// A log that is filled with [`push`](Self::push) and [`end`](Self::end).
+    #[inline(always)]
     pub(crate) fn fed() -> Self {
         Self::new(Pieces::none(), None, false)
     }
 
     /// A log that asks `source` for a piece when a reader does.
+    #[inline(always)]
     pub(crate) fn on_demand(source: Source<P>) -> Self {
         Self::new(Pieces::none(), Some(source), false)
     }
@@ -101,7 +103,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         Self::new(pieces.into_iter().collect(), None, true)
     }
 
-    #[inline]
+    #[inline(always)]
     fn new(pieces: Pieces<P>, source: Option<Source<P>>, ended: bool) -> Self {
         let state = State {
             taken: pieces.len,
@@ -264,7 +266,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     pub(crate) fn go_on<'b>(
         &self,
         place: &mut Place<P>,
-        feeding: &OnceCell<TaskRef>,
+        feeding: &OnceCell<Box<TaskRef>>,
         asker: &mut impl Asks<'b>,
     ) -> Went {
         let mut state = self.state.borrow_mut();
@@ -277,13 +279,17 @@ impl<P: Clone + 'static> PieceLog<P> {
     pub(crate) fn go_on_called<'b>(
         &self,
         place: &mut Place<P>,
-        feeding: &OnceCell<TaskRef>,
+        feeding: &OnceCell<Box<TaskRef>>,
         asker: &mut impl Asks<'b>,
     ) -> Went {
         let mut state = self.state.borrow_mut();
         if place.stand.at != state.gate {
             drop(state);
-            return self.wait_otherwise(&mut place.stand, feeding.get(), &asker.as_asker());
+            return self.wait_otherwise(
+                &mut place.stand,
+                feeding.get().map(|task| &**task),
+                &asker.as_asker(),
+            );
         }
         let step = state.pass(&mut place.stand);
         self.follow(step, state, place, feeding, asker)
@@ -296,7 +302,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         step: Step,
         mut state: RefMut<'_, State<P>>,
         place: &mut Place<P>,
-        feeding: &OnceCell<TaskRef>,
+        feeding: &OnceCell<Box<TaskRef>>,
         asker: &mut impl Asks<'b>,
     ) -> Went {
         match step {
@@ -314,13 +320,14 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
         let stand = &mut place.stand;
         if !stand.waits()
-            && let Some(task) = asker.own_task(Awaited::NextPiece, feeding.get())
+            && let Some(task) =
+                asker.own_task(Awaited::NextPiece, feeding.get().map(|task| &**task))
         {
             stand.at = state.line.next_place().take(Waiter::task(task));
             return Went::Waits;
         }
         drop(state);
-        self.wait_otherwise(stand, feeding.get(), &asker.as_asker())
+        self.wait_otherwise(stand, feeding.get().map(|task| &**task), &asker.as_asker())
     }
 
     /// Has somebody wait who does so already, or of whom more must be known.

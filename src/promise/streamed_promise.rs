@@ -68,7 +68,7 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     /// What few promises have; empty before there is any of it.
     rare: OnceCell<Box<Rare<P, W>>>,
     /// The task that runs the source; empty for a source on demand, and where steps do.
-    pub(super) feeding: OnceCell<TaskRef>,
+    pub(super) feeding: OnceCell<Box<TaskRef>>,
     /// What its steps have in common with a task; empty before the first.
     guest: OnceCell<Guest>,
     /// What else is done when it is cancelled.
@@ -350,6 +350,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         promise
     }
 
+    #[inline(always)]
     fn make(context: PromisingContext, log: PieceLog<P>, maker: Maker<P, W>) -> Self {
         let inner = Inner {
             log,
@@ -376,7 +377,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         if source.takes_steps() {
             return inner.begin_feeding(source.into_source());
         }
-        let noted = inner.feeding.set(start_feeding(inner.clone(), source));
+        let noted = (inner.feeding).set(Box::new(start_feeding(inner.clone(), source)));
         debug_assert!(noted.is_ok(), "a promise is fed once");
     }
 

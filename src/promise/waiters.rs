@@ -100,3 +100,57 @@ impl Several {
         self.line.binary_search_by_key(&ticket, by_ticket).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::executor::{Poller, Step};
+
+    /// Notes that it was woken, and for what.
+    #[derive(Default)]
+    struct Woken(RefCell<Vec<u32>>);
+
+    impl Step for Woken {
+        fn enqueue(self: Rc<Self>, which: u32) {
+            self.0.borrow_mut().push(which);
+        }
+
+        fn step(self: Rc<Self>, _: u32, _: &mut Poller) {}
+    }
+
+    #[test]
+    fn all_are_woken_in_the_order_in_which_they_began_to_wait() {
+        let woken = Rc::new(Woken::default());
+        let waiter = |which| Waiter::step(woken.clone(), which);
+        let mut waiters = Waiters::default();
+        let (mut first, mut second, mut third, mut late) = (None, None, None, None);
+
+        drop(waiters.wait(&mut first, waiter(1)));
+        drop(waiters.wait(&mut first, waiter(10))); // it is polled again
+        drop(waiters.wait(&mut second, waiter(2)));
+        drop(waiters.wait(&mut third, waiter(3)));
+        drop(waiters.remove(second.unwrap()));
+        drop(waiters.wait(&mut late, waiter(4)));
+        drop(waiters.wait(&mut third, waiter(30)));
+        assert!(waiters.remove(second.unwrap()).is_none());
+        waiters.wake_all();
+
+        assert_eq!(*woken.0.borrow(), [10, 30, 4]);
+    }
+
+    #[test]
+    fn one_who_leaves_alone_leaves_room_for_another() {
+        let woken = Rc::new(Woken::default());
+        let mut waiters = Waiters::default();
+        let first = waiters.push(Waiter::step(woken.clone(), 1));
+        drop(waiters.remove(first));
+        waiters.push(Waiter::step(woken.clone(), 2));
+
+        assert!(matches!(waiters, Waiters::One(Some(_))));
+        waiters.wake_all();
+        assert_eq!(*woken.0.borrow(), [2]);
+    }
+}

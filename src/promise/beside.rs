@@ -1,0 +1,140 @@
+//! What is flattened out of order.
+//!
+//! A task goes over the items that come out of order, and starts another one for each: so neither waits for the
+//! other. It has ended when all of them have.
+
+use std::mem;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use super::chore::{After, Chore};
+use super::context::Started;
+use super::flatten::{Flatten, begin_item, poll_rest};
+use super::flow::Flow;
+use super::input::{Input, Way};
+use crate::error::Result;
+use crate::executor::{AfterTurn, AnyTask, Asker, Body, Gather, Header, Poller, gather};
+
+/// The task that starts another one for each item that comes out of order.
+pub(super) struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    flow: Rc<Flow<I, O, S, F>>,
+    work: Chore<Unfinished>,
+}
+
+/// What is out of order and not at its end.
+#[derive(Default)]
+struct Unfinished {
+    /// Whether it waits for more items.
+    more_come: bool,
+    /// Those tasks that were started and had not ended when that was looked at, or else the last of them.
+    tasks: Vec<Started<()>>,
+    /// Waits for the tasks; empty while items come.
+    end: Option<Gather<Started<()>>>,
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I, O, S, F> {
+    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task, header, |cx| {
+            let (work, output) = (&self.work, &self.flow.output);
+            match work.go_on(&output.context, |work| self.poll(work, cx)) {
+                After::Goes(after) => return after,
+                After::Ended => {
+                    output.end_input(true);
+                    work.let_go(&output.context, || {});
+                }
+                After::BrokenOff => self.abandon(),
+            }
+            AfterTurn::Ended
+        })
+    }
+
+    fn stop(&self) -> bool {
+        self.work.stop()
+    }
+
+    fn abandon(&self) {
+        let Flow { input, output, .. } = &*self.flow;
+        if (self.work).let_go(&output.context, || input.let_go(Way::Beside)) {
+            output.break_off();
+        }
+    }
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F> {
+    pub(super) fn new(flow: Rc<Flow<I, O, S, F>>) -> Self {
+        let work = Chore::new(Unfinished {
+            more_come: true,
+            tasks: Vec::new(),
+            end: None,
+        });
+        Unordered { flow, work }
+    }
+
+    fn poll(&self, work: &mut Unfinished, cx: &mut Context<'_>) -> Poll<()> {
+        let flow = &self.flow;
+        while work.more_come {
+            match ready!(flow.input.poll_item(Way::Beside, &mut Asker::Task(cx))) {
+                Some(item) => {
+                    let task = flow.output.context.start_unpinned(FlattenOne {
+                        item: Some(item),
+                        rest: None,
+                        flow: flow.clone(),
+                    });
+                    flow.add_item(task.to_ref());
+                    forget_ended(&mut work.tasks);
+                    work.tasks.push(task);
+                }
+                None => {
+                    work.more_come = false;
+                    flow.input.let_go(Way::Beside);
+                }
+            }
+        }
+        let tasks = &mut work.tasks;
+        let end = work.end.get_or_insert_with(|| gather(mem::take(tasks)));
+        Pin::new(end).poll(cx).map(drop)
+    }
+}
+
+/// Lets go of tasks that have ended, all but the last: waiting for one or for many takes the same turns.
+/// It looks only now and then, when there are twice as many.
+fn forget_ended(tasks: &mut Vec<Started<()>>) {
+    if tasks.len() >= 8 && tasks.len().is_power_of_two() {
+        let last = tasks.pop();
+        tasks.retain(|task| !task.is_finished());
+        tasks.extend(last);
+    }
+}
+
+/// The task that flattens one item that came out of order.
+struct FlattenOne<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+    /// Empty once it has begun.
+    item: Option<Result<I>>,
+    rest: Option<Box<F::Rest>>,
+    flow: Rc<Flow<I, O, S, F>>,
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unpin for FlattenOne<I, O, S, F> {}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for FlattenOne<I, O, S, F> {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let this = &mut *self;
+        let Flow {
+            output, flatten, ..
+        } = &*this.flow;
+        if let Some(item) = this.item.take() {
+            this.rest = begin_item(item, flatten, output).map(Box::new);
+        }
+        if let Some(rest) = &mut this.rest {
+            let flattened = ready!(poll_rest(&mut **rest, output, &mut Asker::Task(cx)));
+            this.rest = None;
+            if let Err(error) = flattened {
+                output.put(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

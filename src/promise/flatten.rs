@@ -1,0 +1,108 @@
+//! How items are flattened, and what is done around that.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
+
+use super::output::Output;
+use super::pieces::Batch;
+use crate::error::{Error, Result};
+use crate::executor::Asker;
+
+/// How items are flattened.
+pub(crate) trait Flatten<I, O>: 'static {
+    /// What is left of an item where something must be waited for.
+    type Rest: Rest<O> + 'static;
+
+    /// Whether items come, and are flattened, without anything being polled, except where what is left of one
+    /// [says so](Rest::needs_task).
+    const TAKES_STEPS: bool;
+
+    /// What is done around the flat stream.
+    type Around: Around<O>;
+
+    /// Puts into the output what can be put at once, and gives what is left to do.
+    fn flatten(&self, item: I, output: &Output<O>) -> Option<Self::Rest>;
+
+    fn around(&self) -> &Self::Around;
+}
+
+/// What is done around a flat stream: before the first part of it is asked for, with each, and behind the last.
+pub(crate) trait Around<O> {
+    /// The next parts, or nothing after the end; `flat` asks the flat stream for them.
+    fn ask(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
+    ) -> Poll<Option<Batch<O>>>;
+
+    /// Whether it can be asked in a step; asked before it begins.
+    fn takes_steps(&self) -> bool;
+
+    /// Whether it is at its end where the flat stream is, before that is asked for.
+    fn ends_with_flat(&self) -> bool;
+
+    /// Nobody asks any more.
+    fn let_go(&self);
+}
+
+/// Nothing is done.
+impl<O> Around<O> for () {
+    #[inline(always)]
+    fn ask(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
+    ) -> Poll<Option<Batch<O>>> {
+        flat(asker)
+    }
+
+    fn takes_steps(&self) -> bool {
+        true
+    }
+
+    fn ends_with_flat(&self) -> bool {
+        true
+    }
+
+    fn let_go(&self) {}
+}
+
+/// What is left of an item.
+pub(crate) trait Rest<O> {
+    /// Puts more of it into the output; an error is the last of its parts. In a step nothing comes of it where
+    /// it needs a task.
+    fn poll(&mut self, output: &Output<O>, asker: &mut Asker<'_, '_>) -> Poll<Result<()>>;
+
+    /// Whether what comes next must be polled.
+    fn needs_task(&self) -> bool;
+
+    /// Notes whom the current task waits for that waits for more of it; see [`Asked::note_wait`].
+    fn note_wait(&self, depth: u8);
+}
+
+/// Puts the parts of an item into the output that can be put at once; an error, or a panic, is the last.
+pub(super) fn begin_item<I, O: 'static, F: Flatten<I, O>>(
+    item: Result<I>,
+    flatten: &F,
+    output: &Output<O>,
+) -> Option<F::Rest> {
+    let begun = match item {
+        Ok(item) => catch_unwind(AssertUnwindSafe(|| flatten.flatten(item, output)))
+            .map_err(|panic| Error::from_panic("a flattener", &*panic)),
+        Err(error) => Err(error),
+    };
+    begun.unwrap_or_else(|error| {
+        output.put(Err(error));
+        None
+    })
+}
+
+/// Goes on with an item; a panic is an error.
+pub(super) fn poll_rest<O: 'static>(
+    rest: &mut impl Rest<O>,
+    output: &Output<O>,
+    asker: &mut Asker<'_, '_>,
+) -> Poll<Result<()>> {
+    let polled = catch_unwind(AssertUnwindSafe(|| rest.poll(output, asker)));
+    polled.unwrap_or_else(|panic| Poll::Ready(Err(Error::from_panic("a flattener", &*panic))))
+}
