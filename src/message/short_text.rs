@@ -38,6 +38,7 @@ impl ShortText {
         Some(ShortText { len, bytes })
     }
 
+    #[inline]
     pub(super) fn as_str(&self) -> &str {
         // Two whole words are seen to be letters faster than a few bytes one by one.
         let all = str::from_utf8(&self.bytes).expect("it was made of a text");

@@ -18,9 +18,25 @@ use crate::frozen::{Frozen, Text, Value};
 /// let token = Token::from("Hel");
 /// assert_eq!(token.as_str(), "Hel");
 /// ```
-#[derive(Clone)]
 pub struct Token {
     kind: Kind,
+}
+
+/// Most are a few letters, and that is looked at first.
+impl Clone for Token {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        #[inline(never)]
+        fn otherwise(kind: &Kind) -> Kind {
+            kind.clone()
+        }
+
+        let kind = match &self.kind {
+            Kind::Short(text) => Kind::Short(*text),
+            kind => otherwise(kind),
+        };
+        Token { kind }
+    }
 }
 
 #[derive(Clone)]
@@ -76,7 +92,16 @@ impl Token {
     }
 
     /// What it adds to the text of its message.
+    #[inline]
     pub fn as_str(&self) -> &str {
+        match &self.kind {
+            Kind::Short(text) => text.as_str(),
+            _ => self.long_str(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_str(&self) -> &str {
         match &self.kind {
             Kind::Short(text) => text.as_str(),
             Kind::Text(text) => text,
