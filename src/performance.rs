@@ -59,8 +59,11 @@
 //!   readers are called one after the other, in the order of asyncio.
 //! - **A token of at most sixteen bytes** is no allocation, a longer one is one.
 //! - **Forwarding costs nothing per token.** A promise that is handed on is the same promise; eight agents
-//!   that reply with what they got cost per message. An agent that streams anew costs per token: two turns
-//!   and what is counted in w11, no copy of the text.
+//!   that reply with what they got cost per message. An agent that streams a message anew as it is shares
+//!   its tokens, and costs two turns for each of them, which is what is counted in w11. Where something
+//!   stands between, be it only a `map`, each token is read, polled for and kept once more.
+//! - **An emitted item** goes straight into the log of a promise that is started soon: the body of
+//!   [`generate`](crate::generate) is left only where it waits for something.
 //! - **A message that is there** is one allocation of 56 bytes, if it is of text and nothing else, and of at
 //!   most 24 bytes of it; a longer text is another one. `ctx.reply(format_args!("{i}"))` makes just that,
 //!   where `format!` would make a `String` first, to be copied and freed. The fields of a message are made
