@@ -18,18 +18,18 @@
 //!
 //! | | one | Python | smol | tokio | this crate |
 //! |---|---|---|---|---|---|
-//! | w01 | task switch | 140 | 8.3 | 4.8 | 1.6 |
-//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.4 | 2.5 |
-//! | w03 | replayed piece | 270 | cannot | cannot | 1.5 |
-//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 6.0 | 1.9 |
-//! | w05 | agent of 3 messages | 2300 | 6.2 | 2.9 | 6.6 |
-//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.2 | 3.7 |
+//! | w01 | task switch | 140 | 8.5 | 4.8 | 1.4 |
+//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.1 | 2.2 |
+//! | w03 | replayed piece | 270 | cannot | cannot | 1.7 |
+//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 5.9 | 1.7 |
+//! | w05 | agent of 3 messages | 2300 | 6.2 | 2.9 | 5.5 |
+//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.2 | 3.3 |
 //! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.1 |
-//! | w08 | message of history read | 6400 | 2.6 | 2.4 | 7.2 |
+//! | w08 | message of history read | 6400 | 2.6 | 2.5 | 6.8 |
 //! | w09 | token of a joined message | 400 | 6.8 | 3.1 | 1.7 |
-//! | w10 | live promise (memory) | 48 | 7.4 | 5.5 | 2.2 |
-//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.3 | 2.5 |
-//! | w12 | live agent (memory) | 84 | 6.6 | 5.1 | 4.3 |
+//! | w10 | live promise (memory) | 48 | 7.3 | 5.4 | 2.0 |
+//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.4 | 1.6 |
+//! | w12 | live agent (memory) | 84 | 6.5 | 5.2 | 3.3 |
 //!
 //! Each figure is a multiple of the limit; smaller is better. Beside smol and tokio stands a bare task and
 //! a channel for each thing, without promises of messages, arguments, records, errors or replay: where
