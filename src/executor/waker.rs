@@ -313,6 +313,9 @@ enum Room {
 /// Whoever is woken by a std waker. It stands in no queue of ours.
 struct Foreign(Waker);
 
+/// The step in which it is.
+const FOREIGN: u32 = u32::MAX - 2;
+
 impl Step for Foreign {
     fn enqueue(self: Rc<Self>, _: u32) {
         if let Some(Foreign(waker)) = Rc::into_inner(self) {
@@ -337,7 +340,12 @@ impl Waiter {
     }
 
     fn foreign(waker: &Waker) -> Self {
-        Self::step(Rc::new(Foreign(waker.clone())), TURN)
+        Self::step(Rc::new(Foreign(waker.clone())), FOREIGN)
+    }
+
+    /// Whether waking it runs somebody's code at once.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.which == FOREIGN
     }
 
     /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.

@@ -26,7 +26,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::pin::Pin;
 use std::ptr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use futures_lite::Stream;
@@ -69,8 +69,8 @@ struct Slot<T> {
     /// Whether there is an item.
     is_full: Cell<bool>,
     /// Who takes each item at once, where that is known beforehand; empty where they wait here until they are asked
-    /// for.
-    taker: OnceCell<Rc<dyn Takes<T>>>,
+    /// for. It is not kept by those who emit, who may outlive it.
+    taker: OnceCell<Weak<dyn Takes<T>>>,
     /// Where the waker points with which the body is polled; null while it is not.
     asked_with: Cell<*const ()>,
     /// Those who emit side by side, in combinators with wakers of their own: they go on when the next
@@ -147,7 +147,10 @@ impl<T> Future for Emit<'_, T> {
         let slot = &*self.emitter.slot;
         let by_whoever_asks = cx.waker().data() == slot.asked_with.get();
         if !slot.is_full.get() {
-            if by_whoever_asks && let Some(taker) = slot.taker.get() {
+            if by_whoever_asks
+                && !slot.asked_with.get().is_null()
+                && let Some(taker) = slot.taker.get().and_then(Weak::upgrade)
+            {
                 taker.take(&mut self.item);
                 return Poll::Ready(());
             }
@@ -249,7 +252,8 @@ impl<P: 'static> PieceSource<P> for Generated<P> {
     }
 
     fn connect<I: Takes<P> + Takes<Batch<P>> + 'static>(&self, taker: &Rc<I>) {
-        let _ = self.0.slot.taker.set(taker.clone());
+        let taker = Rc::downgrade(taker);
+        let _ = self.0.slot.taker.set(taker);
     }
 }
 
@@ -271,6 +275,7 @@ impl<P: 'static> PieceSource<P> for Batches<P> {
     }
 
     fn connect<I: Takes<P> + Takes<Batch<P>> + 'static>(&self, taker: &Rc<I>) {
-        let _ = self.0.slot.taker.set(taker.clone());
+        let taker = Rc::downgrade(taker);
+        let _ = self.0.slot.taker.set(taker);
     }
 }

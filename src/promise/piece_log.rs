@@ -65,6 +65,8 @@ struct State<P> {
     ended: bool,
     /// Whether somebody has read the end.
     end_taken: bool,
+    /// Whether somebody waits, or has waited, whose waker is not ours: waking it runs anybody's code.
+    wakes_others: bool,
     /// Where somebody stands who may pass the gate.
     gate: At,
     /// Those who wait before the gate; nobody does while it is free.
@@ -112,6 +114,7 @@ impl<P: Clone + 'static> PieceLog<P> {
             must_be_polled: source.as_ref().is_some_and(|source| !source.takes_steps()),
             ended,
             end_taken: ended,
+            wakes_others: false,
             gate: At::PIECES,
             line: Line::empty(),
             getter: None,
@@ -343,6 +346,7 @@ impl<P: Clone + 'static> PieceLog<P> {
             return Went::Failed(awaits_itself());
         };
         let mut state = self.state.borrow_mut();
+        state.wakes_others |= waiter.is_foreign();
         match stand.at {
             At::PIECES => stand.at = state.line.next_place().take(waiter),
             at => State::wait_on(state, at, waiter),
@@ -441,7 +445,8 @@ impl<P: Clone + 'static> PieceLog<P> {
     }
 
     /// Reads all that is known behind `stand`, which another log shares from then on, and waits for more; false where
-    /// that is not all: an error comes next, or the end, or whoever listens has to be told. Nobody asks the source.
+    /// that is not all: an error comes next, or the end, or whoever listens has to be told, or anybody's code may run
+    /// where somebody is woken. Nobody asks the source.
     #[inline(always)]
     pub(crate) fn share(
         &self,
@@ -454,6 +459,9 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
         loop {
             let mut state = self.state.borrow_mut();
+            if state.wakes_others || with.state.borrow().wakes_others {
+                return false;
+            }
             let passed = match state.step(stand) {
                 Step::Known => false,
                 Step::Passed => true,

@@ -538,3 +538,23 @@ fn a_message_whose_tokens_alone_were_read_is_there_for_whoever_asks_later() {
         })
         .unwrap();
 }
+
+#[test]
+fn who_emits_keeps_no_pieces() {
+    let piece: Rc<str> = "piece".into();
+    let (emitted, kept) = (piece.clone(), Rc::new(RefCell::new(None)));
+    let keeper = kept.clone();
+    MiniAgents::new()
+        .run(async move {
+            let source = generate(move |out| async move {
+                out.emit(emitted).await;
+                keeper.replace(Some(out));
+                Ok(())
+            });
+            let promise = StreamedPromise::<Rc<str>, Rc<[Rc<str>]>>::collected(source);
+            promise.wait().await.map(drop)
+        })
+        .unwrap();
+    assert!(kept.borrow().is_some());
+    assert_eq!(Rc::strong_count(&piece), 1);
+}

@@ -2,9 +2,12 @@
 //! that is done.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 
-use futures_lite::StreamExt;
+use futures_lite::{Stream, StreamExt};
 use miniagents::executor::yield_now;
 use miniagents::{
     Error, KeepTokens, MessageClass, MessagePromise, MiniAgents, Result, Token, TokenStream,
@@ -294,4 +297,42 @@ fn a_copy_of_another_kind_has_the_same_text() {
         };
         MiniAgents::new().run(body).unwrap();
     }
+}
+
+/// Waking whoever reads the original may run anybody's code: that is done where it was, and a panic of it is one of
+/// what streams it anew.
+#[test]
+fn a_waker_that_panics_takes_nobody_else_along() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("this waker panics")
+        }
+    }
+
+    let events = events_of(async |events, anew| {
+        let original = MessagePromise::new(generate(|out| async move {
+            for token in ["a", "b", "c"] {
+                for _ in 0..3 {
+                    yield_now().await;
+                }
+                out.emit(Token::from(token)).await;
+            }
+            Ok(())
+        }));
+        let copy = anew.stream(original.stream());
+        events.read("copy", &copy);
+        yield_now().await;
+        let waker = Waker::from(Arc::new(Panics));
+        let mut cx = Context::from_waker(&waker);
+        let mut reader = pin!(original.stream());
+        assert!(reader.as_mut().poll_next(&mut cx).is_pending());
+        for _ in 0..10 {
+            yield_now().await;
+        }
+    });
+    let panicked = events
+        .iter()
+        .any(|event| event.ends_with("copy: a source of pieces panicked: this waker panics"));
+    assert!(panicked, "{events:#?}");
 }
