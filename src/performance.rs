@@ -50,7 +50,8 @@
 //!
 //! - **A turn of a task** is some tens of nanoseconds. Whoever waits for a promise is kept as a plain
 //!   pointer; a [`std::task::Waker`] is made only where a combinator, a channel or a thread asks for one,
-//!   and then costs atomics.
+//!   and then costs atomics. A promise that is polled with another waker than that of the task, as some
+//!   combinators do, keeps that in an allocation.
 //! - **Something that is there already** costs no turn: awaiting a promise that has resolved, or reading
 //!   pieces that have come, is a look and a count. A reader asks the log once for each stretch of pieces
 //!   and reads it without asking again.

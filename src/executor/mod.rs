@@ -104,6 +104,8 @@ pub(crate) use task::{AfterTurn, AnyTask, Body, Header, Report, Task, TaskRef, i
 pub(crate) use task_group::{Generation, Guest};
 pub(crate) use task_local::{Entry, Locals, Values};
 pub(crate) use wait_list::{Ticket, WaitList};
+#[cfg(test)]
+pub(crate) use waker::Woken;
 pub(crate) use waker::{Asker, Asks, TaskId, Waiter, polls_with_own_waker};
 
 /// A single-threaded executor. Clones are handles of the same one.

@@ -389,3 +389,17 @@ impl Waiter {
         Rc::ptr_eq(&self.step, &other.step) && self.which == other.which
     }
 }
+
+/// Notes that it was woken, and for what, for tests of those who wait.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Woken(pub(crate) std::cell::RefCell<Vec<u32>>);
+
+#[cfg(test)]
+impl Step for Woken {
+    fn enqueue(self: Rc<Self>, which: u32) {
+        self.0.borrow_mut().push(which);
+    }
+
+    fn step(self: Rc<Self>, _: u32, _: &mut Poller) {}
+}

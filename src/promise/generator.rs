@@ -104,7 +104,8 @@ impl<T> Slot<T> {
 
 impl<T> Emitter<T> {
     /// Emits an item; the body goes on when the next one is asked for. That is at once where the stream runs ahead
-    /// of its readers, as that of a promise does that is started soon.
+    /// of its readers, as that of a promise does that is started soon: a combinator that tries this first, as `or` does,
+    /// does not come to the other then.
     pub fn emit(&self, item: T) -> Emit<'_, T> {
         self.emit_result(Ok(item))
     }

@@ -104,23 +104,10 @@ impl Getters {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::rc::Rc;
 
     use super::*;
-    use crate::executor::{Poller, Step};
-
-    /// Notes that it was woken, and for what.
-    #[derive(Default)]
-    struct Woken(RefCell<Vec<u32>>);
-
-    impl Step for Woken {
-        fn enqueue(self: Rc<Self>, which: u32) {
-            self.0.borrow_mut().push(which);
-        }
-
-        fn step(self: Rc<Self>, _: u32, _: &mut Poller) {}
-    }
+    use crate::executor::Woken;
 
     #[test]
     fn they_are_woken_one_by_one_in_the_order_in_which_they_began_to_wait() {
