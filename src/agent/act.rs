@@ -441,7 +441,7 @@ enum Phase {
 impl Drop for Acting {
     fn drop(&mut self) {
         if let Phase::Recording(ticket) = self.phase {
-            self.act().input().promise().leave(ticket);
+            self.act().input().leave(ticket);
         }
     }
 }
@@ -547,7 +547,7 @@ impl Acting {
                     self.phase = self.finalized(result)?;
                 }
                 Phase::Recording(ticket) => {
-                    let input = self.call.body().input.promise();
+                    let input = self.call.body().input();
                     ready!(input.poll_done(ticket, cx))?;
                     return Poll::Ready(self.record());
                 }

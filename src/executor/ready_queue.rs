@@ -124,7 +124,7 @@ impl ReadyQueue {
         loop {
             match self.pop() {
                 Some(Ready { step, which }) => step.abandon(which),
-                None => match self.take_kept() {
+                None => match self.take_any_kept() {
                     Some(step) => step.abandon(ALL),
                     None => break,
                 },
@@ -133,7 +133,7 @@ impl ReadyQueue {
         self.clearing.set(false);
     }
 
-    fn take_kept(&self) -> Option<Rc<dyn Step>> {
+    fn take_any_kept(&self) -> Option<Rc<dyn Step>> {
         self.kept.borrow_mut().pop()
     }
 
@@ -144,8 +144,12 @@ impl ReadyQueue {
     }
 
     pub(crate) fn let_go(&self, place: u32) {
-        let step = self.kept.borrow_mut().remove(place);
-        drop(step);
+        drop(self.take_kept(place));
+    }
+
+    /// What is kept there, which is let go of.
+    pub(crate) fn take_kept(&self, place: u32) -> Option<Rc<dyn Step>> {
+        self.kept.borrow_mut().remove(place)
     }
 
     #[inline]

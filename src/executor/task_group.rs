@@ -72,7 +72,7 @@ pub(crate) struct Guest {
 }
 
 /// It is kept nowhere.
-const NOWHERE: u32 = u32::MAX;
+pub(crate) const NOWHERE: u32 = u32::MAX;
 /// It counts no more.
 const LEFT: u32 = u32::MAX - 1;
 
@@ -102,13 +102,19 @@ impl Guest {
         }
     }
 
-    /// As if another one were invited before `body`, which counts from now on, and this left behind it.
-    pub(crate) fn renew(&self, body: impl FnOnce()) {
-        let before = self.generation.replace(self.group.join());
-        body();
-        if let Some(last) = self.group.leave(before) {
-            last.tell();
+    /// One that inherits the same and counts as this did; this counts from now on.
+    pub(crate) fn split(&self) -> Guest {
+        Guest {
+            generation: Cell::new(self.count_anew().0),
+            group: self.group.clone(),
+            locals: LocalsCell::new(self.locals.look(Locals::clone)),
+            place: Cell::new(NOWHERE),
         }
+    }
+
+    /// Counts from now on, as if it were invited anew; gives what it counted as, and still does.
+    pub(crate) fn count_anew(&self) -> Generation {
+        Generation(self.generation.replace(self.group.join()))
     }
 
     /// Whether the executor is there that it was invited on.

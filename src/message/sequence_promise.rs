@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::mem;
 use std::rc::Rc;
+use std::task::Poll;
 
 use super::all_messages::{AllMessages, SafeResolver};
 use super::flatten::{FlattenMessages, GivenItem, side_by_side};
@@ -23,7 +24,7 @@ use super::message_stream::MessageStream;
 use super::sequence::MessageSequence;
 use super::sequence_reader::{Promises, SequenceReader};
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Awaitable, Notify};
+use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
     Around, Given, OwnPieces, Pipe, Piped, PromisingContext, Source, Start, StreamedPromise, Wait,
     WeakStreamedPromise, WritingEnd, cancelled, flattened, flattened_pipe,
@@ -89,7 +90,9 @@ impl Form {
             Form::Promised(promised) => promised,
             Form::Given(given) => {
                 let (context, start) = (given.context().clone(), Start::OnDemand);
-                Promised::of(context, start, safe, Source::of(given))
+                let promised = Promised::of(context, start, safe, Source::of(given.clone()));
+                given.go_on_in(&promised.promise);
+                promised
             }
             Form::Nothing => unreachable!("nobody looks at it meanwhile"),
         }
@@ -298,6 +301,39 @@ impl MessageSequencePromise {
         });
         drop(waiting);
         stopped
+    }
+
+    /// Whether all messages are there, for whoever waits in the place that `ticket` says; an error does not count as
+    /// read. It need be no promise for that.
+    pub(crate) fn poll_done<'a>(
+        &self,
+        ticket: &mut Option<Ticket>,
+        asker: &impl Asks<'a>,
+    ) -> Poll<Result<()>> {
+        let done = self.look_at_given(|given| given.poll_done(ticket, asker));
+        match done.flatten() {
+            Some(done) => done.map(Ok),
+            None => self.promise().poll_done(ticket, asker),
+        }
+    }
+
+    /// Gives up waiting in the place that `ticket` says.
+    pub(crate) fn leave(&self, ticket: Option<Ticket>) {
+        if self.look_at_given(|given| given.leave()).is_none() {
+            self.look(|promised| promised.promise.leave(ticket));
+        }
+    }
+
+    /// Looks at what was given, if it is no promise; `look` runs no user's code.
+    fn look_at_given<R>(&self, look: impl FnOnce(&Rc<Given<MessagePromise>>) -> R) -> Option<R> {
+        let form = self.form.take();
+        let seen = match &form {
+            Form::Given(given) => Some(look(given)),
+            _ => None,
+        };
+        let nothing = self.form.replace(form);
+        mem::forget(nothing); // so that nobody looks
+        seen
     }
 
     /// Waits for all messages, as awaiting a reference does.

@@ -38,6 +38,11 @@ impl<P: 'static> Run<P> {
         }
     }
 
+    /// Whether it is of a block.
+    pub(super) fn is_block(&self) -> bool {
+        matches!(self.pieces, Kept::Block(_))
+    }
+
     /// Each of these: at least one.
     pub(crate) fn of_each(pieces: Vec<P>) -> Self {
         let places: Rc<[_]> = pieces.into_iter().map(OnceCell::from).collect();

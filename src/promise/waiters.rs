@@ -17,7 +17,8 @@ pub(super) struct Several {
     next: Ticket,
 }
 
-const FIRST: Ticket = 0;
+/// The ticket of who waits when nobody else ever did.
+pub(super) const FIRST: Ticket = 0;
 
 impl Default for Waiters {
     fn default() -> Self {

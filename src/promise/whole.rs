@@ -200,7 +200,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Ready, with the first error, when all pieces are there.
     #[inline(always)]
-    fn go_over(self: &Rc<Self>) -> Poll<Result<()>> {
+    pub(super) fn go_over(self: &Rc<Self>) -> Poll<Result<()>> {
         let is_fed = self.feeding.get().is_some() || self.fed.get() != Fed::NotInSteps;
         let poll = match is_fed {
             true => {
@@ -246,6 +246,20 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             Err(panic) => {
                 let error = Error::from_panic("the work behind a promise", &*panic);
                 self.resolve(Err(error));
+            }
+        }
+    }
+
+    /// Notes that the whole has come with the pieces, as everybody knows who waited.
+    pub(super) fn has_been_made(self: &Rc<Self>) {
+        if let Maker::Whole(whole) = self.making.take() {
+            let waiter = || Waiter::step(self.clone(), MAKE);
+            match whole.make(&self.log, &mut Asker::Step(&waiter)) {
+                Made::Later(make) => {
+                    self.making.maker.set(Maker::Later(make));
+                    self.made.set(MadeSoFar::MadeLater);
+                }
+                Made::Whole(_) | Made::Waits(_) => unreachable!("all that it takes is there"),
             }
         }
     }

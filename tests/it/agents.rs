@@ -802,3 +802,43 @@ fn what_cannot_be_formatted_ends_its_agent_and_nothing_else() {
         })
         .unwrap();
 }
+
+/// What nobody has looked at becomes a promise in the middle of the turns in which it is waited for.
+#[test]
+fn what_an_agent_was_sent_can_be_read_whenever_somebody_looks_first() {
+    async fn look(ctx: InteractionContext, turns: usize, seen: Rc<Cell<bool>>) -> Result<()> {
+        for _ in 0..turns {
+            yield_now().await;
+        }
+        let messages = ctx.messages();
+        let mut reader = messages.stream();
+        let first = reader.try_next().await?.unwrap().await?;
+        let second = reader.try_next().await?.unwrap().await?;
+        assert!(reader.try_next().await?.is_none());
+        let all = messages.await?;
+        assert_eq!(
+            [first.text(), second.text()],
+            [all[0].text(), all[1].text()]
+        );
+        seen.set(all.len() == 2 && !messages.cancel());
+        Ok(())
+    }
+
+    for turns in 0..10 {
+        let seen = Rc::new(Cell::new(false));
+        let noted = seen.clone();
+        let not_reading = move |ctx: InteractionContext| {
+            spawn(look(ctx, turns, noted.clone())).detach();
+            async { Ok(()) }
+        };
+        let replies = MiniAgents::new().run(async {
+            let replies = not_reading.trigger(["one", "two"]).await;
+            for _ in 0..20 {
+                yield_now().await;
+            }
+            replies
+        });
+        assert!(replies.unwrap().is_empty());
+        assert!(seen.get(), "not after {turns} turns");
+    }
+}
