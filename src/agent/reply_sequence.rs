@@ -90,6 +90,22 @@ enum Phase {
 type Persisting = Pin<Box<dyn Future<Output = Result<()>>>>;
 
 impl Replies {
+    /// The agent starts.
+    fn begin(&mut self, asker: &Asker<'_, '_>, persists: bool) {
+        let acting = match persists {
+            true => Phase::ActingFor(Box::default()),
+            false => Phase::Acting,
+        };
+        asker.lend(|| act::start(&mut self.call));
+        self.phase = acting;
+    }
+
+    /// What happened is recorded.
+    fn end(&mut self, asker: &Asker<'_, '_>) {
+        self.phase = Phase::Ended;
+        asker.lend(|| recording::begin(&self.call));
+    }
+
     /// The next of them, or nothing after the end.
     fn ask(
         &mut self,
@@ -99,19 +115,14 @@ impl Replies {
         loop {
             match &mut self.phase {
                 Phase::Beginning { persists } => {
-                    let acting = match persists {
-                        true => Phase::ActingFor(Box::default()),
-                        false => Phase::Acting,
-                    };
-                    asker.lend(|| act::start(&mut self.call));
-                    self.phase = acting;
+                    let persists = *persists;
+                    self.begin(asker, persists);
                 }
                 Phase::Acting => {
                     if let Some(batch) = ready!(flat(asker)) {
                         return Poll::Ready(Some(batch));
                     }
-                    self.phase = Phase::Ended;
-                    asker.lend(|| recording::begin(&self.call));
+                    self.end(asker);
                 }
                 Phase::ActingFor(to_persist) => {
                     if let Some(batch) = ready!(flat(asker)) {
@@ -165,6 +176,27 @@ impl Around<MessagePromise> for Replying {
         let next = replies.as_mut().map(|replies| replies.ask(asker, flat));
         self.0.set(replies);
         next.unwrap_or(Poll::Ready(None))
+    }
+
+    /// In a step, and so they are not persisted.
+    fn ask_for_all(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<MessagePromise>)) -> Poll<()>,
+        put: &mut dyn FnMut(Batch<MessagePromise>),
+    ) -> Poll<()> {
+        let Some(mut replies) = self.0.take() else {
+            return Poll::Ready(());
+        };
+        if let Phase::Beginning { .. } = replies.phase {
+            replies.begin(asker, false);
+        }
+        let over = flat(asker, put);
+        if over.is_ready() && matches!(replies.phase, Phase::Acting) {
+            replies.end(asker);
+        }
+        self.0.set(Some(replies));
+        over
     }
 
     fn takes_steps(&self) -> bool {

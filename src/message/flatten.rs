@@ -20,7 +20,7 @@ use super::sequence_reader::Promises;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
 use crate::promise::{
-    Around, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run, Way,
+    Around, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run, Told, Way,
 };
 
 /// What is there from the beginning, to be flattened; empty when it was taken.
@@ -62,11 +62,24 @@ impl<A: Around<MessagePromise> + 'static> Flatten<Item, MessagePromise> for Flat
         &self.around
     }
 
-    fn flatten(&self, item: Item, output: &Output<MessagePromise>) -> Option<Flattening> {
-        if let Item::Message(message) = item {
-            output.put(Ok(message.promise()));
-            return None;
+    #[inline(always)]
+    fn as_part(item: Item) -> std::result::Result<MessagePromise, Item> {
+        match item {
+            Item::Message(message) => Ok(MessagePromise::known(message)),
+            item => Err(item),
         }
+    }
+
+    #[inline(always)]
+    fn is_part(item: &Item) -> bool {
+        matches!(item, Item::Message(_))
+    }
+
+    fn tell(part: &MessagePromise) {
+        part.tell();
+    }
+
+    fn flatten(&self, item: Item, output: &Output<MessagePromise>) -> Option<Flattening> {
         let mut flattening = Flattening::default();
         if let Err(error) = flattening.put_or_open(item, output) {
             output.put(Err(error));

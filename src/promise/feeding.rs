@@ -67,15 +67,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let waiter = || Waiter::step(self.clone(), FEED);
         let mut asker = Asker::Step(&waiter);
         let asked = PromisingContext::where_handlers_look(self.known_guest(), || {
-            catch_unwind(AssertUnwindSafe(|| {
-                loop {
-                    let asked = slot.as_ref().map(|source| source.ask(&mut asker));
-                    match asked.unwrap_or(Poll::Ready(None)) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Some(batch)) => self.put(batch),
-                        Poll::Ready(None) => return Poll::Ready(()),
-                    }
-                }
+            catch_unwind(AssertUnwindSafe(|| match &slot {
+                Some(source) => source.ask_for_all(&mut asker, &mut |batch| self.put(batch)),
+                None => Poll::Ready(()),
             }))
         });
         let missed = self.fed.replace(Fed::Waits) == Fed::Missed;

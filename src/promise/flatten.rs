@@ -23,6 +23,20 @@ pub(crate) trait Flatten<I, O>: 'static {
     /// Puts into the output what can be put at once, and gives what is left to do.
     fn flatten(&self, item: I, output: &Output<O>) -> Option<Self::Rest>;
 
+    /// It as the part that it is already, which anybody may drop at any time: all that is left to do is to
+    /// [tell](Self::tell) handlers of it. Or else it as it is.
+    fn as_part(item: I) -> std::result::Result<O, I> {
+        Err(item)
+    }
+
+    /// Whether it is [a part](Self::as_part).
+    fn is_part(_: &I) -> bool {
+        false
+    }
+
+    /// Tells handlers of what was a part already.
+    fn tell(_: &O) {}
+
     fn around(&self) -> &Self::Around;
 }
 
@@ -34,6 +48,14 @@ pub(crate) trait Around<O> {
         asker: &mut Asker<'_, '_>,
         flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
     ) -> Poll<Option<Batch<O>>>;
+
+    /// Gives `put` all parts that there are, ready at the end; `flat` has the flat stream do so.
+    fn ask_for_all(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<O>)) -> Poll<()>,
+        put: &mut dyn FnMut(Batch<O>),
+    ) -> Poll<()>;
 
     /// Whether it can be asked in a step; asked before it begins.
     fn takes_steps(&self) -> bool;
@@ -54,6 +76,15 @@ impl<O> Around<O> for () {
         flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
     ) -> Poll<Option<Batch<O>>> {
         flat(asker)
+    }
+
+    fn ask_for_all(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<O>)) -> Poll<()>,
+        put: &mut dyn FnMut(Batch<O>),
+    ) -> Poll<()> {
+        flat(asker, put)
     }
 
     fn takes_steps(&self) -> bool {

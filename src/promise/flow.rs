@@ -65,6 +65,15 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
         around.ask(asker, |asker| self.poll_next(asker))
     }
 
+    fn ask_for_all(
+        self: Rc<Self>,
+        asker: &mut Asker<'_, '_>,
+        put: &mut dyn FnMut(Batch<O>),
+    ) -> Poll<()> {
+        let around = self.flatten.around();
+        around.ask_for_all(asker, |asker, put| self.poll_all(asker, put), put)
+    }
+
     fn takes_steps(&self) -> bool {
         self.flatten.around().takes_steps()
     }
@@ -181,9 +190,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
     fn poll_next(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        if self.guest.get().is_none() {
-            self.begin(asker);
-        }
+        self.begin_once(asker);
         let batch = self.output.poll_next(asker);
         if let (Poll::Pending, Asker::Task(_)) = (&batch, asker) {
             self.note_wait_for_part(LEVELS);
@@ -191,7 +198,24 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         batch
     }
 
+    /// Gives `put` all that there is, ready at the end; begins if it has not. It is asked in a step.
+    fn poll_all(
+        self: &Rc<Self>,
+        asker: &mut Asker<'_, '_>,
+        put: &mut dyn FnMut(Batch<O>),
+    ) -> Poll<()> {
+        self.begin_once(asker);
+        self.output.poll_all(asker, put)
+    }
+
+    fn begin_once(self: &Rc<Self>, asker: &Asker<'_, '_>) {
+        if self.guest.get().is_none() {
+            self.begin(asker);
+        }
+    }
+
     /// Begins with what comes in order; what comes out of order begins in the first turn of that.
+    #[inline(never)]
     fn begin(self: &Rc<Self>, asker: &Asker<'_, '_>) {
         self.state.set(State::Flattens);
         let guest = self.output.context.invite_for(asker);
@@ -287,6 +311,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         if let Beside::Waits = self.beside.get() {
             self.begin_beside();
         }
+        if self.output.ready() > 0 {
+            self.state.set(State::Flattens);
+            PromisingContext::where_handlers_look(guest, || self.output.put_ready(F::tell));
+        }
         loop {
             if let Some(rest) = left {
                 self.state.set(State::Flattens);
@@ -298,6 +326,14 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
                 Some(item) => {
                     self.state.set(State::Flattens);
                     self.output.note_more(!self.input.nothing_in_order());
+                    let item = match item.map(F::as_part) {
+                        Ok(Ok(part)) => {
+                            self.put_part(part, guest);
+                            continue;
+                        }
+                        Ok(Err(item)) => Ok(item),
+                        Err(error) => Err(error),
+                    };
                     let begin = || begin_item(item, &self.flatten, &self.output);
                     if let Some(mut rest) = PromisingContext::where_handlers_look(guest, begin) {
                         match self.poll_rest(&mut rest, asker, guest) {
@@ -312,6 +348,15 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
                 None => return Poll::Ready(()),
             }
         }
+    }
+
+    /// Puts what need not be flattened.
+    #[inline(always)]
+    fn put_part(&self, part: O, guest: Option<&Guest>) {
+        if PromisingContext::any_handlers() {
+            lending(guest, || F::tell(&part));
+        }
+        self.output.put(Ok(part));
     }
 
     fn poll_rest(
@@ -471,6 +516,16 @@ impl<I: 'static, O: 'static, F: Flatten<I, O>> Piped for Flow<I, O, Pipe<I>, F> 
         &self.input
     }
 
+    fn put(&self, way: Way, piece: Result<I>) -> bool {
+        match way {
+            Way::InOrder => match self.make_ready(piece) {
+                Some(piece) => self.input.put(way, piece),
+                None => false,
+            },
+            Way::Beside => self.input.put(way, piece),
+        }
+    }
+
     /// What comes out of order waits without a task until something does.
     fn wake_beside(self: Rc<Self>, why: Woken) {
         if self.beside.get() != Beside::Asleep {
@@ -480,12 +535,51 @@ impl<I: 'static, O: 'static, F: Flatten<I, O>> Piped for Flow<I, O, Pipe<I>, F> 
         match why {
             _ if self.output.is_abandoned() => self.forget_if_over(),
             // The other one is about to say the end, and nobody can tell when this does.
-            Woken::End if self.state.get() == State::Waits && self.input.nothing_in_order() => {
+            Woken::End if self.state.get() == State::Waits && self.nothing_in_order() => {
                 self.output.end_input(false);
             }
             Woken::Item | Woken::End if self.guest().is_at_home() => self.begin_beside(),
             Woken::Item | Woken::End => {}
         }
+    }
+}
+
+impl<I: 'static, O: 'static, F: Flatten<I, O>> Flow<I, O, Pipe<I>, F> {
+    fn nothing_in_order(&self) -> bool {
+        self.input.nothing_in_order() && self.output.ready() == 0
+    }
+
+    /// Whether it waits for an item, or has not begun, or its first turn is about to come.
+    fn is_between_items(&self) -> bool {
+        self.state.get() == State::Waits || self.beside.get() == Beside::Waits
+    }
+
+    /// Makes several that come at first, and need not be flattened, ready where they will come out, before the turn in
+    /// which they do: nothing can come before them then. Gives what has to take its way, as one alone has.
+    fn make_ready(&self, piece: Result<I>) -> Option<Result<I>> {
+        let output = &self.output;
+        let goes_on = output.ready() > 0;
+        if goes_on == self.input.nothing_in_order()
+            && output.has_room()
+            && self.is_between_items()
+            && self.tasks.get().is_none()
+            && piece.as_ref().is_ok_and(F::is_part)
+            && (goes_on || output.can_make_ready())
+        {
+            if !goes_on {
+                match self.input.take_only(F::is_part).map(F::as_part) {
+                    Some(Ok(first)) => output.make_ready(first),
+                    _ => return Some(piece),
+                }
+            }
+            match piece.map(F::as_part) {
+                Ok(Ok(part)) => output.make_ready(part),
+                Ok(Err(piece)) => return Some(Ok(piece)),
+                Err(error) => return Some(Err(error)),
+            }
+            return None;
+        }
+        Some(piece)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The parts of flattened items on their way to whoever reads the flat sequence.
 //!
 //! They lie in places that are shared with whoever gets them, so that parts that come one by one are handed
-//! out many at once; what was put together goes through as it is.
+//! out many at once; what was put together goes through as it is. What comes faster than it is flattened, and need not
+//! be, lies there from the beginning.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
@@ -23,6 +24,8 @@ pub(crate) struct Output<O> {
     abandoned: Cell<bool>,
     /// Whether others are known to come behind the one that is about to.
     more: Cell<bool>,
+    /// How many lie ready in the first places there are, which nobody else has: they are about to come.
+    ready: Cell<u8>,
     pub(super) context: PromisingContext,
 }
 
@@ -174,6 +177,7 @@ impl<O: 'static> Output<O> {
             inputs: Cell::new(inputs),
             abandoned: Cell::new(false),
             more: Cell::new(false),
+            ready: Cell::new(0),
             context,
         }
     }
@@ -181,6 +185,55 @@ impl<O: 'static> Output<O> {
     /// Notes whether other parts are known to come behind the one that is about to.
     pub(super) fn note_more(&self, more: bool) {
         self.more.set(more);
+    }
+
+    /// Whether parts can be made ready that are about to come, at least two, before there was any: they lie where they
+    /// would be put.
+    pub(super) fn can_make_ready(&self) -> bool {
+        !self.is_abandoned() && self.parts.borrow().places.is_none()
+    }
+
+    /// How many parts are ready.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.get().into()
+    }
+
+    /// Whether there is room to make one more ready.
+    pub(super) fn has_room(&self) -> bool {
+        self.ready() < Parts::<O>::FIRST
+    }
+
+    /// Makes a part ready; nothing else is put before it comes.
+    pub(super) fn make_ready(&self, part: O) {
+        let mut parts = self.parts.borrow_mut();
+        let places = &mut parts.places;
+        let places = places.get_or_insert_with(|| new_places(Parts::<O>::FIRST));
+        fill(&places[self.ready()], part);
+        self.ready.set(self.ready.get() + 1);
+    }
+
+    /// Puts what is ready; `tell` is done before each, if handlers are to hear of it.
+    #[inline(never)]
+    pub(super) fn put_ready(&self, tell: impl Fn(&O)) {
+        let ready = u32::from(self.ready.replace(0));
+        if !PromisingContext::any_handlers() {
+            return self.change(|parts| parts.filled = ready);
+        }
+        let places = self.parts.borrow().places.clone();
+        for place in places.iter().flat_map(|places| places.iter()) {
+            if let Some(part) = place.get() {
+                tell(part);
+                self.change(|parts| parts.filled += 1);
+            }
+        }
+    }
+
+    /// Drops what is ready.
+    fn forget_ready(&self) {
+        if self.ready.take() > 0 {
+            let ready = self.parts.borrow_mut().places.take();
+            drop(ready);
+        }
     }
 
     pub(crate) fn put(&self, part: Result<O>) {
@@ -240,6 +293,31 @@ impl<O: 'static> Output<O> {
         Poll::Pending
     }
 
+    /// Gives `put` all that is there; ready at the end.
+    pub(super) fn poll_all(
+        &self,
+        asker: &Asker<'_, '_>,
+        put: &mut dyn FnMut(Batch<O>),
+    ) -> Poll<()> {
+        loop {
+            let mut parts = self.parts.borrow_mut();
+            match parts.take_next() {
+                Some(batch) => {
+                    drop(parts);
+                    put(batch);
+                }
+                None if self.is_closed() => return Poll::Ready(()),
+                None => {
+                    drop(parts);
+                    let reader = asker.waiter_for(Awaited::Appended);
+                    let replaced = self.parts.borrow_mut().reader.replace(reader);
+                    drop(replaced);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
     /// Lets go of whoever waits for more.
     pub(super) fn forget_reader(&self) {
         let reader = self.parts.borrow_mut().reader.take();
@@ -268,12 +346,14 @@ impl<O: 'static> Output<O> {
 
     /// As [`end_input`](Self::end_input), where whoever should have said it goes away before.
     pub(super) fn break_off(&self) {
+        self.forget_ready();
         self.put(Err(broken_off()));
         self.end_input(true);
     }
 
     /// Nobody reads it any more, and no part is kept; whether it had not come to its end.
     pub(super) fn abandon(&self) -> bool {
+        self.ready.set(0);
         let parts = self.parts.replace(Parts::none());
         drop(parts);
         self.abandoned.set(true);

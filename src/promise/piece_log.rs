@@ -388,12 +388,13 @@ impl<P: Clone + 'static> PieceLog<P> {
     }
 
     /// Goes over the pieces without reading them, up to the first error or the end; whoever does so has
-    /// its place among the readers.
-    #[inline]
+    /// its place among the readers. A source on demand is asked inside of `asking`.
+    #[inline(always)]
     pub(crate) fn poll_over(
         &self,
         stands: &Cell<Stand>,
         waiter: impl Fn() -> Waiter,
+        asking: impl Fn(&dyn Fn() -> Poll<()>) -> Poll<()>,
     ) -> Poll<Result<()>> {
         let mut stand = stands.get();
         loop {
@@ -404,7 +405,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                 Step::Gate if state.on_demand => {
                     drop(state);
                     stands.set(stand);
-                    ready!(self.poll_over_on_demand(stands, &waiter));
+                    ready!(asking(&|| self.poll_over_on_demand(stands, &waiter)));
                     stand = stands.get();
                     state = self.state.borrow_mut();
                     true

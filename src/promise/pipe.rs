@@ -34,6 +34,12 @@ pub(crate) trait Piped {
 
     fn pipe(&self) -> &Pipe<Self::Piece>;
 
+    /// Puts a piece; true if somebody is to be woken who slept.
+    #[must_use]
+    fn put(&self, way: Way, piece: Result<Self::Piece>) -> bool {
+        self.pipe().put(way, piece)
+    }
+
     /// Wakes whoever slept until something is put beside the others, or the end comes.
     fn wake_beside(self: Rc<Self>, why: Woken) {
         let _ = why;
@@ -327,6 +333,17 @@ impl<P> Pipe<P> {
             getter.wake();
         }
         slept
+    }
+
+    /// Takes the piece that was put in order and not got, if it is the only one and `takes` says so.
+    pub(super) fn take_only(&self, takes: impl FnOnce(&P) -> bool) -> Option<P> {
+        let mut state = self.state.borrow_mut();
+        let lane = &mut state.lane;
+        match &lane.first {
+            Some(Ok(piece)) if lane.others.len == 0 && takes(piece) => {}
+            _ => return None,
+        }
+        lane.first.take().and_then(Result::ok)
     }
 
     /// Closes it, if it is not closed; true if somebody is to be woken who slept.

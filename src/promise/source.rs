@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_lite::Stream;
 
@@ -69,6 +69,18 @@ pub(crate) trait Asked<P> {
     /// The next pieces, or nothing after the end; in a step only if it [takes](Self::takes_steps) some.
     fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>>;
 
+    /// Gives `put` all that there is; ready at the end.
+    fn ask_for_all(
+        self: Rc<Self>,
+        asker: &mut Asker<'_, '_>,
+        put: &mut dyn FnMut(Batch<P>),
+    ) -> Poll<()> {
+        while let Some(batch) = ready!(self.clone().ask(asker)) {
+            put(batch);
+        }
+        Poll::Ready(())
+    }
+
     /// See [`PieceSource::takes_steps`].
     fn takes_steps(&self) -> bool {
         true
@@ -103,6 +115,15 @@ impl<P> Source<P> {
     /// The next pieces, or nothing after the end; in a step only if it takes some.
     pub(crate) fn ask(&self, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>> {
         self.0.clone().ask(asker)
+    }
+
+    /// Gives `put` all that there is; ready at the end.
+    pub(super) fn ask_for_all(
+        &self,
+        asker: &mut Asker<'_, '_>,
+        put: &mut dyn FnMut(Batch<P>),
+    ) -> Poll<()> {
+        self.0.clone().ask_for_all(asker, put)
     }
 
     /// See [`Asked::forget_waiter`].

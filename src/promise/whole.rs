@@ -16,7 +16,6 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::context::PromisingContext;
-use super::feeding::Fed;
 use super::piece_log::PieceLog;
 use super::place::Stand;
 use super::streamed_promise::{Inner, MAKE, StreamedPromise};
@@ -198,29 +197,17 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         self.leave_if_over();
     }
 
-    /// Ready, with the first error, when all pieces are there.
+    /// Ready, with the first error, when all pieces are there. It may ask a source on demand.
     #[inline(always)]
     pub(super) fn go_over(self: &Rc<Self>) -> Poll<Result<()>> {
-        let is_fed = self.feeding.get().is_some() || self.fed.get() != Fed::NotInSteps;
-        let poll = match is_fed {
-            true => {
-                let waiter = || Waiter::step(self.clone(), MAKE);
-                self.log.poll_over(&self.making.stand, waiter)
-            }
-            false => self.ask_over(),
-        };
+        let waiter = || Waiter::step(self.clone(), MAKE);
+        let poll = self.log.poll_over(&self.making.stand, waiter, |ask| {
+            PromisingContext::where_handlers_look(self.known_guest(), ask)
+        });
         if poll.is_ready() {
             self.made.set(MadeSoFar::Makes);
         }
         poll
-    }
-
-    /// Goes over pieces that come on demand: it may ask the source.
-    #[inline(never)]
-    fn ask_over(self: &Rc<Self>) -> Poll<Result<()>> {
-        let waiter = || Waiter::step(self.clone(), MAKE);
-        let go_over = || self.log.poll_over(&self.making.stand, waiter);
-        PromisingContext::where_handlers_look(self.known_guest(), go_over)
     }
 
     fn make_whole(self: &Rc<Self>) {

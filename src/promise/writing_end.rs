@@ -34,7 +34,7 @@ impl<T: Piped + ?Sized> WritingEnd<T> {
     }
 
     fn put(&self, way: Way, piece: Result<T::Piece>) {
-        if self.pipe().put(way, piece) {
+        if self.0.put(way, piece) {
             self.0.clone().wake_beside(Woken::Item);
         }
     }
