@@ -136,7 +136,7 @@ impl Flattening {
                 if PromisingContext::has_handlers() {
                     messages.iter().for_each(|message| drop(message.promise()));
                 }
-                output.put_run(Run::of(Rc::new(MessageBlock(messages))));
+                output.put_batch(Batch::Run(Run::of(Rc::new(MessageBlock(messages)))));
             }
             Item::Promise(promise) => output.put(Ok(promise)),
             Item::Error(error) => return Err(error),
@@ -162,12 +162,8 @@ impl Flattening {
                 return Poll::Pending;
             }
             match ready!(promises.poll_batch(asker)) {
-                Some(Batch::Run(run)) => output.put_run(run),
-                Some(Batch::Several(promises)) => {
-                    let mut promises = promises.into_iter();
-                    output.put_all(promises.len() > 1, || promises.next());
-                }
                 Some(Batch::One(promise)) => output.put(Ok(promise?)),
+                Some(batch) => output.put_batch(batch),
                 None => self.sequence = None,
             }
         }

@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use super::context::PromisingContext;
 use super::generator::Takes;
-use super::pieces::{Batch, Run};
+use super::pieces::Batch;
 use super::source::{PieceSource, Source, drop_source};
 use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
@@ -112,7 +112,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
                 self.log.push(Err(error));
             }
             Batch::Run(run) => self.log.push_run(run),
-            Batch::Several(pieces) => self.log.push_run(Run::of_each(pieces)),
+            Batch::Several(pieces) => self.log.push_several(pieces),
         }
     }
 

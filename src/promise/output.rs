@@ -78,8 +78,11 @@ impl<O> Batches<O> {
 
     fn pop(&mut self) -> Option<Batch<O>> {
         let line = self.0.as_mut()?;
-        let next = line.others.pop_front();
-        mem::replace(&mut line.first, next)
+        let first = line.first.take()?;
+        if !line.others.is_empty() {
+            line.first = line.others.pop_front();
+        }
+        Some(first)
     }
 }
 
@@ -258,9 +261,10 @@ impl<O: 'static> Output<O> {
         }
     }
 
-    pub(crate) fn put_run(&self, run: Run<O>) {
+    /// Puts what was put together before, and is no error.
+    pub(crate) fn put_batch(&self, batch: Batch<O>) {
         if !self.is_abandoned() {
-            self.change(|parts| parts.put_batch(Batch::Run(run)));
+            self.change(|parts| parts.put_batch(batch));
         }
     }
 

@@ -166,6 +166,18 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
+    /// As [`push`](Self::push), for many that nobody else has.
+    #[inline(never)]
+    pub(crate) fn push_several(&self, pieces: Vec<P>) {
+        let pieces = Batch::Several(pieces);
+        pieces.tell();
+        let mut state = self.state.borrow_mut();
+        if !state.ended {
+            state.pieces.push_batch(pieces);
+            State::tell_getter(state);
+        }
+    }
+
     /// Says that no more pieces will come.
     pub(crate) fn end(&self) {
         let mut state = self.state.borrow_mut();

@@ -43,13 +43,6 @@ impl<P: 'static> Run<P> {
         matches!(self.pieces, Kept::Block(_))
     }
 
-    /// Each of these: at least one.
-    pub(crate) fn of_each(pieces: Vec<P>) -> Self {
-        let places: Rc<[_]> = pieces.into_iter().map(OnceCell::from).collect();
-        let all = 0..places.len();
-        Run::of_places(places, all)
-    }
-
     /// Those in these places, which are filled and hold no error.
     pub(crate) fn of_places(places: Rc<[OnceCell<P>]>, range: Range<usize>) -> Self {
         Run {
@@ -115,20 +108,32 @@ fn index(place: usize) -> Index {
 
 /// All pieces: stretches of them, one after the other.
 pub(super) struct Pieces<P> {
-    /// All but the last, and what is known of errors; empty for most, which have no other and no error.
-    earlier: Option<Box<Earlier<P>>>,
     /// The one that may grow, in place, as most have no other; empty before the first piece.
     pub(super) last: Option<Stretch<P>>,
+    /// All but the last, and what is known of errors; empty for most, which have no other and no error.
+    earlier: Option<Box<Earlier<P>>>,
     pub(super) len: Index,
     /// Up to here there are places of its own to be filled.
     room: Index,
 }
+
+/// A block of more bytes costs the allocator more than a smaller one: for a kilobyte glibc goes over all that is free.
+const SMALL_BLOCK: usize = 984;
 
 /// What comes before the last stretch.
 struct Earlier<P> {
     stretches: Vec<Stretch<P>>,
     /// The index of the first error of all, also if that is the last piece; behind all pieces where there is none.
     first_error: Index,
+}
+
+/// The last stretch goes first: what was allocated last is best given back first.
+impl<P> Drop for Earlier<P> {
+    fn drop(&mut self) {
+        while let Some(stretch) = self.stretches.pop() {
+            drop(stretch);
+        }
+    }
 }
 
 impl<P> Default for Earlier<P> {
@@ -275,16 +280,55 @@ impl<P: 'static> Pieces<P> {
 
     #[inline(never)]
     fn push_in_new_places(&mut self, piece: P) {
-        let places = match self.last.as_ref().map(|last| &last.pieces) {
-            // Places that are shared with another log do not count.
-            Some(Kept::Places(places)) if self.len == self.room => 2 * places.len(),
-            _ => Self::FIRST,
+        let places = match self.last_own() {
+            Some(places) => 2 * places.len(),
+            None => Self::FIRST,
         };
-        let mut piece = Some(piece);
-        let fresh = (0..places).map(|_| piece.take().map_or_else(OnceCell::new, OnceCell::from));
-        let pieces = Kept::Places(fresh.collect());
-        self.room = self.len.saturating_add(places as Index);
-        self.add(pieces, 0, 1);
+        self.add_places(places, std::iter::once(piece));
+    }
+
+    /// The places of its own that were filled last, if all that came behind them is in them.
+    fn last_own(&self) -> Option<&Rc<[OnceCell<P>]>> {
+        match &self.last.as_ref()?.pieces {
+            // Places that are shared with another log do not count.
+            Kept::Places(places) if self.len == self.room => Some(places),
+            _ => None,
+        }
+    }
+
+    /// Adds so many places, the first of which are filled with `pieces`.
+    fn add_places(&mut self, places: usize, mut pieces: impl ExactSizeIterator<Item = P>) {
+        let filled = index(pieces.len());
+        let fresh = (0..places).map(|_| pieces.next().map_or_else(OnceCell::new, OnceCell::from));
+        let fresh = Kept::Places(fresh.collect());
+        self.room = self.len.saturating_add(index(places));
+        self.add(fresh, 0, filled);
+    }
+
+    /// Adds pieces that nobody else has: at least one.
+    #[inline(never)]
+    fn push_several(&mut self, pieces: Vec<P>) {
+        let mut pieces = pieces.into_iter();
+        if self.len < self.room
+            && let Some(last) = &self.last
+            && let Kept::Places(places) = &last.pieces
+        {
+            let free = &places[(self.len - last.begin) as usize..];
+            let before = pieces.len();
+            for (place, piece) in free.iter().zip(&mut pieces) {
+                let refused = place.set(piece);
+                debug_assert!(refused.is_ok(), "each place is filled once");
+            }
+            self.len += index(before - pieces.len());
+        }
+        if pieces.len() > 0 {
+            let most = (SMALL_BLOCK / size_of::<OnceCell<P>>()).max(1);
+            let places = match self.last_own() {
+                Some(places) => (2 * places.len()).min(most),
+                None => 0,
+            };
+            self.add_places(places.max(pieces.len()), pieces);
+        }
     }
 
     #[cold]
@@ -304,7 +348,7 @@ impl<P: 'static> Pieces<P> {
         match batch {
             Batch::One(piece) => self.push(piece),
             Batch::Run(run) => self.push_run(run),
-            Batch::Several(pieces) => self.push_run(Run::of_each(pieces)),
+            Batch::Several(pieces) => self.push_several(pieces),
         }
     }
 
@@ -348,7 +392,13 @@ impl<P: 'static> Pieces<P> {
         if let Some(before) = self.last.replace(stretch) {
             let stretches = &mut self.earlier.get_or_insert_default().stretches;
             if stretches.len() == stretches.capacity() {
-                stretches.reserve_exact(stretches.len().max(1)); // most have few
+                let (len, small) = (stretches.len(), SMALL_BLOCK / size_of::<Stretch<P>>());
+                let more = if len < small {
+                    len.min(small - len)
+                } else {
+                    len
+                };
+                stretches.reserve_exact(more.max(1)); // most have few
             }
             stretches.push(before);
         }
