@@ -173,20 +173,17 @@ impl Flattening {
 
 /// What there is to be flattened, as it comes out, if that is nothing but messages, or an error; or else it as
 /// it is.
-pub(crate) fn side_by_side(
-    item: Result<Item>,
-) -> std::result::Result<Option<Batch<MessagePromise>>, Item> {
+pub(crate) fn side_by_side(item: Item) -> std::result::Result<Option<Batch<MessagePromise>>, Item> {
     Ok(match item {
-        Ok(Item::Message(message)) => Some(Batch::One(Ok(MessagePromise::known(message)))),
-        Ok(Item::Block(messages)) if messages.is_empty() => None,
-        Ok(Item::Block(messages)) => Some(Batch::Run(Run::of(Rc::new(MessageBlock(messages))))),
-        Ok(Item::List(items)) if items.is_empty() => None,
-        Ok(Item::List(items)) if items.are_messages() => {
-            let promises = items.into_items().map(message_promise);
-            Some(Batch::Several(promises.collect()))
-        }
-        Ok(item) => return Err(item),
-        Err(error) => Some(Batch::One(Err(error))),
+        Item::Message(message) => Some(Batch::One(Ok(MessagePromise::known(message)))),
+        Item::Block(messages) if messages.is_empty() => None,
+        Item::Block(messages) => Some(Batch::Run(Run::of(Rc::new(MessageBlock(messages))))),
+        Item::List(items) => match items.into_known() {
+            Ok(promises) => (!promises.is_empty()).then_some(Batch::Several(promises)),
+            Err(items) => return Err(Item::List(items)),
+        },
+        Item::Error(error) => Some(Batch::One(Err(error))),
+        item => return Err(item),
     })
 }
 

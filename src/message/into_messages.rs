@@ -57,13 +57,17 @@ impl List {
         said
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether it is nothing but messages that are there.
-    pub(crate) fn are_messages(&self) -> bool {
-        self.0.iter().all(|item| matches!(item, Item::Message(_)))
+    /// The promises of them, if they are nothing but messages that are there; or else they as they are.
+    pub(crate) fn into_known(mut self) -> std::result::Result<Vec<MessagePromise>, Self> {
+        if !self.0.iter().all(|item| matches!(item, Item::Message(_))) {
+            return Err(self);
+        }
+        let items = std::mem::take(&mut self.0).into_iter();
+        let known = items.map(|item| match item {
+            Item::Message(message) => MessagePromise::known(message),
+            _ => unreachable!("it was looked at before"),
+        });
+        Ok(known.collect())
     }
 
     pub(crate) fn into_items(mut self) -> std::vec::IntoIter<Item> {

@@ -137,7 +137,7 @@ impl MessageSequencePromise {
     #[track_caller]
     pub(crate) fn given(context: PromisingContext, messages: Messages, safe: bool) -> Self {
         let start = Start::OnDemand;
-        match side_by_side(messages.into_item()) {
+        match side_by_side(messages.item) {
             Ok(known) => {
                 let given = Form::Given(Rc::new(Given::of(context, known)));
                 Self::in_form(match safe {

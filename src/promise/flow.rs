@@ -191,11 +191,14 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
     fn poll_next(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
         self.begin_once(asker);
-        let batch = self.output.poll_next(asker);
-        if let (Poll::Pending, Asker::Task(_)) = (&batch, asker) {
+        if self.output.has_next() {
+            return Poll::Ready(self.output.next());
+        }
+        self.output.wait(asker);
+        if let Asker::Task(_) = asker {
             self.note_wait_for_part(LEVELS);
         }
-        batch
+        Poll::Pending
     }
 
     /// Gives `put` all that there is, ready at the end; begins if it has not. It is asked in a step.

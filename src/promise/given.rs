@@ -316,16 +316,14 @@ impl<P: Told> Asked<P> for Given<P> {
             State::NotBegun => self.begin(asker),
             State::Begun | State::Stopped => {}
             state => {
-                let next = match (self.pieces.take(), state) {
-                    (None, State::BrokenOff) => {
-                        self.state.set(State::Ended);
-                        Some(Batch::One(Err(broken_off())))
-                    }
-                    (pieces, _) => pieces,
-                };
-                if next.is_some() || self.state.get() == State::Ended {
-                    drop(self.reader.take());
-                    return Poll::Ready(next);
+                drop(self.reader.take());
+                let pieces = self.pieces.take();
+                if pieces.is_some() || state == State::Ended {
+                    return Poll::Ready(pieces);
+                }
+                if state == State::BrokenOff {
+                    self.state.set(State::Ended);
+                    return Poll::Ready(Some(Batch::One(Err(broken_off()))));
                 }
             }
         }
@@ -339,8 +337,11 @@ impl<P: Told> Asked<P> for Given<P> {
     }
 
     fn is_over(&self) -> bool {
+        if self.state.get() != State::Ended {
+            return false;
+        }
         let pieces = self.pieces.take();
-        let is_over = pieces.is_none() && self.state.get() == State::Ended;
+        let is_over = pieces.is_none();
         self.pieces.set(pieces);
         is_over
     }

@@ -4,7 +4,7 @@
 //! out many at once; what was put together goes through as it is. What comes faster than it is flattened, and need not
 //! be, lies there from the beginning.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::mem;
 use std::rc::Rc;
@@ -68,6 +68,7 @@ impl<O> Batches<O> {
             .is_none_or(|batches| batches.first.is_none())
     }
 
+    #[inline(always)]
     fn push(&mut self, batch: Batch<O>) {
         let line = self.0.get_or_insert_default();
         match line.first {
@@ -132,6 +133,7 @@ impl<O: 'static> Parts<O> {
         self.filled += 1;
     }
 
+    #[inline(always)]
     fn put_batch(&mut self, batch: Batch<O>) {
         self.put_aside();
         self.batches.push(batch);
@@ -262,39 +264,46 @@ impl<O: 'static> Output<O> {
     }
 
     /// Puts what was put together before, and is no error.
+    #[inline(always)]
     pub(crate) fn put_batch(&self, batch: Batch<O>) {
         if !self.is_abandoned() {
-            self.change(|parts| parts.put_batch(batch));
+            let mut parts = self.parts.borrow_mut();
+            parts.put_batch(batch);
+            Self::wake_reader(parts);
         }
     }
 
     /// Changes what is there and wakes whoever waits for it.
     fn change(&self, change: impl FnOnce(&mut Parts<O>)) {
-        let reader = {
-            let mut parts = self.parts.borrow_mut();
-            change(&mut parts);
-            parts.reader.take()
-        };
+        let mut parts = self.parts.borrow_mut();
+        change(&mut parts);
+        Self::wake_reader(parts);
+    }
+
+    fn wake_reader(mut parts: RefMut<'_, Parts<O>>) {
+        let reader = parts.reader.take();
+        drop(parts);
         if let Some(reader) = reader {
             reader.wake();
         }
     }
 
+    /// Whether something is there, or the end.
+    pub(super) fn has_next(&self) -> bool {
+        self.is_closed() || !self.parts.borrow().is_empty()
+    }
+
     /// All that is there up to the next error, or nothing after the end.
-    pub(super) fn poll_next(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        let mut parts = self.parts.borrow_mut();
-        let next = parts.take_next();
-        if next.is_some() || self.is_closed() {
-            let reader = parts.reader.take();
-            drop(parts);
-            drop(reader);
-            return Poll::Ready(next);
-        }
-        drop(parts);
+    pub(super) fn next(&self) -> Option<Batch<O>> {
+        self.forget_reader();
+        self.parts.borrow_mut().take_next()
+    }
+
+    /// Has whoever asks wait for more.
+    pub(super) fn wait(&self, asker: &Asker<'_, '_>) {
         let reader = asker.waiter_for(Awaited::Appended);
         let replaced = self.parts.borrow_mut().reader.replace(reader);
         drop(replaced);
-        Poll::Pending
     }
 
     /// Gives `put` all that is there; ready at the end.
@@ -313,9 +322,7 @@ impl<O: 'static> Output<O> {
                 None if self.is_closed() => return Poll::Ready(()),
                 None => {
                     drop(parts);
-                    let reader = asker.waiter_for(Awaited::Appended);
-                    let replaced = self.parts.borrow_mut().reader.replace(reader);
-                    drop(replaced);
+                    self.wait(asker);
                     return Poll::Pending;
                 }
             }
