@@ -10,15 +10,16 @@ use std::task::{Poll, ready};
 use super::act::Act;
 use super::nodes::{call_node, check_reply_fields, no_node, reply_node};
 use crate::error::{Error, Result};
-use crate::executor::{Awaitable, Guest, Task, Waiter, queue_step};
+use crate::executor::{Asker, Awaitable, Guest, Task, Waiter, queue_step};
 use crate::message::{Message, Sequence};
 use crate::promise::PromisingContext;
 
 /// Records the replies of a call when all of them are there.
-pub(crate) fn begin(call: &Rc<Task<Act>>) {
+pub(crate) fn begin(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>) {
     let act = call.body();
     if let Some(replies) = act.replies() {
-        act.begin_recording(PromisingContext::current().invite());
+        let context = PromisingContext::current_for(asker);
+        act.begin_recording(context.invite_for(asker));
         act.hold(replies);
         queue_step(call.clone(), 0);
     }

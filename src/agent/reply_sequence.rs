@@ -103,7 +103,7 @@ impl Replies {
     /// What happened is recorded.
     fn end(&mut self, asker: &Asker<'_, '_>) {
         self.phase = Phase::Ended;
-        asker.lend(|| recording::begin(&self.call));
+        recording::begin(&self.call, asker);
     }
 
     /// The next of them, or nothing after the end.
@@ -143,7 +143,7 @@ impl Replies {
                     let persisted = ready!((**persisting).as_mut().poll(cx));
                     self.phase = Phase::Ended;
                     match persisted {
-                        Ok(()) => recording::begin(&self.call),
+                        Ok(()) => recording::begin(&self.call, asker),
                         Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
                     }
                 }

@@ -92,6 +92,11 @@ impl Guest {
         self.locals.look(Locals::clone).lend(body)
     }
 
+    /// Looks at what it inherits.
+    pub(crate) fn look_at_locals<R>(&self, look: impl FnOnce(&Locals) -> R) -> R {
+        self.locals.look(look)
+    }
+
     /// One that inherits the same, and counts from now on.
     pub(crate) fn invite_another(&self) -> Guest {
         Guest {

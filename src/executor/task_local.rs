@@ -31,6 +31,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::core;
+use super::waker::Asker;
 
 /// The values of one task: shared with its parent until either sets one.
 #[derive(Clone, Default)]
@@ -235,6 +236,17 @@ impl<T: 'static> TaskLocal<T> {
         core::look_at_locals(|locals| {
             let value = locals.get(self.key());
             look(value.and_then(|value| value.downcast_ref()))
+        })
+    }
+
+    /// Its value among those that whoever asks has; its clone has nothing to do with task-locals.
+    pub(crate) fn cloned_for(&'static self, asker: &Asker<'_, '_>) -> Option<T>
+    where
+        T: Clone,
+    {
+        asker.look_at_locals(|locals| {
+            let value = locals.get(self.key());
+            value.and_then(|value| value.downcast_ref()).cloned()
         })
     }
 

@@ -22,6 +22,7 @@ use super::origin::Awaited;
 use super::step::{Step, TURN, queue_step};
 use super::task::{AnyTask, TaskRef};
 use super::task_group::{Guest, TaskGroup};
+use super::task_local::Locals;
 
 /// The number of a task: which place of the table, and the how-manieth task at that place.
 pub(crate) type TaskId = u64;
@@ -259,6 +260,14 @@ impl Asker<'_, '_> {
         self.look_at_guest(|guest| match guest {
             Some(guest) => guest.act(body),
             None => body(),
+        })
+    }
+
+    /// Looks at the task-locals of whoever asks; `look` runs no user's code.
+    pub(crate) fn look_at_locals<R>(&self, look: impl FnOnce(&Locals) -> R) -> R {
+        self.look_at_guest(|guest| match guest {
+            Some(guest) => guest.look_at_locals(look),
+            None => core::look_at_locals(look),
         })
     }
 

@@ -88,6 +88,14 @@ impl Extensions {
     }
 }
 
+fn no_context() -> Error {
+    Error::own(
+        What::NoActiveContext,
+        "no context is active: call this from inside of `MiniAgents::new().run(async { … \
+         })`, or of `scope` in an executor of yours, or after `activate`",
+    )
+}
+
 /// A context that is not kept alive by this.
 pub(crate) struct WeakContext(Weak<Inner>);
 
@@ -246,13 +254,14 @@ impl PromisingContext {
     ///
     /// There is none; [`Error::is_no_context`] tells.
     pub fn try_current() -> Result<Self> {
-        CURRENT.cloned().ok_or_else(|| {
-            Error::own(
-                What::NoActiveContext,
-                "no context is active: call this from inside of `MiniAgents::new().run(async { … \
-                 })`, or of `scope` in an executor of yours, or after `activate`",
-            )
-        })
+        CURRENT.cloned().ok_or_else(no_context)
+    }
+
+    /// What is [current](Self::current) for whoever asks.
+    #[track_caller]
+    pub(crate) fn current_for(asker: &Asker<'_, '_>) -> Self {
+        let current = CURRENT.cloned_for(asker);
+        current.unwrap_or_else(|| panic!("{}", no_context()))
     }
 
     /// Whether it is the current context.

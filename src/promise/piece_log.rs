@@ -94,6 +94,14 @@ impl<P: Clone + 'static> PieceLog<P> {
         Self::new(Pieces::none(), None, false)
     }
 
+    /// As [`fed`](Self::fed), by steps that find `source` here.
+    #[inline(always)]
+    pub(crate) fn fed_in_steps(source: Source<P>) -> Self {
+        let mut log = Self::fed();
+        log.source = Cell::new(Some(source));
+        log
+    }
+
     /// A log that asks `source` for a piece when a reader does.
     #[inline(always)]
     pub(crate) fn on_demand(source: Source<P>) -> Self {
@@ -614,18 +622,13 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Whether something holds for each piece that did not come in a block, if none is an error; `holds` runs no
     /// user's code.
     pub(crate) fn all_beside_blocks(&self, holds: impl Fn(&P) -> bool) -> bool {
-        let pieces = &self.state.borrow().pieces;
-        let mut stretches = (0..).map_while(|number| pieces.nth(number)).peekable();
-        while let Some(stretch) = stretches.next() {
-            let end = stretches.peek().map_or(pieces.len, |next| next.begin);
-            if let Kept::Places(places) = &stretch.pieces {
-                let kept = &places[stretch.place(stretch.begin)..stretch.place(end)];
-                if !kept.iter().filter_map(OnceCell::get).all(&holds) {
-                    return false;
-                }
-            }
-        }
-        true
+        self.state.borrow().pieces.all_stretches(|stretch, end| {
+            let Kept::Places(places) = &stretch.pieces else {
+                return true;
+            };
+            let kept = &places[stretch.place(stretch.begin)..stretch.place(end)];
+            kept.iter().filter_map(OnceCell::get).all(&holds)
+        })
     }
 
     /// Does something with each piece, if none is an error; not with those that come meanwhile.

@@ -231,6 +231,8 @@ impl<P: 'static> Pieces<P> {
     /// How many pieces the first stretch has room for; each that was filled is followed by one twice as
     /// long.
     const FIRST: usize = 4;
+    /// So many stretches are few where one of them is looked for.
+    const FEW: usize = 16;
 
     pub(super) fn none() -> Self {
         Pieces {
@@ -424,6 +426,17 @@ impl<P: 'static> Pieces<P> {
         earlier.map_or(&[], |earlier| &earlier.stretches)
     }
 
+    /// Whether something holds for each stretch, with the index behind its last piece.
+    pub(super) fn all_stretches(&self, holds: impl Fn(&Stretch<P>, Index) -> bool) -> bool {
+        let Some(last) = &self.last else {
+            return true;
+        };
+        let earlier = self.stretches();
+        let ends = earlier.iter().skip(1).chain([last]);
+        let mut earlier = earlier.iter().zip(ends);
+        earlier.all(|(stretch, next)| holds(stretch, next.begin)) && holds(last, self.len)
+    }
+
     /// The stretches, one after the other.
     pub(super) fn nth(&self, number: usize) -> Option<&Stretch<P>> {
         let stretches = self.stretches();
@@ -441,9 +454,28 @@ impl<P: 'static> Pieces<P> {
             return Some((last, self.len));
         }
         let stretches = self.stretches();
-        let behind = stretches.partition_point(|stretch| stretch.begin <= index);
+        let behind = match stretches.len() {
+            ..=Self::FEW => stretches.partition_point(|stretch| stretch.begin <= index),
+            _ => Self::find_among_many(stretches, last.begin, index),
+        };
         let end = stretches.get(behind).unwrap_or(last).begin;
         Some((stretches.get(behind.checked_sub(1)?)?, end))
+    }
+
+    /// How many stretches begin before the piece behind that one, which comes before `end`.
+    #[inline(never)]
+    fn find_among_many(stretches: &[Stretch<P>], end: Index, index: Index) -> usize {
+        let is_before = |stretch: &Stretch<P>| stretch.begin <= index;
+        // Most are about as long as the others: it is looked for where it would be then, before it is anywhere.
+        let guess = u64::from(index) * stretches.len() as u64 / u64::from(end);
+        let first = (guess as usize).saturating_sub(Self::FEW / 4);
+        let near = &stretches[first..stretches.len().min(first + Self::FEW / 2)];
+        match near {
+            [first_near, .., last_near] if is_before(first_near) && !is_before(last_near) => {
+                first + near.partition_point(is_before)
+            }
+            _ => stretches.partition_point(is_before),
+        }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -25,7 +25,7 @@ use super::whole::{Collected, Made, MadeSoFar, Maker, Making, Resolver, WholeBy}
 use crate::error::{Error, Result};
 use crate::executor::{
     ALL, AnyTask, Asker, Asks, Awaitable, Awaited, Guest, Header, Notify, Poller, Step, TaskRef,
-    Ticket, Waiter,
+    Ticket, Waiter, queue_step,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -122,6 +122,24 @@ pub(crate) trait Keeper<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
+    /// A promise that has not begun.
+    #[inline(always)]
+    fn of(context: PromisingContext, log: PieceLog<P>, maker: Maker<P, W>) -> Self {
+        Inner {
+            log,
+            outcome: Outcome::open(),
+            making: Making::by(maker),
+            rare: OnceCell::new(),
+            feeding: OnceCell::new(),
+            guest: OnceCell::new(),
+            on_cancel: Cell::new(None),
+            context,
+            readers: Cell::new(0),
+            fed: Cell::new(Fed::NotInSteps),
+            made: Cell::new(MadeSoFar::NotBegun),
+        }
+    }
+
     /// What its steps have in common with a task, from the first on. They are abandoned if the executor goes.
     #[track_caller]
     pub(super) fn guest(self: &Rc<Self>) -> &Guest {
@@ -299,12 +317,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         whole: impl FnOnce() -> B + 'static,
     ) -> Self {
         if context.starts_soon(start) {
-            let maker = Maker::Whole(whole().into());
-            let promise = Self::make(context, PieceLog::fed(), maker);
-            let by_task = promise.inner.begin_making();
-            debug_assert!(by_task.is_none(), "it is made in steps");
-            promise.feed(source);
-            promise
+            Self::begin(context, source, whole().into())
         } else if source.takes_steps() {
             let log = PieceLog::on_demand(source.into_source());
             Self::make(context, log, Maker::Whole(whole().into()))
@@ -352,22 +365,40 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     #[inline(always)]
     fn make(context: PromisingContext, log: PieceLog<P>, maker: Maker<P, W>) -> Self {
-        let inner = Inner {
-            log,
-            outcome: Outcome::open(),
-            making: Making::by(maker),
-            rare: OnceCell::new(),
-            feeding: OnceCell::new(),
-            guest: OnceCell::new(),
-            on_cancel: Cell::new(None),
-            context,
-            readers: Cell::new(0),
-            fed: Cell::new(Fed::NotInSteps),
-            made: Cell::new(MadeSoFar::NotBegun),
-        };
         StreamedPromise {
-            inner: Rc::new(inner),
+            inner: Rc::new(Inner::of(context, log, maker)),
         }
+    }
+
+    /// A promise that is made in steps, which begin soon, and then those that run its source, or a task that does.
+    #[track_caller]
+    fn begin(
+        context: PromisingContext,
+        source: impl PieceSource<P> + Unpin + 'static,
+        whole: WholeBy<P, W>,
+    ) -> Self {
+        let guest = context.invite();
+        let (log, by_task) = match source.takes_steps() {
+            true => (PieceLog::fed_in_steps(source.into_source()), None),
+            false => (PieceLog::fed(), Some(source)),
+        };
+        let mut inner = Inner::of(context, log, Maker::Whole(whole));
+        inner.guest = OnceCell::from(guest);
+        inner.made = Cell::new(MadeSoFar::GoesOver);
+        if by_task.is_none() {
+            inner.fed = Cell::new(Fed::Waits);
+        }
+        let inner = Rc::new(inner);
+        if let Some(guest) = inner.known_guest() {
+            guest.keep(inner.clone());
+        }
+        queue_step(inner.clone(), MAKE);
+        let promise = StreamedPromise { inner };
+        match by_task {
+            Some(source) => promise.feed(source),
+            None => queue_step(promise.inner.clone(), FEED),
+        }
+        promise
     }
 
     /// Starts to run the source ahead of its readers.
