@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::origin::{Awaited, Origin};
+use super::origin::{Awaited, Noted, Origin};
 use super::ready_queue::{Ready, ReadyQueue};
 use super::schedule::Conductor;
 use super::step::{Step, TURN, queue_step};
@@ -249,6 +249,7 @@ pub(crate) struct Poller {
 
 impl Poller {
     pub(crate) fn new(core: &Rc<Core>) -> Self {
+        settle_notes();
         let lent = core.lent.take();
         Poller {
             lent: lent.unwrap_or_else(|| LentWaker::new(&core.inbox)),
@@ -264,10 +265,19 @@ impl Poller {
     pub(crate) fn give_turn<B: Body + 'static>(&mut self, task: Rc<Task<B>>) {
         let header = task.header();
         header.queued.set(false);
-        match task.body().turn(task.clone(), header, self) {
+        let after = task.body().turn(task.clone(), header, self);
+        if after != AfterTurn::Waits {
+            self.go_on_after(after, task);
+        }
+    }
+
+    /// Out of line, as most turns end with waiting.
+    #[inline(never)]
+    fn go_on_after<B: Body + 'static>(&self, after: AfterTurn, task: Rc<Task<B>>) {
+        match after {
             AfterTurn::Waits => {}
             AfterTurn::Again => queue_step(task, TURN),
-            AfterTurn::Ended => self.core.end(header),
+            AfterTurn::Ended => self.core.end(task.header()),
         }
     }
 
@@ -291,16 +301,18 @@ impl Poller {
         header: &Header,
         body: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
-        /// Nothing is current from its end on, also when `body` panics.
-        struct Current;
-        impl Drop for Current {
-            #[inline]
+        /// Nothing is current from its end on, also when `body` panics; what the task waits for is noted.
+        struct Current<'a>(&'a Header);
+        impl Drop for Current<'_> {
+            #[inline(always)]
             fn drop(&mut self) {
-                POLLED.with(|polled| forget_one(polled.replace_task(None)));
+                POLLED.with(|polled| {
+                    self.0.note_wait(polled.noted.get());
+                    drop(polled.replace_task(None));
+                });
             }
         }
 
-        header.begin_turn();
         let waker = match header.waker() {
             Some(own) => own.waker(),
             None => self.lent.lend_to(header.id.get()),
@@ -308,9 +320,11 @@ impl Poller {
         POLLED.with(|polled| {
             // Over nothing, which `Current` and `Poller::new` leave there.
             polled.task.set(ManuallyDrop::new(Some(task)));
+            polled.id.set(header.id.get());
             polled.waker.set(waker.data());
+            polled.noted.set(None);
         });
-        let current = Current;
+        let current = Current(header);
         let result = body(&mut Context::from_waker(waker));
         drop(current);
         if self.lent.is_kept() {
@@ -365,32 +379,32 @@ struct Outside {
     locals: LocalsCell,
 }
 
-/// Lets go of a task that others have as well, in the way of those who know that.
-#[inline(always)]
-fn forget_one(task: Option<Rc<dyn AnyTask>>) {
-    #[cold]
-    #[inline(never)]
-    fn forget_last(task: Rc<dyn AnyTask>) {
-        drop(task);
-    }
-
-    if let Some(task) = task {
-        match Rc::strong_count(&task) {
-            1 => forget_last(task),
-            _ => drop(task),
-        }
-    }
-}
-
 /// The task that is polled. Whoever looks at it runs nobody's code meanwhile: it is not there then.
 struct Polled {
     /// Empty outside of tasks.
     task: Cell<ManuallyDrop<Option<Rc<dyn AnyTask>>>>,
+    /// Its number.
+    id: Cell<TaskId>,
     /// Where the waker points that the task is polled with.
     waker: Cell<*const ()>,
+    /// What it waits for, as far as that was noted in its turn; it is [told](Header::note_wait) at the end of that.
+    noted: Cell<Option<Noted>>,
 }
 
 impl Polled {
+    /// Notes what the task waits for, and the task that should bring it, if one is known.
+    #[inline(always)]
+    fn note(&self, what: Awaited, by: Option<TaskId>) {
+        self.noted.set(Some(Noted::wait(what, by)));
+    }
+
+    /// Says more of what was noted.
+    fn change_note(&self, change: impl FnOnce(&mut Noted)) {
+        let mut noted = self.noted.get();
+        noted.as_mut().map(change);
+        self.noted.set(noted);
+    }
+
     #[inline(always)]
     fn replace_task(&self, task: Option<Rc<dyn AnyTask>>) -> Option<Rc<dyn AnyTask>> {
         ManuallyDrop::into_inner(self.task.replace(ManuallyDrop::new(task)))
@@ -403,24 +417,23 @@ impl Polled {
         self.task.set(task);
         seen
     }
-
-    #[inline(always)]
-    fn task(&self) -> Option<Rc<dyn AnyTask>> {
-        self.look(Option::clone)
-    }
 }
 
 /// What [`Polled`] holds.
 struct Polling {
     task: Option<Rc<dyn AnyTask>>,
+    id: TaskId,
     waker: *const (),
+    noted: Option<Noted>,
 }
 
 impl Polling {
     const fn nothing() -> Self {
         Polling {
             task: None,
+            id: TaskId::MAX,
             waker: ptr::null(),
+            noted: None,
         }
     }
 }
@@ -431,7 +444,9 @@ thread_local! {
     static POLLED: Polled = const {
         Polled {
             task: Cell::new(ManuallyDrop::new(None)),
+            id: Cell::new(TaskId::MAX),
             waker: Cell::new(ptr::null()),
+            noted: Cell::new(None),
         }
     };
     /// The executor that polls; empty while none does.
@@ -457,14 +472,21 @@ fn replace_polling(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
 fn replace_polled(polling: Polling) -> Polling {
     POLLED.with(|polled| Polling {
         task: polled.replace_task(polling.task),
+        id: polled.id.replace(polling.id),
         waker: polled.waker.replace(polling.waker),
+        noted: polled.noted.replace(polling.noted),
     })
 }
 
-/// Looks at what is known of the task that is polled; nothing outside of tasks. `look` only notes or copies.
-#[inline]
-fn look_at_current<R>(look: impl FnOnce(&Header) -> R) -> Option<R> {
-    POLLED.with(|polled| polled.look(|task| task.as_ref().map(|task| look(task.header()))))
+/// Tells the task that is polled what it waits for, as far as that was noted in its turn so far.
+pub(crate) fn settle_notes() {
+    POLLED.with(|polled| {
+        polled.look(|task| {
+            if let Some(task) = task {
+                task.header().note_wait(polled.noted.get());
+            }
+        });
+    });
 }
 
 /// The executor that polls just now, or else the one appointed for this thread.
@@ -534,7 +556,11 @@ fn polls_with(waker: &Waker) -> bool {
 /// The task that is being polled.
 #[inline(always)]
 pub(crate) fn current_task() -> Option<Rc<dyn AnyTask>> {
-    POLLED.with(Polled::task)
+    // Each of these is short enough to be in line.
+    let task = POLLED.with(|polled| polled.replace_task(None));
+    let seen = task.clone();
+    POLLED.with(|polled| polled.task.set(ManuallyDrop::new(task)));
+    seen
 }
 
 /// Does `body` with the values of `task`, which is not being polled.
@@ -547,7 +573,7 @@ pub(crate) fn with_locals_of<R>(task: &Rc<dyn AnyTask>, body: impl FnOnce() -> R
 pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<dyn AnyTask>> {
     let task = current_task()?;
     if let Some(what) = what {
-        task.header().note_wait_for(what, None);
+        POLLED.with(|polled| polled.note(what, None));
     }
     polls_with(waker).then_some(task)
 }
@@ -572,11 +598,10 @@ pub(crate) fn waiting_for_task(
     let Some(task) = current_task() else {
         return Ok(None);
     };
-    let header = task.header();
-    if by.is_some_and(|by| by.is(header)) {
+    if by.is_some_and(|by| by.is(task.header())) {
         return Err(WaitsForItself);
     }
-    header.note_wait_for(what, by.map(TaskRef::id));
+    POLLED.with(|polled| polled.note(what, by.map(TaskRef::id)));
     Ok(polls_with(waker).then_some(task))
 }
 
@@ -588,27 +613,23 @@ pub(crate) fn own_task(
     by: Option<&TaskRef>,
     waker: &Waker,
 ) -> Option<Rc<dyn AnyTask>> {
-    if !polls_with(waker) {
+    let by = by.map(TaskRef::id);
+    if !polls_with(waker) || by == Some(POLLED.with(|polled| polled.id.get())) {
         return None;
     }
     let task = current_task()?;
-    let header = task.header();
-    let by = by.map(TaskRef::id);
-    if by == Some(header.id.get()) {
-        return None;
-    }
-    header.note_wait_for(what, by);
+    POLLED.with(|polled| polled.note(what, by));
     Some(task)
 }
 
 /// Notes what the current task waits for, and tells whether `waker` is its own.
 pub(crate) fn is_own_waker(what: Awaited, waker: &Waker) -> bool {
-    look_at_current(|header| header.note_wait_for(what, None)).is_some() && polls_with(waker)
+    waiting_for(Some(what), waker).is_some()
 }
 
 /// Notes which task should bring what the current task waits for.
 pub(crate) fn note_wait_on(id: TaskId) {
-    look_at_current(|header| header.note_wait_on(id));
+    POLLED.with(|polled| polled.change_note(|noted| noted.by = id));
 }
 
 /// Notes that the current task waits for the tasks of a group, by one of them.
@@ -623,12 +644,18 @@ pub(crate) fn note_wait_on_member(group: &Rc<Group>) {
 
 /// Notes that the current task waits for what comes from `origin`, opened by the task `writer`.
 pub(crate) fn note_wait_for_writer(origin: Origin, writer: Option<TaskId>) {
-    look_at_current(|header| header.note_wait_for_writer(origin, writer));
+    POLLED.with(|polled| {
+        polled.change_note(|noted| {
+            noted.what = Awaited::Written;
+            noted.by = writer.unwrap_or(TaskId::MAX);
+        });
+        polled.look(|task| task.as_ref().map(|task| task.header().note_origin(origin)));
+    });
 }
 
 /// The number of the task that is being polled.
 pub(crate) fn current_task_id() -> Option<TaskId> {
-    look_at_current(|header| header.id.get())
+    POLLED.with(|polled| polled.look(|task| task.as_ref().map(|_| polled.id.get())))
 }
 
 /// Has `describer` asked about tasks, with the values of the task current that is asked about.
@@ -665,7 +692,9 @@ fn as_current<R>(
 
     let polled = Polling {
         task: Some(task.clone()),
+        id: task.header().id.get(),
         waker: waker.data(),
+        noted: None,
     };
     let _restore = Restore(replace_polled(polled));
     body(&mut Context::from_waker(waker))

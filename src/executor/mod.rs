@@ -95,7 +95,7 @@ pub(crate) use self::core::{
     Core, Describer, Poller, Unfinished, appoint, is_polling, set_describer, with_locals_of,
 };
 pub(crate) use lock::{Lock, Locked};
-pub(crate) use origin::{Awaited, Opener, Origin, WrittenBy};
+pub(crate) use origin::{Awaited, Noted, Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
 pub(crate) use ready_queue::Ready;
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};

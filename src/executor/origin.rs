@@ -23,6 +23,8 @@ pub(crate) enum Awaited {
     NextPiece,
     Appended,
     Demand,
+    /// What is written by hand, of which more is known: its [origin](Origin).
+    Written,
 }
 
 impl Awaited {
@@ -35,9 +37,26 @@ impl Awaited {
             Awaited::Lock => "a lock",
             Awaited::Promise => "a promise",
             Awaited::NextPiece => "the next piece of a stream",
-            Awaited::Appended => "what somebody appends",
+            Awaited::Appended | Awaited::Written => "what somebody appends",
             Awaited::Demand => "somebody to ask for more",
         }
+    }
+}
+
+/// A wait that was noted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted {
+    pub(crate) what: Awaited,
+    /// The task that should bring it; one that no task has, if nobody knows.
+    pub(crate) by: TaskId,
+}
+
+impl Noted {
+    /// It waits for that, and that task should bring it, if it is known already.
+    #[inline(always)]
+    pub(crate) fn wait(what: Awaited, by: Option<TaskId>) -> Self {
+        let by = by.unwrap_or(TaskId::MAX);
+        Noted { what, by }
     }
 }
 

@@ -17,6 +17,7 @@ const LINES: usize = 30;
 
 /// Who waits on this executor for what.
 pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
+    core::settle_notes();
     let tasks: Vec<_> = core
         .tasks()
         .into_iter()

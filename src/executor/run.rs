@@ -112,10 +112,9 @@ impl<F: Future> Run<F> {
 
     /// Gives the future its turn; whether it has ended.
     fn poll_main(&mut self, poller: &mut Poller) -> bool {
-        let main = self.main.clone();
-        let header = main.header();
+        let header = self.main.header();
         header.queued.set(false);
-        poller.poll_as(main.clone(), header, |cx| {
+        poller.poll_as(self.main.clone(), header, |cx| {
             match self.future.as_mut().poll(cx) {
                 Poll::Ready(output) => {
                     self.output = Some(output);
@@ -221,6 +220,7 @@ impl<F: Future> Run<F> {
     /// Takes turns of the loop until the future has ended, nothing is ready, or the host should have a turn.
     fn take_turns(&mut self, poller: &mut Poller, cx: &Context<'_>) -> Poll<Result<()>> {
         let core = self.core.clone();
+        let queue = &*core.ready;
         let main = self.main.clone() as Rc<dyn Step>;
         let conductor = core.conductor.get();
         let mut turns = 0;
@@ -230,23 +230,23 @@ impl<F: Future> Run<F> {
             }
             core.collect_mail();
             core.fire_timers();
-            let ready = core.ready.len();
-            if ready == 0 {
+            let mut left = queue.len();
+            if left == 0 {
                 match self.idle(cx) {
                     Some(poll) => return poll,
                     None => continue,
                 }
             }
             if turns > TURNS_PER_POLL {
-                core.ready.give_room_back();
+                queue.give_room_back();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let mut left = ready;
+            turns += left;
             while left > 0 {
                 // One place for each, so that what is popped need not be put together.
                 let ended = match conductor {
-                    None => match core.ready.pop() {
+                    None => match queue.pop() {
                         Some(ready) => self.give_turn(ready, &main, poller),
                         None => break,
                     },
@@ -260,7 +260,6 @@ impl<F: Future> Run<F> {
                 }
                 left -= 1;
             }
-            turns += ready;
         }
     }
 

@@ -23,7 +23,7 @@ use std::thread;
 
 use super::core::{self, Core, Poller};
 use super::gather::{Awaitable, Notify};
-use super::origin::{Awaited, Origin, WrittenBy};
+use super::origin::{Awaited, Noted, Origin, WrittenBy};
 use super::ready_queue::ReadyQueue;
 use super::step::{Step, TURN};
 use super::task_group::{Group, Guest};
@@ -177,6 +177,7 @@ impl<B: Body + ?Sized> Task<B> {
 }
 
 /// What comes after a turn.
+#[derive(Clone, Copy, PartialEq)]
 pub(crate) enum AfterTurn {
     /// It waits until it is woken.
     Waits,
@@ -233,14 +234,14 @@ pub(crate) struct Header {
     rare: OnceCell<Box<Rare>>,
     /// The task that should bring what it waits for; one that no task has, if nobody knows.
     waits_on: Cell<TaskId>,
-    /// Where that is written which it waits for; empty if it waits for nothing that is written by hand.
+    /// Where that is written which it waits for, if it waits for something that is written by hand.
     written_at: Cell<Option<&'static Location<'static>>>,
     /// Where it was spawned.
     pub(crate) spawned_at: &'static Location<'static>,
     /// Its generation in the group.
     generation: u32,
-    /// What it waits for, as far as that is known; empty from the beginning of a turn. Where it is, the other
-    /// notes tell of a wait that is over.
+    /// What it waits for, as far as that is known, since its last turn; where it is empty, the other notes tell of
+    /// a wait that is over.
     waits_for: Cell<Option<Awaited>>,
     /// By whom that is written which is written by hand.
     written_by: Cell<WrittenBy>,
@@ -323,31 +324,19 @@ impl Header {
         let _ = self.rare().waker.set(waker);
     }
 
-    /// Notes that its turn begins: it waits for nothing that is known.
-    #[inline]
-    pub(crate) fn begin_turn(&self) {
-        self.waits_for.set(None);
+    /// Notes what it waits for, if that is known.
+    #[inline(always)]
+    pub(crate) fn note_wait(&self, noted: Option<Noted>) {
+        self.waits_for.set(noted.map(|noted| noted.what));
+        if let Some(noted) = noted {
+            self.waits_on.set(noted.by);
+        }
     }
 
-    /// Notes what it waits for, and the task that should bring it, if that is known already.
-    #[inline]
-    pub(crate) fn note_wait_for(&self, what: Awaited, by: Option<TaskId>) {
-        self.waits_for.set(Some(what));
-        self.waits_on.set(by.unwrap_or(TaskId::MAX));
-        self.written_at.set(None);
-    }
-
-    /// Notes which task should bring what it waits for.
-    #[inline]
-    pub(crate) fn note_wait_on(&self, id: TaskId) {
-        self.waits_on.set(id);
-    }
-
-    /// Notes that it waits for what comes from `origin`, opened by the task `writer`.
-    pub(crate) fn note_wait_for_writer(&self, origin: Origin, writer: Option<TaskId>) {
+    /// Notes where that comes from which is [written by hand](Awaited::Written), if it waits for that.
+    pub(crate) fn note_origin(&self, origin: Origin) {
         self.written_at.set(Some(origin.made_at));
         self.written_by.set(origin.by);
-        self.waits_on.set(writer.unwrap_or(TaskId::MAX));
     }
 
     /// What it waits for, as far as that is known.
@@ -360,15 +349,17 @@ impl Header {
     pub(crate) fn waits_on(&self, opening: impl FnOnce(u64) -> Option<TaskId>) -> Option<TaskId> {
         self.waits_for.get()?;
         let by = Some(self.waits_on.get()).filter(|id| *id != TaskId::MAX)?;
-        match (self.written_at.get(), self.written_by.get()) {
-            (Some(_), WrittenBy::AgentToCome) => opening(by),
+        match self.origin().map(|origin| origin.by) {
+            Some(WrittenBy::AgentToCome) => opening(by),
             _ => Some(by),
         }
     }
 
     /// Where that is written which it waits for, if it is written by hand.
     pub(crate) fn origin(&self) -> Option<Origin> {
-        self.waits_for.get()?;
+        let Some(Awaited::Written) = self.waits_for.get() else {
+            return None;
+        };
         let by = self.written_by.get();
         let made_at = self.written_at.get()?;
         Some(Origin { by, made_at })
@@ -392,7 +383,7 @@ impl Header {
     }
 
     /// Notes that the current task waits for this one; false if it has ended.
-    pub(crate) fn note_wait(&self) -> bool {
+    pub(crate) fn note_wait_for_end(&self) -> bool {
         if !self.has_ended() {
             core::note_wait_on(self.id.get());
         }
@@ -703,7 +694,7 @@ impl<T> Future for JoinHandle<T> {
         let this = &mut *self;
         let ended = this.task.header().poll_end(&mut this.ticket, cx);
         if ended.is_pending() {
-            this.task.header().note_wait();
+            this.task.header().note_wait_for_end();
         }
         ended.map(|()| {
             let outcome = this.task.body().take_outcome();
@@ -772,7 +763,7 @@ impl<T: 'static> Awaitable for JoinHandle<T> {
     }
 
     fn note_wait(&self) -> bool {
-        self.task.header().note_wait()
+        self.task.header().note_wait_for_end()
     }
 }
 

@@ -24,8 +24,8 @@ use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Made, MadeSoFar, Maker, Making, Resolver, WholeBy};
 use crate::error::{Error, Result};
 use crate::executor::{
-    ALL, AnyTask, Asker, Asks, Awaitable, Awaited, Guest, Header, Notify, Poller, Step, TaskRef,
-    Ticket, Waiter, queue_step,
+    ALL, AnyTask, Asker, Asks, Awaitable, Awaited, Guest, Header, Noted, Notify, Poller, Step,
+    TaskRef, Ticket, Waiter, queue_step,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -940,7 +940,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
             return false;
         };
         inner.log.share(&mut self.place.stand, log, || {
-            header.note_wait_for(Awaited::NextPiece, Some(feeding.id()));
+            header.note_wait(Some(Noted::wait(Awaited::NextPiece, Some(feeding.id()))));
             Waiter::task(task.clone())
         })
     }
