@@ -17,7 +17,7 @@ use super::message::{Message, owned_fields};
 use super::token::Token;
 use super::token_appender::MessageTokenAppender;
 use crate::error::{Error, Result, What};
-use crate::executor::{AnyTask, Asker, Asks, Awaitable, Header, Notify, Ticket};
+use crate::executor::{AnyTask, Asker, Asks, Awaitable, Header, Notify, Ticket, Waiter};
 use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
     Batch, Come, Generated, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader,
@@ -621,27 +621,33 @@ impl Tokens {
 }
 
 impl Tokens {
-    /// The next one, also where it is an error.
+    /// Asks for the next token, where that is not read from a promise as it is.
     #[inline(never)]
-    fn poll_safely(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
-        Pin::new(self).poll_next(cx).map(|token| match token {
-            Some(Err(error)) if !error.stays_an_error() => {
-                Some(Ok(Token::of_error(&format!("\n{}", error_text(&error)))))
+    fn poll_otherwise(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
+        match self {
+            Tokens::Known(None) => Poll::Ready(Come::End),
+            Tokens::Known(Some(_)) => Poll::Ready(Come::Otherwise),
+            Tokens::Streamed(reader) => reader.poll_known(cx),
+            Tokens::Safe(tokens) => {
+                if tokens.knows_next() {
+                    return Poll::Ready(Come::Otherwise);
+                }
+                tokens.poll_known(cx).map(|come| match come {
+                    Come::End => Come::End,
+                    Come::Known | Come::Otherwise => Come::Otherwise,
+                })
             }
-            token => token,
-        })
+        }
     }
 }
 
-impl Tokens {
-    /// The next token, where that is not read from a promise.
-    #[inline(never)]
-    fn poll_otherwise(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Token>>> {
-        match self {
-            Tokens::Known(message) => Poll::Ready(message.take().map(|known| Ok(known.to_token()))),
-            Tokens::Streamed(reader) => Pin::new(reader).poll_next(cx),
-            Tokens::Safe(tokens) => tokens.poll_safely(cx),
+/// An error as a token.
+fn safely(token: Result<Token>) -> Result<Token> {
+    match token {
+        Err(error) if !error.stays_an_error() => {
+            Ok(Token::of_error(&format!("\n{}", error_text(&error))))
         }
+        token => token,
     }
 }
 
@@ -676,19 +682,37 @@ impl StepBack for Tokens {
         }
     }
 
-    #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
+    #[inline(never)]
+    fn read_otherwise(&mut self) -> Result<Token> {
         match self {
-            Tokens::Streamed(reader) => reader.poll_known(cx),
-            tokens => tokens.poll_otherwise(cx).map(Come::of),
+            Tokens::Known(message) => Ok(message.take().expect("it has come").to_token()),
+            Tokens::Streamed(reader) => reader.read_otherwise(),
+            Tokens::Safe(tokens) if tokens.knows_next() => safely(tokens.read_known()),
+            Tokens::Safe(tokens) => safely(tokens.read_otherwise()),
         }
     }
 
     #[inline(always)]
-    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
         match self {
-            Tokens::Streamed(reader) => reader.poll_called(cx),
-            tokens => tokens.poll_otherwise(cx).map(Come::of),
+            Tokens::Streamed(reader) => reader.poll_known(cx),
+            tokens => tokens.poll_otherwise(cx),
+        }
+    }
+
+    #[inline(always)]
+    fn stand_in_line(&mut self, cx: &Context<'_>) -> bool {
+        match self {
+            Tokens::Streamed(reader) => reader.stand_in_line(cx),
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn pass_on(&mut self) -> Option<Waiter> {
+        match self {
+            Tokens::Streamed(reader) => reader.pass_on(),
+            _ => None,
         }
     }
 }
@@ -763,13 +787,23 @@ impl StepBack for TokenStream {
     }
 
     #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
-        self.tokens.poll_known(cx).map(|come| come.map(read))
+    fn read_otherwise(&mut self) -> Result<Token> {
+        read(self.tokens.read_otherwise())
     }
 
     #[inline(always)]
-    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<Token>>> {
-        self.tokens.poll_called(cx).map(|come| come.map(read))
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
+        self.tokens.poll_known(cx)
+    }
+
+    #[inline(always)]
+    fn stand_in_line(&mut self, cx: &Context<'_>) -> bool {
+        self.tokens.stand_in_line(cx)
+    }
+
+    #[inline(always)]
+    fn pass_on(&mut self) -> Option<Waiter> {
+        self.tokens.pass_on()
     }
 }
 

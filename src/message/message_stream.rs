@@ -14,6 +14,7 @@ use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_reader::SequenceReader;
 use crate::error::Result;
+use crate::executor::Waiter;
 use crate::promise::{Come, Next, StepBack, TryNext, read};
 
 /// An independent reader of a sequence, made by [`MessageSequencePromise::stream`](super::MessageSequencePromise::stream).
@@ -67,22 +68,18 @@ impl MessageStream {
         self.promises.reader.skip_to(index);
     }
 
-    /// Asks for the next promise, where errors are messages.
-    #[inline(never)]
-    fn poll_safely(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
-        let next = Pin::new(&mut self.promises).poll_next(cx);
-        next.map(|next| Come::of(next.map(read)))
-    }
-
     /// Takes in what has come.
     #[inline(always)]
-    fn come(&mut self, come: Come<Result<MessagePromise>>) -> Come<Result<MessagePromise>> {
-        if let Come::Known = come
-            && self.promises.reader.knows_block()
-        {
-            self.read_ahead();
+    fn come(&mut self, come: Come) -> Come {
+        if let Come::Known = come {
+            if self.promises.safe {
+                return Come::Otherwise;
+            }
+            if self.promises.reader.knows_block() {
+                self.read_ahead();
+            }
         }
-        come.map(read)
+        come
     }
 
     /// Reads the messages that are left of a block, if all of them are known to be there.
@@ -151,22 +148,31 @@ impl StepBack for MessageStream {
         known.then(|| read(self.promises.reader.read_known()))
     }
 
+    #[inline(never)]
+    fn read_otherwise(&mut self) -> Result<MessagePromise> {
+        read(self.promises.read())
+    }
+
     #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
-        if self.promises.safe {
-            return self.poll_safely(cx);
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
+        if self.promises.reader.knows_next() {
+            return Poll::Ready(self.come(Come::Known));
         }
         let come = ready!(self.promises.reader.poll_known(cx));
         Poll::Ready(self.come(come))
     }
 
     #[inline(always)]
-    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<MessagePromise>>> {
-        if self.promises.safe {
-            return self.poll_safely(cx);
+    fn stand_in_line(&mut self, cx: &Context<'_>) -> bool {
+        self.promises.reader.stand_in_line(cx)
+    }
+
+    #[inline(always)]
+    fn pass_on(&mut self) -> Option<Waiter> {
+        match self.promises.safe || self.promises.reader.knows_block() {
+            true => None,
+            false => self.promises.reader.pass_on(),
         }
-        let come = ready!(self.promises.reader.poll_called(cx));
-        Poll::Ready(self.come(come))
     }
 }
 

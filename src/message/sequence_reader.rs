@@ -66,7 +66,7 @@ impl SequenceReader {
     fn poll_batch<'b>(&mut self, asker: &mut impl Asks<'b>) -> Poll<Option<Batch<MessagePromise>>> {
         if self.safe {
             let next = ready!(self.reader.poll_piece(asker));
-            let next = asker.as_asker().lend(|| safely(next));
+            let next = next.map(|read| asker.as_asker().lend(|| safely(read)));
             return Poll::Ready(next.map(Batch::One));
         }
         self.reader.poll_batch(asker)
@@ -77,17 +77,26 @@ impl SequenceReader {
     pub(super) fn knows_next(&self) -> bool {
         self.reader.knows_next() && !self.safe
     }
+
+    /// The next promise, which has come.
+    pub(super) fn read(&mut self) -> Result<MessagePromise> {
+        let read = match self.reader.knows_next() {
+            true => self.reader.read_known(),
+            false => self.reader.read_otherwise(),
+        };
+        if self.safe { safely(read) } else { read }
+    }
 }
 
 /// What was read, with an error as a message.
-fn safely(read: Option<Result<MessagePromise>>) -> Option<Result<MessagePromise>> {
-    Some(match read? {
+fn safely(read: Result<MessagePromise>) -> Result<MessagePromise> {
+    match read {
         Ok(promise) => Ok(MessagePromise::safe(promise)),
         Err(error) if error.stays_an_error() => Err(error),
         Err(error) => ErrorMessage::new(error_text(&error))
             .build()
             .map(|message| message.promise()),
-    })
+    }
 }
 
 impl Stream for SequenceReader {
@@ -96,6 +105,9 @@ impl Stream for SequenceReader {
     #[inline]
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = Pin::new(&mut self.reader).poll_next(cx);
-        if self.safe { next.map(safely) } else { next }
+        match self.safe {
+            true => next.map(|next| next.map(safely)),
+            false => next,
+        }
     }
 }

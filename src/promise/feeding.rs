@@ -104,9 +104,16 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     #[inline(always)]
+    fn put_piece(&self, piece: P) {
+        if self.log.add(piece) {
+            self.log.tell_getter();
+        }
+    }
+
+    #[inline(always)]
     fn put(&self, batch: Batch<P>) {
         match batch {
-            Batch::One(Ok(piece)) => self.log.push_filled(piece),
+            Batch::One(Ok(piece)) => self.put_piece(piece),
             Batch::One(Err(error)) => {
                 error.capture(self.context().error_level());
                 self.log.push(Err(error));
@@ -139,9 +146,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Takes<P> for Inner<P, W> {
-    fn take(&self, piece: &mut Option<Result<P>>) {
+    fn take(self: Rc<Self>, piece: &mut Option<Result<P>>) {
         match piece.take() {
-            Some(Ok(piece)) => self.log.push_filled(piece),
+            Some(Ok(piece)) => self.put_piece(piece),
             Some(Err(error)) => self.put(Batch::One(Err(error))),
             None => {}
         }
@@ -149,7 +156,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Takes<P> for Inner<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Takes<Batch<P>> for Inner<P, W> {
-    fn take(&self, batch: &mut Option<Result<Batch<P>>>) {
+    fn take(self: Rc<Self>, batch: &mut Option<Result<Batch<P>>>) {
         match batch.take() {
             Some(Ok(batch)) => self.put(batch),
             Some(Err(error)) => self.put(Batch::One(Err(error))),

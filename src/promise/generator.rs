@@ -81,7 +81,7 @@ struct Slot<T> {
 /// Takes each item as soon as it is emitted, and asks for the next.
 pub(crate) trait Takes<T> {
     /// Takes it from where it is, if there is one.
-    fn take(&self, item: &mut Option<Result<T>>);
+    fn take(self: Rc<Self>, item: &mut Option<Result<T>>);
 }
 
 impl<T> Slot<T> {

@@ -55,19 +55,29 @@ impl Line {
         self.places.get_mut(number as usize & mask)
     }
 
-    /// The place of the next one. If it is left empty, it is passed over.
+    /// The place of the next one.
     #[inline(always)]
     pub(super) fn next_place(&mut self) -> LinePlace<'_> {
         let number = self.next;
         if number.wrapping_sub(self.first) as usize == self.places.len() {
             self.grow();
         }
-        self.next = number.wrapping_add(1);
-        let place = self.place(number);
-        LinePlace {
-            ticket: At::in_line(number),
-            waiter: place.expect("there is room for one more"),
+        self.free_place().expect("there is room for one more")
+    }
+
+    /// As [`next_place`](Self::next_place), if there is room; or else nothing is done. Who gets it takes it.
+    #[inline(always)]
+    pub(super) fn free_place(&mut self) -> Option<LinePlace<'_>> {
+        let number = self.next;
+        if number.wrapping_sub(self.first) as usize == self.places.len() {
+            return None;
         }
+        let mask = self.places.len().wrapping_sub(1);
+        Some(LinePlace {
+            ticket: At::in_line(number),
+            waiter: self.places.get_mut(number as usize & mask)?,
+            next: &mut self.next,
+        })
     }
 
     #[cold]
@@ -95,6 +105,14 @@ impl Line {
         None
     }
 
+    /// As [`pop`](Self::pop), if the first of all has not left; or else nothing is done.
+    #[inline(always)]
+    pub(super) fn pop_first(&mut self) -> Option<Waiter> {
+        let waiter = self.place(self.first)?.take()?;
+        self.first = self.first.wrapping_add(1);
+        Some(waiter)
+    }
+
     /// The ticket of the one that was taken out last.
     #[inline]
     pub(super) fn last_called(&self) -> At {
@@ -118,6 +136,8 @@ impl Line {
 pub(super) struct LinePlace<'a> {
     ticket: At,
     waiter: &'a mut Option<Waiter>,
+    /// How many are in the line before it.
+    next: &'a mut u32,
 }
 
 impl LinePlace<'_> {
@@ -125,6 +145,7 @@ impl LinePlace<'_> {
     pub(super) fn take(self, waiter: Waiter) -> At {
         let nobody = self.waiter.replace(waiter);
         std::mem::forget(nobody); // so that nobody looks
+        *self.next = self.next.wrapping_add(1);
         self.ticket
     }
 }

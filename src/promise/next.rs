@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::Stream;
 
 use crate::error::Result;
+use crate::executor::Waiter;
 
 /// A reader that can give up waiting and go on later at the same place.
 pub(crate) trait StepBack: Stream + Unpin {
@@ -31,64 +32,55 @@ pub(crate) trait StepBack: Stream + Unpin {
         self.knows_next().then(|| self.read_known())
     }
 
-    /// Asks for the next item, where it is not known.
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Self::Item>>;
+    /// The next item, where it has come [otherwise](Come::Otherwise).
+    fn read_otherwise(&mut self) -> Self::Item;
 
-    /// As [`poll_known`](Self::poll_known), where it [waits](Self::waits): it was called, mostly.
-    #[inline(always)]
-    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Self::Item>> {
-        self.poll_known(cx)
-    }
+    /// Asks for the next item, where it is not known.
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come>;
+
+    /// Has whoever asks wait in the line, where that is all that there is to be done; false if nothing was done.
+    fn stand_in_line(&mut self, cx: &Context<'_>) -> bool;
+
+    /// What [`poll_known`](Self::poll_known) does where it was called and others wait behind it: the next item is known
+    /// then, if this gives the one who is to be woken; or else nothing was done.
+    fn pass_on(&mut self) -> Option<Waiter>;
 
     /// The next item: what polling the stream gives.
     #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.take_known() {
-            Some(item) => Poll::Ready(Some(item)),
-            None => self.poll_unknown(cx),
+        if let Some(item) = self.take_known() {
+            return Poll::Ready(Some(item));
         }
+        Poll::Ready(match ready!(self.poll_unknown(cx)) {
+            Come::Known => Some(self.read_known()),
+            Come::Otherwise => Some(self.read_otherwise()),
+            Come::End => None,
+        })
     }
 
-    /// The next item, where it is not known.
-    #[inline(always)]
-    fn poll_unknown(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let come = ready!(self.poll_known(cx));
-        Poll::Ready(come.item(self))
+    /// As [`poll_known`](Self::poll_known); out of line, so that what is known is read on the shortest way.
+    #[inline(never)]
+    fn poll_unknown(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
+        if self.waits() {
+            if let Some(called) = self.pass_on() {
+                called.wake();
+                return Poll::Ready(Come::Known);
+            }
+        } else if self.stand_in_line(cx) {
+            return Poll::Pending;
+        }
+        self.poll_known(cx)
     }
 }
 
-/// What has come to a reader that asked.
-pub(crate) enum Come<T> {
+/// What has come to a reader that asked. It tells only how that is read, so that it needs no memory on its way.
+#[derive(Clone, Copy)]
+pub(crate) enum Come {
     /// Something that is [known](StepBack::read_known) now.
     Known,
-    /// An item that is given at once.
-    Other(T),
+    /// Something that is no piece of a promise, or not as it is.
+    Otherwise,
     End,
-}
-
-impl<T> Come<T> {
-    /// What it is, read by whoever asked.
-    #[inline(always)]
-    fn item(self, reader: &mut (impl StepBack<Item = T> + ?Sized)) -> Option<T> {
-        match self {
-            Come::Known => Some(reader.read_known()),
-            Come::Other(item) => Some(item),
-            Come::End => None,
-        }
-    }
-
-    #[inline(always)]
-    pub(crate) fn of(item: Option<T>) -> Self {
-        item.map_or(Come::End, Come::Other)
-    }
-
-    #[inline(always)]
-    pub(crate) fn map(self, change: impl FnOnce(T) -> T) -> Self {
-        match self {
-            Come::Other(item) => Come::Other(change(item)),
-            come => come,
-        }
-    }
 }
 
 /// An item that somebody reads: an error is not to be told of any more.
@@ -103,9 +95,19 @@ pub(crate) fn read<T>(item: Result<T>) -> Result<T> {
 /// The next item; dropping it gives up waiting and skips nothing.
 pub(crate) struct Next<'a, R: StepBack> {
     reader: &'a mut R,
-    /// Whether it was ever asked when nothing was there: only then may there be anything to give up, which is
-    /// known here without asking the reader.
-    waits: bool,
+    asked: Asked,
+}
+
+/// What asking the reader came to. It is kept here and not given back, so that whoever asks can wake somebody as the
+/// last that it does.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    /// There is nothing to give up, which is known without a look at the reader.
+    NotYet,
+    Waits,
+    Known,
+    Otherwise,
+    End,
 }
 
 impl<'a, R: StepBack> Next<'a, R> {
@@ -113,7 +115,7 @@ impl<'a, R: StepBack> Next<'a, R> {
     pub(crate) fn of(reader: &'a mut R) -> Self {
         Next {
             reader,
-            waits: false,
+            asked: Asked::NotYet,
         }
     }
 }
@@ -122,25 +124,53 @@ impl<R: StepBack> Next<'_, R> {
     /// Asks the reader, where the item is not known.
     #[inline(always)]
     fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        match self.waits && self.reader.waits() {
+        match self.waits() {
             true => self.ask_again(cx),
             false => self.begin_to_ask(cx),
         }
+        let item = match self.asked {
+            Asked::Waits | Asked::NotYet => return Poll::Pending,
+            Asked::Known => Some(self.reader.read_known()),
+            Asked::Otherwise => Some(self.reader.read_otherwise()),
+            Asked::End => None,
+        };
+        self.asked = Asked::NotYet;
+        Poll::Ready(item)
+    }
+
+    #[inline(always)]
+    fn waits(&self) -> bool {
+        self.asked == Asked::Waits && self.reader.waits()
     }
 
     /// Out of line, so that what is known is read on the shortest way.
     #[inline(never)]
-    fn begin_to_ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        let come = self.reader.poll_known(cx);
-        self.waits = come.is_pending();
-        come.map(|come| come.item(self.reader))
+    fn begin_to_ask(&mut self, cx: &mut Context<'_>) {
+        match self.reader.stand_in_line(cx) {
+            true => self.asked = Asked::Waits,
+            false => self.ask_otherwise(cx),
+        }
     }
 
     #[inline(never)]
-    fn ask_again(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        let come = self.reader.poll_called(cx);
-        self.waits = come.is_pending();
-        come.map(|come| come.item(self.reader))
+    fn ask_again(&mut self, cx: &mut Context<'_>) {
+        match self.reader.pass_on() {
+            Some(called) => {
+                self.asked = Asked::Known;
+                called.wake();
+            }
+            None => self.ask_otherwise(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn ask_otherwise(&mut self, cx: &mut Context<'_>) {
+        self.asked = match self.reader.poll_known(cx) {
+            Poll::Pending => Asked::Waits,
+            Poll::Ready(Come::Known) => Asked::Known,
+            Poll::Ready(Come::Otherwise) => Asked::Otherwise,
+            Poll::Ready(Come::End) => Asked::End,
+        };
     }
 }
 
@@ -150,7 +180,7 @@ impl<R: StepBack> Future for Next<'_, R> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
         if let Some(item) = self.reader.take_known() {
-            self.waits = false;
+            self.asked = Asked::NotYet;
             return Poll::Ready(Some(item));
         }
         self.ask(cx)
@@ -160,7 +190,7 @@ impl<R: StepBack> Future for Next<'_, R> {
 impl<R: StepBack> Drop for Next<'_, R> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.waits && self.reader.waits() {
+        if self.waits() {
             self.reader.step_back();
         }
     }
@@ -176,7 +206,7 @@ impl<T, R: StepBack<Item = Result<T>>> Future for TryNext<'_, R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         let next = &mut self.0;
         if let Some(item) = next.reader.take_known() {
-            next.waits = false;
+            next.asked = Asked::NotYet;
             return Poll::Ready(item.map(Some));
         }
         next.ask(cx).map(Option::transpose)

@@ -32,7 +32,6 @@ use super::pieces::{Batch, Block, Index, Kept, Pieces, Run};
 use super::place::{Place, Stand};
 use super::source::{PieceSource, Source, ask};
 use super::tap;
-use super::wait::awaits_itself;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaited, TaskRef, Waiter};
 
@@ -144,23 +143,23 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
     }
 
-    /// As [`push`](Self::push), for what is no error. In line, and without a look that needs it to be somewhere:
-    /// so it goes from where it was made to its place.
+    /// As [`push`](Self::push), for what is no error; whether somebody is to be [told](Self::tell_getter).
     #[inline(always)]
-    pub(crate) fn push_filled(&self, piece: P) {
+    pub(crate) fn add(&self, piece: P) -> bool {
         if !tap::is_set()
             && let Ok(mut state) = self.state.try_borrow_mut()
             && !state.ended
-            && let Some(place) = state.pieces.next_place()
         {
-            let refused = place.set(piece);
-            debug_assert!(refused.is_ok(), "each place is filled once");
-            std::mem::forget(refused); // there is nothing in it
-            state.pieces.len += 1;
-            State::tell_getter(state);
-        } else {
-            self.push(Ok(piece));
+            state.pieces.push_filled(piece);
+            return state.getter.is_some();
         }
+        self.push(Ok(piece));
+        false
+    }
+
+    /// Wakes the one who waits past the gate.
+    pub(crate) fn tell_getter(&self) {
+        State::tell_getter(self.state.borrow_mut());
     }
 
     /// As [`push`](Self::push), for many.
@@ -297,25 +296,53 @@ impl<P: Clone + 'static> PieceLog<P> {
         self.follow(step, state, place, feeding, asker)
     }
 
-    /// As [`go_on`](Self::go_on), for whoever waits: it was called, mostly.
+    /// Has the task of whoever asks wait in the line, where that is all that [going on](Self::go_on) comes to, and
+    /// `feeding` is the one that should bring the pieces. False if nothing was done.
     #[inline(always)]
-    pub(crate) fn go_on_called<'b>(
+    pub(crate) fn stand_in_line<'b>(
         &self,
-        place: &mut Place<P>,
-        feeding: &OnceCell<Box<TaskRef>>,
-        asker: &mut impl Asks<'b>,
-    ) -> Went {
-        let mut state = self.state.borrow_mut();
-        if place.stand.at != state.gate {
-            drop(state);
-            return self.wait_otherwise(
-                &mut place.stand,
-                feeding.get().map(|task| &**task),
-                &asker.as_asker(),
-            );
+        stand: &mut Stand,
+        feeding: Option<&TaskRef>,
+        asker: &impl Asks<'b>,
+    ) -> bool {
+        let Ok(mut state) = self.state.try_borrow_mut() else {
+            return false;
+        };
+        if stand.at == At::PIECES
+            && state.gate != At::PIECES
+            && !state.is_known(stand.index)
+            && let Some(place) = state.line.free_place()
+            && let Some(task) = asker.own_task(Awaited::NextPiece, feeding)
+        {
+            stand.at = place.take(Waiter::task(task));
+            return true;
         }
-        let step = state.pass(&mut place.stand);
-        self.follow(step, state, place, feeding, asker)
+        false
+    }
+
+    /// Passes the gate, where it was called for whoever stands there and finds a piece near those that it knows, and
+    /// gives the next in line, who was called then and is to be woken. Or else nothing was done.
+    #[inline(always)]
+    pub(crate) fn pass_on_from(&self, place: &mut Place<P>) -> Option<Waiter> {
+        let mut state = self.state.try_borrow_mut().ok()?;
+        let index = place.stand.index;
+        if place.stand.at != state.gate || index >= state.pieces.len {
+            return None;
+        }
+        let taken = state.taken.max(index + 1);
+        let until = if index < place.end {
+            taken.min(place.end)
+        } else if state.is_in_last(place) {
+            taken
+        } else {
+            return None;
+        };
+        let called = state.line.pop_first()?;
+        state.taken = taken;
+        state.gate = state.line.last_called();
+        place.stand.at = At::PIECES;
+        place.until = until;
+        Some(called)
     }
 
     /// Does what follows when a reader went as far as it could at once.
@@ -363,7 +390,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     ) -> Went {
         let Some(waiter) = asker.waiter(Awaited::NextPiece, feeding) else {
             self.step_back(stand);
-            return Went::Failed(awaits_itself());
+            return Went::WaitsForItself;
         };
         let mut state = self.state.borrow_mut();
         state.wakes_others |= waiter.is_foreign();
@@ -405,6 +432,34 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
         state.free_gate();
         state.find(place)
+    }
+
+    /// What [going over the pieces](Self::poll_over) comes to where it was called for whoever stands there and finds a
+    /// piece, and others wait behind it: it waits behind them then, and the next of them, who was called, is to be
+    /// woken. Or else nothing was done.
+    #[inline(always)]
+    pub(crate) fn pass_over(
+        &self,
+        stands: &Cell<Stand>,
+        waiter: impl FnOnce() -> Waiter,
+    ) -> Option<Waiter> {
+        let mut state = self.state.try_borrow_mut().ok()?;
+        let mut stand = stands.get();
+        let taken = state.taken.max(stand.index + 1);
+        if stand.at != state.gate
+            || stand.index >= state.pieces.len
+            || state.end_taken
+            || state.pieces.has_error_before(taken)
+        {
+            return None;
+        }
+        let called = state.line.pop_first()?;
+        state.taken = taken;
+        state.gate = state.line.last_called();
+        stand.index = taken;
+        stand.at = state.line.next_place().take(waiter());
+        stands.set(stand);
+        Some(called)
     }
 
     /// Goes over the pieces without reading them, up to the first error or the end; whoever does so has
@@ -656,23 +711,25 @@ impl<P: Clone + 'static> PieceLog<P> {
 }
 
 /// How a reader has gone on.
+#[derive(Clone, Copy)]
 pub(crate) enum Went {
     /// The next piece is known.
     There,
     /// All pieces lie behind it.
     End,
     Waits,
-    Failed(Error),
+    /// It is what brings the pieces, or that is in it.
+    WaitsForItself,
 }
 
 impl Went {
     #[inline(always)]
-    pub(super) fn into_come<T>(self) -> Poll<Come<Result<T>>> {
+    pub(super) fn into_come(self) -> Poll<Come> {
         Poll::Ready(match self {
             Went::There => Come::Known,
             Went::End => Come::End,
             Went::Waits => return Poll::Pending,
-            Went::Failed(error) => Come::Other(Err(error)),
+            Went::WaitsForItself => Come::Otherwise,
         })
     }
 }
@@ -764,17 +821,19 @@ impl<P: 'static> State<P> {
         }
         if index < place.end {
             place.until = self.taken.min(place.end);
-        } else if self
-            .pieces
-            .last
-            .as_ref()
-            .is_some_and(|last| place.is_in(last.begin))
-        {
+        } else if self.is_in_last(place) {
             place.until = self.taken;
         } else {
             self.find_stretch(place);
         }
         Went::There
+    }
+
+    /// Whether a reader holds the stretch that may grow.
+    #[inline(always)]
+    fn is_in_last(&self, place: &Place<P>) -> bool {
+        let last = self.pieces.last.as_ref();
+        last.is_some_and(|last| place.is_in(last.begin))
     }
 
     #[inline(never)]

@@ -256,7 +256,9 @@ impl<P: 'static> Pieces<P> {
         }
     }
 
-    fn push_filled(&mut self, piece: P) {
+    /// Out of line, so that this is the only one that looks what was in a place before.
+    #[inline(never)]
+    pub(super) fn push_filled(&mut self, piece: P) {
         match self.next_place() {
             Some(place) => {
                 let refused = place.set(piece);
@@ -269,7 +271,7 @@ impl<P: 'static> Pieces<P> {
 
     /// The place of its own where the next piece goes, if there is one already.
     #[inline(always)]
-    pub(super) fn next_place(&self) -> Option<&OnceCell<P>> {
+    fn next_place(&self) -> Option<&OnceCell<P>> {
         if self.len >= self.room {
             return None;
         }
@@ -407,13 +409,20 @@ impl<P: 'static> Pieces<P> {
         self.len = end;
     }
 
+    /// Whether an error comes before that piece.
+    #[inline]
+    pub(super) fn has_error_before(&self, index: Index) -> bool {
+        let earlier = self.earlier.as_ref();
+        earlier.is_some_and(|earlier| earlier.first_error < index)
+    }
+
     /// The first error, if it comes before that piece.
     #[inline]
     pub(super) fn error_before(&self, index: Index) -> Option<Error> {
-        let first_error = self.earlier.as_ref()?.first_error;
-        if first_error >= index {
+        if !self.has_error_before(index) {
             return None;
         }
+        let first_error = self.earlier.as_ref()?.first_error;
         match &self.stretch_of(first_error)?.0.pieces {
             Kept::Error(error) => Some(error.clone()),
             _ => None,

@@ -20,7 +20,7 @@ use super::pieces::{Batch, Block};
 use super::place::Place;
 use super::source::{LEVELS, PieceSource, Source, revealed};
 use super::start::Start;
-use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
+use super::wait::{Promised, Wait, Work, awaits_itself, cancelled, note_wait, start_resolving};
 use super::whole::{Collected, Made, MadeSoFar, Maker, Making, Resolver, WholeBy};
 use crate::error::{Error, Result};
 use crate::executor::{
@@ -884,7 +884,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
             Went::There => Poll::Ready(Some(self.place.read_known())),
             Went::End => Poll::Ready(None),
             Went::Waits => Poll::Pending,
-            Went::Failed(error) => Poll::Ready(Some(Err(error))),
+            Went::WaitsForItself => Poll::Ready(Some(Err(awaits_itself()))),
         }
     }
 
@@ -892,14 +892,6 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     fn go_on<'b>(&mut self, asker: &mut impl Asks<'b>) -> Went {
         let inner = &self.promise.inner;
         let went = inner.log.go_on(&mut self.place, &inner.feeding, asker);
-        self.note_if_waits(went, asker)
-    }
-
-    #[inline(always)]
-    fn go_on_called<'b>(&mut self, asker: &mut impl Asks<'b>) -> Went {
-        let inner = &self.promise.inner;
-        let log = &inner.log;
-        let went = log.go_on_called(&mut self.place, &inner.feeding, asker);
         self.note_if_waits(went, asker)
     }
 
@@ -952,7 +944,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
                 Went::There => {}
                 Went::End => return Poll::Ready(None),
                 Went::Waits => return Poll::Pending,
-                Went::Failed(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
+                Went::WaitsForItself => {
+                    return Poll::Ready(Some(Batch::One(Err(awaits_itself()))));
+                }
             }
         }
         Poll::Ready(match self.place.read_run() {
@@ -991,14 +985,30 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
         self.place.read_known()
     }
 
+    #[cold]
+    fn read_otherwise(&mut self) -> Result<P> {
+        Err(awaits_itself())
+    }
+
     #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
         self.go_on(cx).into_come()
     }
 
     #[inline(always)]
-    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
-        self.go_on_called(cx).into_come()
+    fn stand_in_line(&mut self, cx: &Context<'_>) -> bool {
+        let inner = &self.promise.inner;
+        match inner.feeding.get() {
+            Some(task) => inner
+                .log
+                .stand_in_line(&mut self.place.stand, Some(task), cx),
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn pass_on(&mut self) -> Option<Waiter> {
+        self.promise.inner.log.pass_on_from(&mut self.place)
     }
 }
 
@@ -1100,14 +1110,23 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
         read(self.reader.read_known())
     }
 
-    #[inline(always)]
-    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
-        self.reader.poll_known(cx).map(|come| come.map(read))
+    fn read_otherwise(&mut self) -> Result<P> {
+        read(self.reader.read_otherwise())
     }
 
     #[inline(always)]
-    fn poll_called(&mut self, cx: &mut Context<'_>) -> Poll<Come<Result<P>>> {
-        self.reader.poll_called(cx).map(|come| come.map(read))
+    fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
+        self.reader.poll_known(cx)
+    }
+
+    #[inline(always)]
+    fn stand_in_line(&mut self, cx: &Context<'_>) -> bool {
+        self.reader.stand_in_line(cx)
+    }
+
+    #[inline(always)]
+    fn pass_on(&mut self) -> Option<Waiter> {
+        self.reader.pass_on()
     }
 }
 

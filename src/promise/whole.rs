@@ -171,7 +171,23 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Goes over the pieces, and then makes the whole.
     #[inline(always)]
-    pub(super) fn step_making(self: &Rc<Self>) {
+    pub(super) fn step_making(self: Rc<Self>) {
+        if self.made.get() == MadeSoFar::GoesOver
+            && self.feeding.get().is_some()
+            && self.outcome_so_far().get().is_none()
+        {
+            let waiter = || Waiter::step(self.clone(), MAKE);
+            if let Some(called) = self.log.pass_over(&self.making.stand, waiter) {
+                drop(self);
+                return called.wake();
+            }
+        }
+        self.step_otherwise();
+    }
+
+    /// As [`step_making`](Self::step_making), also where it is not just passed on who may read.
+    #[inline(never)]
+    fn step_otherwise(self: Rc<Self>) {
         let mut over = Ok(());
         if self.made.get() == MadeSoFar::GoesOver && self.outcome_so_far().get().is_none() {
             match self.go_over() {
@@ -183,7 +199,6 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     /// Goes on where it is not going over the pieces any more.
-    #[inline(never)]
     fn step_behind(self: &Rc<Self>, over: Result<()>) {
         if !self.made.get().goes_on() {
             return;
@@ -198,7 +213,6 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     /// Ready, with the first error, when all pieces are there. It may ask a source on demand.
-    #[inline(always)]
     pub(super) fn go_over(self: &Rc<Self>) -> Poll<Result<()>> {
         let waiter = || Waiter::step(self.clone(), MAKE);
         let poll = self.log.poll_over(&self.making.stand, waiter, |ask| {
