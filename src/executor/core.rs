@@ -578,11 +578,13 @@ pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<dyn
     polls_with(waker).then_some(task)
 }
 
-/// Puts the current task at the end of the ready queue, if `waker` is its own.
-#[inline(never)]
-pub(crate) fn yield_current(waker: &Waker) -> bool {
-    let task = current_task().filter(|_| polls_with(waker));
-    task.map(schedule).is_some()
+/// The current task, if `waker` is its own; it waits for nothing that is to be noted.
+#[inline(always)]
+pub(crate) fn own_task_alone(waker: &Waker) -> Option<Rc<dyn AnyTask>> {
+    match polls_with(waker) {
+        true => current_task(),
+        false => None,
+    }
 }
 
 /// A task waits for what it should bring itself.
@@ -702,7 +704,7 @@ fn as_current<R>(
 
 /// Puts a task at the end of its ready queue, once.
 #[inline]
-fn schedule(task: Rc<dyn AnyTask>) {
+pub(crate) fn schedule(task: Rc<dyn AnyTask>) {
     queue_step(task, TURN);
 }
 

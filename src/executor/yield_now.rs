@@ -38,15 +38,23 @@ impl Future for YieldNow {
         if std::mem::replace(&mut self.yielded, true) {
             return Poll::Ready(());
         }
-        if !core::yield_current(cx.waker()) {
-            wake_from_within(cx);
-        }
+        go_to_the_end(cx);
         Poll::Pending
+    }
+}
+
+/// Out of line, so that it is short where it is used, and ends with putting the task into its queue.
+#[inline(never)]
+fn go_to_the_end(cx: &Context<'_>) {
+    match core::own_task_alone(cx.waker()) {
+        Some(task) => core::schedule(task),
+        None => wake_from_within(cx),
     }
 }
 
 /// Wakes whoever polls, a combinator or another executor.
 #[cold]
+#[inline(never)]
 fn wake_from_within(cx: &Context<'_>) {
     Waiter::waiting_for(Awaited::Turn, cx).wake();
 }

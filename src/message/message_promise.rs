@@ -652,12 +652,16 @@ fn safely(token: Result<Token>) -> Result<Token> {
 }
 
 impl StepBack for Tokens {
-    #[inline]
+    #[inline(always)]
     fn waits(&self) -> bool {
+        #[inline(never)]
+        fn otherwise(tokens: &Tokens) -> bool {
+            matches!(tokens, Tokens::Safe(tokens) if tokens.waits())
+        }
+
         match self {
-            Tokens::Known(_) => false,
             Tokens::Streamed(reader) => reader.waits(),
-            Tokens::Safe(tokens) => tokens.waits(),
+            tokens => otherwise(tokens),
         }
     }
 

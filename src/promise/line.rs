@@ -113,6 +113,20 @@ impl Line {
         Some(waiter)
     }
 
+    /// Takes out the first of all, if that has not left, and has another wait behind all others, whose ticket this
+    /// gives as well; or else nothing is done.
+    #[inline(always)]
+    pub(super) fn pass(&mut self, waiter: impl FnOnce() -> Waiter) -> Option<(Waiter, At)> {
+        let mask = self.places.len().checked_sub(1)?;
+        let called = self.places[self.first as usize & mask].take()?;
+        let nobody = self.places[self.next as usize & mask].replace(waiter());
+        std::mem::forget(nobody); // so that nobody looks
+        let ticket = At::in_line(self.next);
+        self.first = self.first.wrapping_add(1);
+        self.next = self.next.wrapping_add(1);
+        Some((called, ticket))
+    }
+
     /// The ticket of the one that was taken out last.
     #[inline]
     pub(super) fn last_called(&self) -> At {

@@ -453,11 +453,11 @@ impl<P: Clone + 'static> PieceLog<P> {
         {
             return None;
         }
-        let called = state.line.pop_first()?;
+        let (called, ticket) = state.line.pass(waiter)?;
         state.taken = taken;
         state.gate = state.line.last_called();
         stand.index = taken;
-        stand.at = state.line.next_place().take(waiter());
+        stand.at = ticket;
         stands.set(stand);
         Some(called)
     }
