@@ -47,6 +47,7 @@ pub fn generate<'a, T, F: Future<Output = Result<()>> + 'a>(
         is_full: Cell::new(false),
         taker: OnceCell::new(),
         asked_with: Cell::new(ptr::null()),
+        any_waiting: Cell::new(false),
         waiting: RefCell::default(),
     });
     let emitter = Emitter { slot: slot.clone() };
@@ -73,6 +74,8 @@ struct Slot<T> {
     taker: OnceCell<Weak<dyn Takes<T>>>,
     /// Where the waker points with which the body is polled; null while it is not.
     asked_with: Cell<*const ()>,
+    /// Whether anybody is among those below.
+    any_waiting: Cell<bool>,
     /// Those who emit side by side, in combinators with wakers of their own: they go on when the next
     /// item is asked for.
     waiting: RefCell<Vec<Waker>>,
@@ -93,12 +96,24 @@ impl<T> Slot<T> {
         }
     }
 
+    /// Has those go on who emit with wakers of their own.
+    #[cold]
+    fn wake_waiting(&self, cx: &Context<'_>) {
+        self.any_waiting.set(false);
+        for waker in self.waiting.take() {
+            if !waker.will_wake(cx.waker()) {
+                waker.wake();
+            }
+        }
+    }
+
     /// Notes somebody who is not polled by whoever asks.
     #[cold]
     fn add_waiting(&self, cx: &Context<'_>) {
         polls_with_own_waker(Awaited::Demand, cx);
         let waker = cx.waker().clone();
         self.waiting.borrow_mut().push(waker);
+        self.any_waiting.set(true);
     }
 }
 
@@ -206,12 +221,8 @@ impl<T> Generator<'_, T> {
         let Some(body) = &mut this.body else {
             return Poll::Ready(this.end.take());
         };
-        if !slot.waiting.borrow().is_empty() {
-            for waker in slot.waiting.take() {
-                if !waker.will_wake(cx.waker()) {
-                    waker.wake();
-                }
-            }
+        if slot.any_waiting.get() {
+            slot.wake_waiting(cx);
         }
         slot.asked_with.set(cx.waker().data());
         let polled = body.as_mut().poll(cx);
