@@ -27,6 +27,7 @@ mod place;
     reason = "the noun of the layer is also a type"
 )]
 mod promise;
+mod reader;
 mod source;
 mod start;
 mod streamed_promise;
@@ -41,8 +42,9 @@ pub use context::{Activation, PromisingContext, Resolved, Started};
 pub use flat_sequence::FlatSequence;
 pub use generator::{Emit, Emitter, Generator, generate};
 pub use promise::Promise;
+pub use reader::Replay;
 pub use start::Start;
-pub use streamed_promise::{Replay, StreamedPromise};
+pub use streamed_promise::StreamedPromise;
 pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
@@ -57,8 +59,9 @@ pub(crate) use own_pieces::OwnPieces;
 pub(crate) use piece_log::PieceLog;
 pub(crate) use pieces::{Batch, Block, Run};
 pub(crate) use pipe::{Pipe, Piped};
+pub(crate) use reader::Reader;
 pub(crate) use source::{Items, PieceSource, Pinned, Source, revealed};
-pub(crate) use streamed_promise::{Keeper, OnCancel, Reader, WeakStreamedPromise};
+pub(crate) use streamed_promise::{Keeper, OnCancel, WeakStreamedPromise};
 pub(crate) use wait::{abandoned, cancelled};
 pub(crate) use whole::{Made, SharedWhole, Whole, WholeBy};
 pub(crate) use writing_end::WritingEnd;
