@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
+use futures_lite::future::or;
 use miniagents::executor::{Executor, gather, sleep, spawn, yield_now};
 use miniagents::{
     Agent, InteractionContext, MessagePromise, MiniAgents, Promise, Result, StreamAppender,
@@ -283,6 +284,31 @@ fn a_live_program_can_be_asked_too() {
     let report = report.unwrap().unwrap();
     let waits = "waits for a promise, which the task spawned at tests/deadlock.rs";
     assert!(report.contains(waits), "{report}");
+}
+
+#[test]
+fn what_a_task_waits_for_is_told_in_its_turn_and_behind_it() {
+    let report = || Executor::current().unwrap().waiting_report();
+
+    let (in_its_turn, behind_it) = Executor::new()
+        .block_on(async move {
+            let never = spawn(std::future::pending::<()>());
+            let waits = async { never.await.map(|()| String::new()) };
+            let in_its_turn = or(waits, async { Ok(report()) }).await?;
+
+            let never = spawn(std::future::pending::<()>());
+            spawn(async move { never.await.map(drop) }).detach();
+            yield_now().await;
+            Ok::<_, miniagents::Error>((in_its_turn, report()))
+        })
+        .unwrap()
+        .unwrap();
+
+    let waits = " waits for the end of a task, which the task spawned at ";
+    let own = format!("the main future{waits}");
+    assert!(in_its_turn.contains(&own), "{in_its_turn}");
+    assert!(!behind_it.contains(&own), "{behind_it}"); // it waits no more
+    assert!(behind_it.contains(waits), "{behind_it}");
 }
 
 #[test]
