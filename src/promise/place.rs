@@ -3,6 +3,7 @@
 //! A reader keeps a handle of the stretch of pieces that it is in, and knows how many of them it may read: these it
 //! reads without asking the log.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -96,7 +97,7 @@ impl<P: Clone + 'static> Place<P> {
                     ..
                 },
             ) => {
-                let piece = places[stretch.place(index)].get();
+                let piece = places.get(stretch.place(index)).and_then(OnceCell::get);
                 Ok(piece.expect(IS_FILLED).clone())
             }
             stretch => Self::read_otherwise(stretch.as_ref(), index),
