@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::executor::{
     AfterTurn, AnyTask, Body, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
 };
-use crate::frozen::Frozen;
+use crate::frozen::NamedValues;
 use crate::message::{
     Message, MessageSequenceAppender, MessageSequencePromise, Sequence, WeakSequence,
 };
@@ -70,7 +70,7 @@ pub(crate) struct Act {
 /// How far a call has come.
 enum Stage {
     /// It is not started. Here are the arguments of the call alone, or why they are refused.
-    Called(Result<Frozen>),
+    Called(Result<NamedValues>),
     Acts(Acting),
     Over,
 }
@@ -125,7 +125,7 @@ impl Act {
         miniagents: Option<MiniAgents>,
         agent: MiniAgent,
         input: MessageSequencePromise,
-        arguments: Result<Frozen>,
+        arguments: Result<NamedValues>,
         spending: Option<Rc<Spending>>,
     ) -> Rc<Task<Self>> {
         let act = Act {
@@ -221,9 +221,11 @@ impl Act {
 
     /// What is recorded of its arguments: what the agent says of itself, and those of the call; nothing if
     /// they were refused.
-    pub(crate) fn recorded_arguments(&self) -> Frozen {
+    pub(crate) fn recorded_arguments(&self) -> NamedValues {
         let interaction = self.interaction.get();
-        interaction.map_or_else(Frozen::empty, |interaction| interaction.recorded().clone())
+        interaction.map_or_else(NamedValues::default, |interaction| {
+            interaction.recorded().clone()
+        })
     }
 
     pub(crate) fn recording(&self) -> Option<&Guest> {
@@ -391,7 +393,7 @@ pub(crate) fn start(call: &mut Rc<Task<Act>>) {
     let act = call.body();
     let mut stage = act.stage.borrow_mut();
     if let Stage::Called(arguments) = &mut *stage {
-        let arguments = mem::replace(arguments, Ok(Frozen::empty()));
+        let arguments = mem::replace(arguments, Ok(NamedValues::default()));
         *stage = Stage::Acts(Acting {
             call: call.clone(),
             phase: Phase::Beginning(arguments),
@@ -427,7 +429,7 @@ struct Acting {
 
 enum Phase {
     /// Here are the arguments of the call alone, or why they are refused.
-    Beginning(Result<Frozen>),
+    Beginning(Result<NamedValues>),
     /// In between, nothing is held.
     Between,
     /// The function of the agent runs.
@@ -452,12 +454,12 @@ impl Acting {
     }
 
     /// Begins to act; empty if its arguments were refused.
-    fn begin(&self, arguments: Result<Frozen>) -> Result<Phase> {
+    fn begin(&self, arguments: Result<NamedValues>) -> Result<Phase> {
         let act = self.act();
         let own = act.agent.own_arguments();
         let arguments = arguments?;
-        let recorded = joined(&own?, &arguments);
-        let all = joined(act.agent.preset_arguments(), &recorded);
+        let recorded = arguments.behind(&own?);
+        let all = recorded.behind(act.agent.preset_arguments());
         let interaction = Interaction::begin(&self.call, all, recorded);
         let begun = act.interaction.set(interaction);
         debug_assert!(begun.is_ok(), "an agent begins to act once");
@@ -512,7 +514,7 @@ impl Acting {
             match &mut self.phase {
                 Phase::Between => unreachable!("nobody goes on in between"),
                 Phase::Beginning(arguments) => {
-                    let arguments = mem::replace(arguments, Ok(Frozen::empty()));
+                    let arguments = mem::replace(arguments, Ok(NamedValues::default()));
                     let act = self.call.body();
                     if let Some(spending) = &act.spending {
                         spending.activate();
@@ -554,15 +556,4 @@ impl Acting {
             }
         }
     }
-}
-
-/// The fields of both; where both have one, that of the second.
-pub(crate) fn joined(first: &Frozen, second: &Frozen) -> Frozen {
-    if first.is_empty() {
-        return second.clone();
-    }
-    let fields = second.fields();
-    fields.fold(first.clone(), |joined, (key, value)| {
-        joined.with(key, value.clone())
-    })
 }

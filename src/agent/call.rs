@@ -15,7 +15,7 @@ use super::mini_agents::MiniAgents;
 use super::reply_sequence;
 use crate::error::{Error, Result, What};
 use crate::executor::{self, Task, Unfinished, WrittenBy};
-use crate::frozen::{Frozen, Value};
+use crate::frozen::{NamedValues, Value};
 use crate::message::{
     IntoMessages, MessageSequence, MessageSequenceAppender, MessageSequencePromise,
 };
@@ -43,7 +43,7 @@ pub struct CallOptions {
     pub(crate) errors_as_messages: Option<bool>,
     /// What the call may take; empty for most.
     pub(crate) limits: Option<Box<Limits>>,
-    pub(crate) arguments: Frozen,
+    pub(crate) arguments: NamedValues,
     /// The first argument that was refused.
     pub(crate) refused: Option<Error>,
 }
@@ -69,7 +69,7 @@ impl Default for CallOptions {
             start: Start::AsContext,
             errors_as_messages: None,
             limits: None,
-            arguments: Frozen::empty(),
+            arguments: NamedValues::default(),
             refused: None,
         }
     }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, What};
 use crate::executor::{
     Awaitable, Entry, Gather, Locals, Notify, Task, TaskLocal, Values, gather, name_current_task,
 };
-use crate::frozen::Frozen;
+use crate::frozen::{Frozen, NamedValues};
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
 
 static CURRENT: TaskLocal<Task<Act>> = TaskLocal::new();
@@ -33,9 +33,9 @@ pub struct InteractionContext {
 /// What a call holds for the agent while that acts.
 pub(crate) struct Interaction {
     /// Those that are preset and those of the call.
-    arguments: Frozen,
+    arguments: NamedValues,
     /// What is recorded of them.
-    recorded: Frozen,
+    recorded: NamedValues,
     /// The interaction in which this agent was called; empty for one called from outside of any.
     parent: Option<InteractionContext>,
     /// The task-locals of the agent, beneath the interaction.
@@ -83,7 +83,11 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
 
 impl Interaction {
     /// For an agent that begins to act here, in a call that is to hold it.
-    pub(crate) fn begin(call: &Rc<Task<Act>>, arguments: Frozen, recorded: Frozen) -> Self {
+    pub(crate) fn begin(
+        call: &Rc<Task<Act>>,
+        arguments: NamedValues,
+        recorded: NamedValues,
+    ) -> Self {
         let (outer, parent) = CURRENT.cover(call.clone());
         Interaction {
             arguments,
@@ -94,7 +98,7 @@ impl Interaction {
         }
     }
 
-    pub(crate) fn recorded(&self) -> &Frozen {
+    pub(crate) fn recorded(&self) -> &NamedValues {
         &self.recorded
     }
 
@@ -230,7 +234,8 @@ impl InteractionContext {
 
     /// Its arguments: those that are preset and those of this call.
     pub fn arguments(&self) -> &Frozen {
-        &self.interaction().arguments
+        let all = self.interaction().arguments.as_object();
+        all.unwrap_or_else(|| self.this_agent().preset_arguments()) // there are none
     }
 
     /// One of its arguments.
@@ -240,7 +245,7 @@ impl InteractionContext {
     /// It was not given, or does not fit the type; [`Error::is_value`] tells.
     pub fn argument<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
         let alias = self.this_agent().alias();
-        let value = self.arguments().get(key).ok_or_else(|| {
+        let value = self.interaction().arguments.get(key).ok_or_else(|| {
             let text = format_args!("agent `{alias}` was not given the argument `{key}`");
             Error::own(What::Value, text)
         })?;

@@ -7,7 +7,7 @@
 
 use super::mini_agent::MiniAgent;
 use crate::error::{Error, Result, What};
-use crate::frozen::{Frozen, Value, name};
+use crate::frozen::{Frozen, NamedValues, Value, name};
 use crate::message::{Fields, Message};
 
 const CALL_NODE: &str = "AgentCallNode";
@@ -16,14 +16,15 @@ const REPLY_NODE: &str = "AgentReplyNode";
 pub(crate) fn call_node(
     agent: &MiniAgent,
     messages: &[Message],
-    arguments: &Frozen,
+    arguments: &NamedValues,
 ) -> Result<Message> {
     check_call_fields(agent, arguments)?;
     let fields = vec![
         (name("agent"), agent.into()),
         (name("messages"), list(messages)),
     ];
-    let extra = [agent.interaction_metadata(), arguments];
+    let arguments = arguments.to_object();
+    let extra = [agent.interaction_metadata(), &arguments];
     Message::make(name(CALL_NODE), with_fields(fields, &extra))
 }
 
@@ -59,7 +60,7 @@ pub(crate) fn no_node() -> Message {
 
 /// Refuses a call one of whose arguments, or whose metadata, would stand in for another field of the
 /// record, which has fields of its own: it would tell of a call that nobody made.
-pub(crate) fn check_call_fields(agent: &MiniAgent, arguments: &Frozen) -> Result<()> {
+pub(crate) fn check_call_fields(agent: &MiniAgent, arguments: &NamedValues) -> Result<()> {
     check_fields(agent, &["agent", "messages"], Some(arguments))
 }
 
@@ -68,10 +69,10 @@ pub(crate) fn check_reply_fields(agent: &MiniAgent) -> Result<()> {
     check_fields(agent, &["agent", "agent_call", "replies"], None)
 }
 
-fn check_fields(agent: &MiniAgent, own: &[&str], arguments: Option<&Frozen>) -> Result<()> {
+fn check_fields(agent: &MiniAgent, own: &[&str], arguments: Option<&NamedValues>) -> Result<()> {
     let metadata = agent.interaction_metadata();
     let is_known = |key: &&str| own.contains(key);
-    let mut arguments = arguments.into_iter().flat_map(Frozen::keys);
+    let mut arguments = arguments.into_iter().flat_map(NamedValues::names);
     let twice = if metadata.is_empty() {
         arguments.find(is_known)
     } else {

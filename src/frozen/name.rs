@@ -1,14 +1,19 @@
-//! Names that the crate itself gives, as shared text.
+//! Names as shared text.
 //!
 //! Every message has the name of a class and those of the declared fields. They are always the
-//! same, so that they are made once on each thread, and all messages share them.
+//! same, so that they are made once on each thread, and all messages share them. The names of arguments
+//! are the user's, and mostly the same in call after call: those that were used last are kept.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 thread_local! {
     static NAMES: RefCell<Vec<(&'static str, Rc<str>)>> = const { RefCell::new(Vec::new()) };
+    /// Names that were used last, each in the place that its letters say.
+    static USED: RefCell<[Option<Rc<str>>; PLACES]> = const { RefCell::new([const { None }; PLACES]) };
 }
+
+const PLACES: usize = 16;
 
 /// The one shared text of this name on this thread.
 ///
@@ -23,4 +28,47 @@ pub(crate) fn name(name: &'static str) -> Rc<str> {
         names.push((name, shared.clone()));
         shared
     })
+}
+
+/// The same name, as it was used before if that is known: what was made for this one need not be kept.
+pub(super) fn as_used(name: Rc<str>) -> Rc<str> {
+    /// Longer ones are not kept.
+    const LONGEST: usize = 32;
+
+    let letters = name.as_bytes();
+    let (Some(first), Some(last), true) = (letters.first(), letters.last(), name.len() <= LONGEST)
+    else {
+        return name;
+    };
+    let place = (usize::from(*first) + 3 * usize::from(*last) + name.len()) % PLACES;
+    let used = USED.try_with(|used| {
+        let known = &mut used.borrow_mut()[place];
+        match known {
+            Some(known) if **known == *name => known.clone(),
+            _ => known.insert(name.clone()).clone(),
+        }
+    });
+    used.unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_used_is_used_again() {
+        let first = as_used("depth".into());
+        assert!(Rc::ptr_eq(&first, &as_used("depth".into())));
+        for number in 0..100 {
+            let name = format!(
+                "{number}th of many names of different lengths {}",
+                "-".repeat(number % 7)
+            );
+            for name in [&*name, &name[..name.len() % 30], &name[..number % 3]] {
+                assert_eq!(&*as_used(name.into()), name);
+                assert_eq!(&*as_used(name.into()), name);
+            }
+        }
+        assert_eq!(&*as_used("depth".into()), "depth");
+    }
 }

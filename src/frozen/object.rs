@@ -107,7 +107,15 @@ pub(crate) enum Fields {
 }
 
 impl Fields {
-    fn push(&mut self, key: Rc<str>, value: Value) {
+    pub(super) fn none() -> Self {
+        Fields::Any(Vec::new())
+    }
+
+    pub(super) fn one(key: Rc<str>, value: Value) -> Self {
+        Fields::One([(key, value)])
+    }
+
+    pub(super) fn push(&mut self, key: Rc<str>, value: Value) {
         let mut fields = match std::mem::replace(self, Fields::Any(Vec::new())) {
             Fields::Any(fields) if fields.is_empty() => {
                 *self = Fields::One([(key, value)]);
@@ -290,6 +298,12 @@ impl Frozen {
         Self::checked(Object::new(class.into(), fields, by_reference, depth))
     }
 
+    /// An object of class `Frozen` of fields each of which is there once, none of them `class_` or too deep.
+    pub(super) fn of_fields(fields: Fields) -> Self {
+        let object = Self::object_of_once(name(PLAIN_CLASS), fields, false);
+        object.unwrap_or_else(|_| unreachable!("none is too deep"))
+    }
+
     fn checked(object: Object) -> Result<Self> {
         if usize::from(object.depth) > MAX_DEPTH {
             return Err(too_deep());
@@ -335,7 +349,7 @@ impl Frozen {
         self.with_value(key, value)
     }
 
-    fn with_value(self, key: Rc<str>, value: Value) -> Result<Self> {
+    pub(super) fn with_value(self, key: Rc<str>, value: Value) -> Result<Self> {
         if &*key == CLASS_KEY {
             return Ok(self);
         }

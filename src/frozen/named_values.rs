@@ -1,0 +1,196 @@
+//! Named values on their way: they become an object when somebody asks for one.
+//!
+//! Most arguments of calls are looked at one by one, and nobody wants their key or their text. So they are kept as they
+//! were given, by what a [`Frozen`] keeps of the same: in their order, each name once, and as deep as that allows.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::rc::Rc;
+
+use super::name::as_used;
+use super::object::{CLASS_KEY, Fields, Frozen};
+use super::value::{MAX_DEPTH, Value, too_deep};
+use crate::error::Result;
+
+/// Named values in their order. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct NamedValues(Option<Rc<Named>>);
+
+#[derive(Clone)]
+struct Named {
+    /// Each name once, none of them that of the class; empty where they were an object from the beginning.
+    values: Fields,
+    /// The object that they are, of class `Frozen` where they were none; empty until somebody asks.
+    object: OnceCell<Frozen>,
+}
+
+impl NamedValues {
+    /// Those of an object.
+    fn of(object: Frozen) -> Self {
+        if object.is_empty() {
+            return NamedValues(None);
+        }
+        NamedValues(Some(Rc::new(Named {
+            values: Fields::none(),
+            object: OnceCell::from(object),
+        })))
+    }
+
+    /// These and one more, or another value in the place of one that is there, see [`Frozen::with`].
+    ///
+    /// # Panics
+    ///
+    /// If the value is [`MAX_DEPTH`] levels deep already.
+    pub(crate) fn with(self, name: Rc<str>, value: Value) -> Self {
+        self.try_with(name, value)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_with(self, name: Rc<str>, value: Value) -> Result<Self> {
+        if &*name == CLASS_KEY {
+            return Ok(self);
+        }
+        if value.depth() >= MAX_DEPTH {
+            return Err(too_deep());
+        }
+        let values = match self.0.map(Rc::unwrap_or_clone) {
+            None => Fields::one(as_used(name), value),
+            Some(Named { values, object }) => {
+                if let (true, Some(object)) = (values.is_empty(), object.into_inner()) {
+                    return object.with_value(name, value).map(NamedValues::of);
+                }
+                let mut values = values;
+                match values.iter_mut().find(|(other, _)| *other == name) {
+                    Some((_, replaced)) => *replaced = value,
+                    None => values.push(as_used(name), value),
+                }
+                values
+            }
+        };
+        Ok(NamedValues(Some(Rc::new(Named {
+            values,
+            object: OnceCell::new(),
+        }))))
+    }
+
+    /// The value of that name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+        let mut values = self.values().iter();
+        let found = values.find(|(own, _)| **own == *name);
+        found.map(|(_, value)| value)
+    }
+
+    /// Their names, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values().iter().map(|(name, _)| &**name)
+    }
+
+    fn values(&self) -> &[(Rc<str>, Value)] {
+        match &self.0 {
+            None => &[],
+            Some(named) if named.values.is_empty() => {
+                let object = named.object.get();
+                object.map_or(&[], Frozen::field_slice)
+            }
+            Some(named) => &named.values,
+        }
+    }
+
+    /// They as an object; nothing where there are none.
+    pub(crate) fn as_object(&self) -> Option<&Frozen> {
+        let named = self.0.as_deref()?;
+        let object = || Frozen::of_fields(named.values.clone());
+        Some(named.object.get_or_init(object))
+    }
+
+    /// They as an object.
+    pub(crate) fn to_object(&self) -> Frozen {
+        self.as_object().cloned().unwrap_or_else(Frozen::empty)
+    }
+
+    /// Those of an object, and then these, which stand for those of the same name.
+    pub(crate) fn behind(&self, first: &Frozen) -> Self {
+        if first.is_empty() {
+            return self.clone();
+        }
+        let these = self.values().iter().cloned();
+        NamedValues::of(these.fold(first.clone(), |all, (name, value)| all.with(name, value)))
+    }
+}
+
+/// As the object that they are.
+impl fmt::Debug for NamedValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_object(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a `Frozen` makes of the same.
+    fn frozen(given: &[(&str, Value)]) -> Frozen {
+        let given = given.iter().cloned();
+        given.fold(Frozen::new(), |all, (name, value)| all.with(name, value))
+    }
+
+    #[test]
+    fn they_are_the_object_that_is_made_of_the_same() {
+        let deep = Value::from(Frozen::new().with("inner", [1, 2]));
+        let given = [
+            ("b", Value::from(1)),
+            ("a", Value::from("two")),
+            ("class_", Value::Null),
+            ("b", deep),
+            ("c", Value::Null),
+        ];
+        for len in 0..=given.len() {
+            let given = &given[..len];
+            let one_by_one = given.iter().cloned();
+            let named = one_by_one.fold(NamedValues::default(), |all, (name, value)| {
+                drop(all.to_object()); // that somebody looks changes nothing
+                all.with(name.into(), value)
+            });
+            let object = frozen(given);
+            assert_eq!(named.to_object().full_json(), object.full_json());
+            assert_eq!(named.to_object().hash_key(), object.hash_key());
+            assert!(named.names().eq(object.keys()));
+            assert_eq!(named.get("b"), object.get("b"));
+            assert_eq!(named.get("nobody"), None);
+            assert_eq!(NamedValues::of(object.clone()).to_object(), object);
+        }
+    }
+
+    #[test]
+    fn they_stand_behind_those_of_an_object_and_for_them() {
+        let first = Frozen::new().with("a", 1).with("b", 2);
+        let none = NamedValues::default();
+        assert_eq!(none.behind(&first).to_object(), first);
+        assert!(none.behind(&Frozen::new()).as_object().is_none());
+        let all = none.with("b".into(), 3.into()).with("c".into(), 4.into());
+        let all = all.behind(&first).to_object();
+        assert_eq!(all.full_json(), r#"{"class_":"Frozen","a":1,"b":3,"c":4}"#);
+    }
+
+    #[test]
+    fn what_is_too_deep_for_an_object_is_refused() {
+        let mut object = Frozen::new();
+        for _ in 2..MAX_DEPTH {
+            object = Frozen::new().with("inner", object);
+        }
+        let named = NamedValues::default();
+        let fits = named.clone().try_with("a".into(), object.clone().into());
+        assert_eq!(
+            fits.unwrap().to_object(),
+            frozen(&[("a", object.clone().into())])
+        );
+        let deeper = Frozen::new().with("inner", object);
+        assert!(
+            named
+                .try_with("a".into(), deeper.into())
+                .unwrap_err()
+                .is_value()
+        );
+    }
+}
