@@ -842,3 +842,38 @@ fn what_an_agent_was_sent_can_be_read_whenever_somebody_looks_first() {
         assert!(seen.get(), "not after {turns} turns");
     }
 }
+
+#[test]
+fn arguments_are_an_object_for_whoever_asks_for_all_of_them() {
+    async fn shown(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(ctx.arguments().full_json());
+        Ok(())
+    }
+    let plain = MiniAgent::new(shown);
+    let preset = plain.fork().with("depth", 1).with("mood", "good");
+    let options = || CallOptions::new().with("mood", "bad").with("n", [1, 2]);
+
+    let texts = MiniAgents::new().run(async {
+        let mut texts = Vec::new();
+        for (agent, options) in [
+            (&plain, CallOptions::new()),
+            (&plain, options()),
+            (&preset, CallOptions::new()),
+            (&preset, options()),
+        ] {
+            let replies = agent.trigger_with((), options).await?;
+            texts.push(replies[0].to_string());
+        }
+        Result::Ok(texts)
+    });
+
+    assert_eq!(
+        texts.unwrap(),
+        [
+            r#"{"class_":"Frozen"}"#,
+            r#"{"class_":"Frozen","mood":"bad","n":[1,2]}"#,
+            r#"{"class_":"Frozen","depth":1,"mood":"good"}"#,
+            r#"{"class_":"Frozen","depth":1,"mood":"bad","n":[1,2]}"#,
+        ]
+    );
+}

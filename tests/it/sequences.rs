@@ -442,6 +442,48 @@ fn everything_that_can_be_sent_is_flattened() {
 }
 
 #[test]
+fn what_is_given_together_in_any_number_is_read_in_order() {
+    /// One less and one more than fits into what messages are kept in, and much more.
+    const SIZES: [usize; 14] = [1, 4, 3, 0, 60, 61, 62, 1, 500, 2, 7, 130, 5, 1];
+    let together = |first: usize, size: usize| {
+        let texts: Vec<_> = (first..first + size).map(|n| format!("{n}")).collect();
+        MessageSequencePromise::of(texts)
+    };
+
+    for_each_start(|start| async move {
+        let sequence = MessageSequence::options().with_start(start).make();
+        let appender = sequence.appender();
+        appender.open()?;
+        let early = spawn({
+            let promise = sequence.promise().clone();
+            async move { read(&promise).await }
+        });
+        let mut expected = Vec::new();
+        for (place, size) in SIZES.into_iter().enumerate() {
+            let (first, end) = (expected.len(), expected.len() + size);
+            match place % 3 {
+                0 => appender.append(together(first, size))?,
+                1 => appender.append([together(first, size)].to_vec())?,
+                _ => appender.append(MessageSequencePromise::of([together(first, size)]))?,
+            };
+            expected.extend((first..end).map(|n| format!("{n}")));
+            if place == 8 {
+                appender.append(Error::msg("in between"))?;
+                expected.push("ERROR in between".into());
+            }
+            yield_now().await;
+        }
+        appender.close();
+
+        for _ in 0..2 {
+            assert_eq!(read(sequence.promise()).await, expected);
+        }
+        assert_eq!(early.await?, expected);
+        Ok(())
+    });
+}
+
+#[test]
 fn deeply_nested_lists_cost_no_stack() {
     let depth = 100_000;
     let mut nested = messages!["core"];
