@@ -70,6 +70,10 @@ impl<A: Around<MessagePromise> + 'static> Flatten<Item, MessagePromise> for Flat
         }
     }
 
+    fn into_item(part: MessagePromise) -> Option<Item> {
+        part.into_known().ok().map(Item::Message)
+    }
+
     #[inline(always)]
     fn is_part(item: &Item) -> bool {
         matches!(item, Item::Message(_))

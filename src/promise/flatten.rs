@@ -29,6 +29,12 @@ pub(crate) trait Flatten<I, O>: 'static {
         Err(item)
     }
 
+    /// What was [a part](Self::as_part), as the item that it was.
+    fn into_item(part: O) -> Option<I> {
+        let _ = part;
+        None
+    }
+
     /// Whether it is [a part](Self::as_part).
     fn is_part(_: &I) -> bool {
         false

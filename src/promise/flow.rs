@@ -452,6 +452,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         } else if self.input.sleep() {
             self.beside.set(Beside::Asleep);
         } else {
+            // Another schedule than first come, first served may have something come before what is ready.
+            let ready = self.output.take_ready();
+            self.input
+                .put_back(ready.into_iter().filter_map(F::into_item).collect());
             let body = Unordered::new(self.clone());
             let task = Task::new(self.guest().make_task(self.generation.get()), body);
             poller.begin(task, |unordered| {

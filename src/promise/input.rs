@@ -12,6 +12,11 @@ pub(crate) trait Input<I>: 'static {
     /// The next item that comes this way, or nothing after the end; one asks for it at most.
     fn poll_item(&self, way: Way, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<I>>>;
 
+    /// Puts items before those that come in order, which were taken before.
+    fn put_back(&self, items: Vec<I>) {
+        let _ = items;
+    }
+
     /// Nobody asks any more for what comes this way.
     fn let_go(&self, way: Way);
 

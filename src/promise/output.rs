@@ -208,6 +208,18 @@ impl<O: 'static> Output<O> {
         self.ready() < Parts::<O>::FIRST
     }
 
+    /// Takes what is ready, where something else may come before it.
+    pub(super) fn take_ready(&self) -> Vec<O> {
+        let ready = usize::from(self.ready.take());
+        let mut places = match ready {
+            0 => None,
+            _ => self.parts.borrow_mut().places.take(),
+        };
+        let places = places.as_mut().and_then(Rc::get_mut);
+        let places = places.into_iter().flatten();
+        places.take(ready).filter_map(OnceCell::take).collect()
+    }
+
     /// Makes a part ready; nothing else is put before it comes.
     pub(super) fn make_ready(&self, part: O) {
         let mut parts = self.parts.borrow_mut();

@@ -505,6 +505,14 @@ impl<P: 'static> Input<P> for Pipe<P> {
         self.poll_get(way, Getter::One, asker)
     }
 
+    fn put_back(&self, items: Vec<P>) {
+        let mut state = self.state.borrow_mut();
+        let lane = &mut state.lane;
+        let behind: Vec<_> = std::iter::from_fn(|| lane.get()).collect();
+        let all = items.into_iter().map(Ok).chain(behind);
+        all.for_each(|piece| lane.put(piece));
+    }
+
     fn let_go(&self, way: Way) {
         self.leave(way, Getter::One);
     }

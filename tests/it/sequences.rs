@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future, stream};
-use miniagents::executor::{Awaitable, Executor, TaskLocal, sleep, spawn, yield_now};
+use miniagents::executor::{Awaitable, Executor, Schedule, TaskLocal, sleep, spawn, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, FlatSequence, InteractionContext, IntoMessages, Message,
     MessageClass, MessagePromise, MessageSequence, MessageSequencePromise, MessageTokenAppender,
@@ -1226,4 +1226,32 @@ fn readers_that_wait_for_messages_sent_together_get_each_in_turn_and_know_where_
             Result::Ok(())
         })
         .unwrap();
+}
+
+/// What is replied faster than it is flattened is ready where it will come out, unless something comes before it.
+#[test]
+fn replies_of_both_ways_are_all_there_under_every_schedule() {
+    async fn replies(ctx: InteractionContext) -> Result<()> {
+        ctx.reply_out_of_order("beside");
+        yield_now().await;
+        for text in ["one", "two", "three", "four", "five", "six"] {
+            ctx.reply(text);
+        }
+        Ok(())
+    }
+
+    for seed in 0..300 {
+        let executor = Executor::new().with_schedule(Schedule::Seeded(seed));
+        let context = MiniAgents::new();
+        let scope = context.scope(async { replies.trigger(()).await });
+        let all = executor.block_on(scope).unwrap().unwrap();
+        let mut texts: Vec<_> = all.iter().map(Message::text).collect();
+        let beside = texts.iter().position(|text| *text == "beside").unwrap();
+        texts.remove(beside);
+        assert_eq!(
+            texts,
+            ["one", "two", "three", "four", "five", "six"],
+            "{seed}"
+        );
+    }
 }
