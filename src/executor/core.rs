@@ -489,6 +489,18 @@ pub(crate) fn settle_notes() {
     });
 }
 
+/// The values of the current task, if it is one of that group.
+#[inline]
+pub(crate) fn locals_of_member(group: &Rc<Group>) -> Option<Locals> {
+    POLLED.with(|polled| {
+        polled.look(|task| {
+            let header = task.as_ref()?.header();
+            let is_member = header.is_member_of(group);
+            is_member.then(|| header.locals.look(Locals::clone))
+        })
+    })
+}
+
 /// The executor that polls just now, or else the one appointed for this thread.
 pub(crate) fn current() -> Option<Rc<Core>> {
     let polling = POLLING.with_borrow(|core| Option::clone(core));

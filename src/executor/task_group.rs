@@ -77,6 +77,16 @@ pub(crate) const NOWHERE: u32 = u32::MAX;
 const LEFT: u32 = u32::MAX - 1;
 
 impl Guest {
+    /// One that counts from now on.
+    fn new(group: Rc<Group>, locals: Locals) -> Self {
+        Guest {
+            generation: Cell::new(group.join()),
+            group,
+            locals: LocalsCell::new(locals),
+            place: Cell::new(NOWHERE),
+        }
+    }
+
     /// The queue of the executor that it was invited on.
     pub(crate) fn queue(&self) -> &Rc<ReadyQueue> {
         &self.group.ready
@@ -99,12 +109,7 @@ impl Guest {
 
     /// One that inherits the same, and counts from now on.
     pub(crate) fn invite_another(&self) -> Guest {
-        Guest {
-            generation: Cell::new(self.group.join()),
-            group: self.group.clone(),
-            locals: LocalsCell::new(self.locals.look(Locals::clone)),
-            place: Cell::new(NOWHERE),
-        }
+        Guest::new(self.group.clone(), self.locals.look(Locals::clone))
     }
 
     /// One that inherits the same and counts as this did; this counts from now on.
@@ -199,8 +204,11 @@ impl Guest {
 pub(crate) struct Generation(u32);
 
 impl Drop for Guest {
+    #[inline]
     fn drop(&mut self) {
-        self.leave();
+        if self.place.get() != LEFT {
+            self.leave();
+        }
     }
 }
 
@@ -354,14 +362,13 @@ impl TaskGroup {
     /// Counts something among the tasks of this group that is none.
     #[track_caller]
     pub(crate) fn invite(&self) -> Guest {
-        let core = core::expect_current("starting a promise");
-        let group = self.part_on(&core);
-        Guest {
-            generation: Cell::new(group.join()),
-            group,
-            locals: LocalsCell::new(core::look_at_locals(Locals::clone)),
-            place: Cell::new(NOWHERE),
+        if let Some(part) = self.parts.borrow().first()
+            && let Some(locals) = core::locals_of_member(part)
+        {
+            return Guest::new(part.clone(), locals);
         }
+        let core = core::expect_current("starting a promise");
+        Guest::new(self.part_on(&core), core::look_at_locals(Locals::clone))
     }
 
     /// As [`invite`](Self::invite), of something that inherits what another one does, in a step of that.
