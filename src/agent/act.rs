@@ -20,14 +20,15 @@ use std::task::{Context, Poll, ready};
 
 use super::agent::Running;
 use super::budget::Spending;
-use super::interaction_context::{Interaction, InteractionContext, WaitForAll};
+use super::interaction_context::{InHand, Interaction, InteractionContext, WaitForAll};
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
 use super::recording;
+use super::reply_sequence::{Persisting, Phase};
 use crate::error::{Error, Result};
 use crate::executor::{
-    AfterTurn, AnyTask, Body, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
+    AfterTurn, Asker, Body, Generation, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
 };
 use crate::frozen::NamedValues;
 use crate::message::{
@@ -43,47 +44,64 @@ pub(crate) struct Act {
     input: MessageSequencePromise,
     /// What the agent replies through; set at once.
     appender: OnceCell<MessageSequenceAppender>,
-    spending: Option<Rc<Spending>>,
-    /// The replies; set at once.
-    replies: Cell<Replies>,
+    /// The replies, which live as long as anybody reads or makes them; set at once.
+    replies: OnceCell<WeakSequence>,
     /// The context that it acts in; before it starts that of the call, empty where that is a bare one.
     miniagents: Option<MiniAgents>,
     /// What the agent has in hand; empty until it acts, and where its arguments were refused.
     interaction: OnceCell<Interaction>,
-    /// It cannot be borrowed while the agent goes on.
-    stage: RefCell<Stage>,
-    /// The calls that it made; empty if it made none.
-    calls: OnceCell<Rc<Calls>>,
-    /// The record of the call; empty until the agent has ended.
-    record: OnceCell<Result<Message>>,
+    stage: Cell<Stage>,
+    /// The record of the call, or what stands for it where that failed; empty until the agent has ended.
+    record: OnceCell<Message>,
     /// Who waits for the record, which is this itself; empty if nobody does.
     recorder: Cell<Option<Rc<Task<Act>>>>,
-    /// What it is while the replies are recorded, which the context waits for; empty before their end.
-    recording: OnceCell<Guest>,
-    /// Whether the replies have come to their end, and are recorded if they ever will be.
-    replied: Cell<bool>,
+    /// What few calls have; empty until there is something.
+    rare: OnceCell<Box<Rare>>,
+    /// The replies while they are recorded; empty while they are looked at.
+    held: Cell<Option<Sequence>>,
+    /// What it counts as while they are recorded, where it needs no guest for that.
+    recording: Cell<Generation>,
+    /// How far the replies have come.
+    pub(super) phase: Cell<Phase>,
     cancelled: Cell<bool>,
     /// Whether its turn came while it goes on: the agent blocks inside of itself and others run meanwhile.
     missed: Cell<bool>,
 }
 
-/// How far a call has come.
-enum Stage {
-    /// It is not started. Here are the arguments of the call alone, or why they are refused.
-    Called(Result<NamedValues>),
-    Acts(Acting),
-    Over,
+/// What few calls have.
+#[derive(Default)]
+struct Rare {
+    spending: OnceCell<Rc<Spending>>,
+    /// The calls that the agent made; empty if it made none.
+    calls: OnceCell<Rc<Calls>>,
+    /// The replies as they are persisted; empty where they are not.
+    persisting: Cell<Option<Box<Persisting>>>,
+    /// What it is while the replies are recorded, which the context waits for; empty where the call counts for that
+    /// itself.
+    guest: OnceCell<Guest>,
+    /// Why the call has no record; empty where it has one, and before the agent has ended.
+    failure: OnceCell<Error>,
+    /// What the agent has in hand besides its interaction.
+    in_hand: InHand,
 }
 
-/// The replies, as the call knows them.
+/// How far a call has come.
 #[derive(Default)]
-enum Replies {
+enum Stage {
+    /// It is not started, or about to begin. Here are the arguments of the call alone.
+    Called(NamedValues),
+    /// As that, and why they are refused.
+    Refused(Error),
+    /// It goes on just now, and nobody else can look at it.
     #[default]
-    Unknown,
-    /// They live as long as anybody reads or makes them.
-    Weak(WeakSequence),
-    /// They are recorded.
-    Held(Sequence),
+    GoesOn,
+    /// The function of the agent runs.
+    Body(Running),
+    /// What the agent made sure to wait for is waited for.
+    Finalizing(Box<(WaitForAll, Result<()>)>),
+    /// All messages are waited for that are sent to it.
+    Recording(Option<Ticket>),
+    Over,
 }
 
 /// The calls that an agent made.
@@ -127,25 +145,36 @@ impl Act {
         input: MessageSequencePromise,
         arguments: Result<NamedValues>,
         spending: Option<Rc<Spending>>,
+        persists: bool,
     ) -> Rc<Task<Self>> {
         let act = Act {
             agent,
             input,
             appender: OnceCell::new(),
-            spending,
-            replies: Cell::default(),
+            replies: OnceCell::new(),
             miniagents,
             interaction: OnceCell::new(),
-            stage: RefCell::new(Stage::Called(arguments)),
-            calls: OnceCell::new(),
+            stage: Cell::new(match arguments {
+                Ok(arguments) => Stage::Called(arguments),
+                Err(error) => Stage::Refused(error),
+            }),
             record: OnceCell::new(),
             recorder: Cell::new(None),
-            recording: OnceCell::new(),
-            replied: Cell::new(false),
+            rare: OnceCell::new(),
+            held: Cell::new(None),
+            recording: Cell::default(),
+            phase: Cell::new(Phase::Beginning { persists }),
             cancelled: Cell::new(false),
             missed: Cell::new(false),
         };
+        if let Some(spending) = spending {
+            act.rare().spending.get_or_init(|| spending);
+        }
         idle_task(act)
+    }
+
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
     }
 
     pub(crate) fn agent(&self) -> &MiniAgent {
@@ -163,7 +192,7 @@ impl Act {
     }
 
     pub(crate) fn spending(&self) -> Option<&Rc<Spending>> {
-        self.spending.as_ref()
+        self.rare.get()?.spending.get()
     }
 
     /// Says what the replies are, and what the agent replies through.
@@ -172,39 +201,38 @@ impl Act {
         replies: &MessageSequencePromise,
         appender: MessageSequenceAppender,
     ) {
-        self.replies.set(Replies::Weak(replies.downgrade()));
+        let known = self.replies.set(replies.downgrade());
         let set = self.appender.set(appender);
-        debug_assert!(set.is_ok(), "a call has one sequence of replies");
+        debug_assert!(
+            known.is_ok() && set.is_ok(),
+            "a call has one sequence of replies"
+        );
     }
 
     /// The replies, if anybody has them.
     pub(crate) fn replies(&self) -> Option<Sequence> {
-        let known = self.replies.take();
-        let replies = match &known {
-            Replies::Unknown => None,
-            Replies::Weak(replies) => replies.upgrade(),
-            Replies::Held(replies) => Some(replies.clone()),
-        };
-        self.replies.set(known);
-        replies
+        self.replies.get()?.upgrade()
     }
 
     /// Holds the replies until they are [taken](Self::take_held).
     pub(crate) fn hold(&self, replies: Sequence) {
-        let before = self.replies.replace(Replies::Held(replies));
+        let before = self.held.replace(Some(replies));
         drop(before);
     }
 
     /// Gives the replies that were held, to be held again, or else let go of in
     /// [`end_recording`](Self::end_recording).
     pub(crate) fn take_held(&self) -> Option<Sequence> {
-        match self.replies.take() {
-            Replies::Held(replies) => Some(replies),
-            others => {
-                self.replies.set(others);
-                None
-            }
-        }
+        self.held.take()
+    }
+
+    /// The replies as they are persisted, for whoever puts them [back](Self::persist).
+    pub(super) fn take_persisting(&self) -> Option<Box<Persisting>> {
+        self.rare.get()?.persisting.take()
+    }
+
+    pub(super) fn persist(&self, persisting: Box<Persisting>) {
+        self.rare().persisting.set(Some(persisting));
     }
 
     /// The context that the agent acts in.
@@ -223,38 +251,86 @@ impl Act {
     /// they were refused.
     pub(crate) fn recorded_arguments(&self) -> NamedValues {
         let interaction = self.interaction.get();
+        let recorded = self.known_in_hand().and_then(InHand::recorded);
         interaction.map_or_else(NamedValues::default, |interaction| {
-            interaction.recorded().clone()
+            recorded.unwrap_or(interaction.all_arguments()).clone()
         })
     }
 
-    pub(crate) fn recording(&self) -> Option<&Guest> {
-        self.recording.get()
+    /// What it is while the replies are recorded, where the call itself does not count for that.
+    pub(super) fn guest(&self) -> Option<&Guest> {
+        self.rare.get()?.guest.get()
     }
 
-    pub(crate) fn begin_recording(&self, guest: Guest) {
-        let begun = self.recording.set(guest);
-        debug_assert!(begun.is_ok(), "the replies of a call end once");
+    /// Has the context of `asker` wait until the replies are recorded: the call itself counts for that, where that has
+    /// what the call began with.
+    pub(super) fn begin_recording(&self, header: &Header, asker: &Asker<'_, '_>) {
+        let context = PromisingContext::current_for(asker);
+        let is_here = |interaction: &&Interaction| {
+            let before = interaction.locals_before();
+            context.counts(header) && asker.look_at_locals(|current| current.are(&before))
+        };
+        match self.interaction.get().filter(is_here) {
+            Some(_) => self.recording.set(header.count_more()),
+            None => drop(self.rare().guest.set(context.invite_for(asker))),
+        }
+        self.phase.set(Phase::Recording);
+    }
+
+    /// Does `body` with what was current where the recording began.
+    pub(super) fn while_recording<R>(&self, body: impl FnOnce() -> R) -> R {
+        match self.guest() {
+            Some(guest) => guest.act(body),
+            None => self.interaction().locals_before().lend(body),
+        }
+    }
+
+    /// The context need not wait any more.
+    pub(super) fn stop_counting(&self, header: &Header) {
+        match self.guest() {
+            Some(guest) => guest.leave(),
+            None => header.count_less(self.recording.get()),
+        }
+    }
+
+    /// What the agent has in hand besides its interaction.
+    pub(super) fn in_hand(&self) -> &InHand {
+        &self.rare().in_hand
+    }
+
+    /// As [`in_hand`](Self::in_hand); empty if it has had nothing.
+    pub(super) fn known_in_hand(&self) -> Option<&InHand> {
+        self.rare.get().map(|rare| &rare.in_hand)
     }
 
     /// What it comes to; until that is there, `recorder` takes its step when it is.
-    pub(crate) fn poll_record(&self, recorder: &Rc<Task<Self>>) -> Poll<&Result<Message>> {
-        let record = self.record.get();
-        if record.is_none() {
+    pub(crate) fn poll_record(&self, recorder: &Rc<Task<Self>>) -> Poll<Result<&Message>> {
+        let Some(record) = self.record.get() else {
             self.recorder.set(Some(recorder.clone()));
-        }
-        record.map_or(Poll::Pending, Poll::Ready)
+            return Poll::Pending;
+        };
+        let failure = self.rare.get().and_then(|rare| rare.failure.get());
+        Poll::Ready(failure.map_or(Ok(record), |failure| Err(failure.clone())))
     }
 
     /// Sets what it comes to; what comes later is ignored.
     fn settle(&self, record: Result<Message>) {
-        if self.record.set(record).is_err() {
+        if self.record.get().is_some() {
             return;
         }
+        let (record, failure) = match record {
+            Ok(record) => (record, None),
+            Err(error) => (no_node(), Some(error)),
+        };
+        let failed = failure.is_some();
+        if let Some(failure) = failure {
+            self.rare().failure.get_or_init(|| failure);
+        }
+        let record = self.record.get_or_init(|| record);
         if let Some(recorder) = self.recorder.take() {
             queue_step(recorder, 0);
         }
-        if let Some(Ok(record)) = self.record.get() {
+        if !failed {
             PromisingContext::tell_resolved(record);
         }
     }
@@ -267,8 +343,7 @@ impl Act {
 
     /// Notes that nothing more happens to the replies, which were held while they were recorded.
     pub(crate) fn end_recording(&self, replies: &Sequence) {
-        self.replies.set(Replies::Weak(replies.downgrade()));
-        self.replied.set(true);
+        self.phase.set(Phase::Recorded);
         if self.record.get().is_some() {
             self.forget_with(replies);
         }
@@ -276,13 +351,13 @@ impl Act {
 
     /// Notes that nothing more happens to the replies.
     pub(crate) fn end_replies(&self) {
-        self.replied.set(true);
+        self.phase.set(Phase::Recorded);
         self.forget();
     }
 
     /// Has nothing cancelled any more with the replies that is over, if they and the agent have ended.
     fn forget(&self) {
-        if self.replied.get()
+        if self.phase.get() == Phase::Recorded
             && self.record.get().is_some()
             && let Some(replies) = self.replies()
         {
@@ -290,8 +365,12 @@ impl Act {
         }
     }
 
+    fn calls(&self) -> Option<&Rc<Calls>> {
+        self.rare.get()?.calls.get()
+    }
+
     fn forget_with(&self, replies: &Sequence) {
-        match self.calls.get().filter(|calls| !calls.are_over()) {
+        match self.calls().filter(|calls| !calls.are_over()) {
             Some(calls) => replies.on_cancel(calls.clone()),
             None => replies.forget_on_cancel(),
         }
@@ -299,21 +378,24 @@ impl Act {
 
     /// Notes a call that the agent made.
     pub(crate) fn add_call(&self, replies: &MessageSequencePromise) {
-        self.calls.get_or_init(Rc::default).add(replies);
+        self.rare().calls.get_or_init(Rc::default).add(replies);
     }
 
-    fn go_on(&self, cx: &mut Context<'_>) -> AfterTurn {
-        let Ok(mut stage) = self.stage.try_borrow_mut() else {
+    fn go_on(&self, call: &Rc<Task<Act>>, cx: &mut Context<'_>) -> AfterTurn {
+        let mut stage = self.stage.take();
+        if let Stage::GoesOn = stage {
             self.missed.set(true);
             return AfterTurn::Waits;
+        }
+        let polled = match &stage {
+            Stage::Over => Ok(Poll::Pending),
+            _ if self.cancelled.get() => Ok(Poll::Pending),
+            _ => catch_unwind(AssertUnwindSafe(|| self.poll(call, &mut stage, cx))),
         };
-        let polled = match &mut *stage {
-            Stage::Acts(acting) if !self.cancelled.get() => {
-                catch_unwind(AssertUnwindSafe(|| acting.poll(cx)))
-            }
-            _ => Ok(Poll::Pending),
-        };
-        drop(stage);
+        self.stage.set(match stage {
+            Stage::GoesOn => Stage::Over,
+            stage => stage,
+        });
         match polled {
             Ok(Poll::Ready(record)) => self.end(record),
             Ok(Poll::Pending) if self.cancelled.get() => self.abandon(),
@@ -324,11 +406,20 @@ impl Act {
         AfterTurn::Ended
     }
 
-    /// Lets go of the agent; a panic of that is reported.
+    /// Lets go of the agent, unless it goes on just now; a panic of that is reported.
     fn let_go(&self) {
-        let stage = self.stage.try_borrow_mut().ok();
-        let acting = stage.map(|mut stage| mem::replace(&mut *stage, Stage::Over));
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(acting))) {
+        let stage = self.stage.take();
+        if let Stage::GoesOn = stage {
+            return;
+        }
+        self.stage.set(Stage::Over);
+        let dropped = catch_unwind(AssertUnwindSafe(|| {
+            if let Stage::Recording(ticket) = stage {
+                self.input.leave(ticket);
+            }
+            drop(stage);
+        }));
+        if let Err(panic) = dropped {
             let level = self.miniagents().promising().error_level();
             Error::from_panic("a task", &*panic).capture(level);
         }
@@ -345,8 +436,8 @@ impl Act {
 }
 
 impl Body for Act {
-    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, header, |cx| self.go_on(cx))
+    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task.clone(), header, |cx| self.go_on(&task, cx))
     }
 
     fn opens(&self) -> Option<u64> {
@@ -366,7 +457,7 @@ impl Body for Act {
     }
 
     fn beside(&self) -> Option<&Guest> {
-        self.recording.get()
+        self.guest()
     }
 
     fn step_beside(call: Rc<Task<Self>>, _: u32) {
@@ -391,15 +482,6 @@ pub(crate) fn start(call: &mut Rc<Task<Act>>) {
     let context = miniagents.promising().clone();
     context.start(call);
     let act = call.body();
-    let mut stage = act.stage.borrow_mut();
-    if let Stage::Called(arguments) = &mut *stage {
-        let arguments = mem::replace(arguments, Ok(NamedValues::default()));
-        *stage = Stage::Acts(Acting {
-            call: call.clone(),
-            phase: Phase::Beginning(arguments),
-        });
-    }
-    drop(stage);
     if let Some(replies) = act.replies() {
         replies.on_cancel(call.clone());
     }
@@ -414,63 +496,35 @@ impl OnCancel for Task<Act> {
             self.header().to_ref().cancel();
             act.fail(error.clone());
         }
-        match act.calls.get() {
+        match act.calls() {
             Some(calls) => calls.clone().cancel(error) || stopped,
             None => stopped,
         }
     }
 }
 
-/// Lets the agent act, and records the call. Written by hand, as an async function is much larger.
-struct Acting {
-    call: Rc<Task<Act>>,
-    phase: Phase,
-}
-
-enum Phase {
-    /// Here are the arguments of the call alone, or why they are refused.
-    Beginning(Result<NamedValues>),
-    /// In between, nothing is held.
-    Between,
-    /// The function of the agent runs.
-    Body(Running),
-    /// What the agent made sure to wait for is waited for.
-    Finalizing(Box<(WaitForAll, Result<()>)>),
-    /// All messages are waited for that are sent to it.
-    Recording(Option<Ticket>),
-}
-
-impl Drop for Acting {
-    fn drop(&mut self) {
-        if let Phase::Recording(ticket) = self.phase {
-            self.act().input().leave(ticket);
-        }
-    }
-}
-
-impl Acting {
-    fn act(&self) -> &Act {
-        self.call.body()
-    }
-
+/// How the agent acts, and the call is recorded. Written by hand, as an async function is much larger.
+impl Act {
     /// Begins to act; empty if its arguments were refused.
-    fn begin(&self, arguments: Result<NamedValues>) -> Result<Phase> {
-        let act = self.act();
-        let own = act.agent.own_arguments();
+    fn begin(&self, call: &Rc<Task<Act>>, arguments: Result<NamedValues>) -> Result<Stage> {
+        let own = self.agent.own_arguments();
         let arguments = arguments?;
         let recorded = arguments.behind(&own?);
-        let all = recorded.behind(act.agent.preset_arguments());
-        let interaction = Interaction::begin(&self.call, all, recorded);
-        let begun = act.interaction.set(interaction);
+        let preset = self.agent.preset_arguments();
+        let interaction = Interaction::begin(call, recorded.behind(preset));
+        if !preset.is_empty() {
+            self.in_hand().set_recorded(recorded);
+        }
+        let begun = self.interaction.set(interaction);
         debug_assert!(begun.is_ok(), "an agent begins to act once");
-        let ctx = InteractionContext::of(self.call.clone());
+        let ctx = InteractionContext::of(call.clone());
         ctx.name_task();
-        Ok(Phase::Body(act.agent.act(ctx)))
+        Ok(Stage::Body(self.agent.act(ctx)))
     }
 
     /// What it comes to when its function has ended in this way.
-    fn end_of_body(&self, body: Result<()>) -> Result<()> {
-        let ctx = InteractionContext::of(self.call.clone());
+    fn end_of_body(call: &Rc<Task<Act>>, body: Result<()>) -> Result<()> {
+        let ctx = InteractionContext::of(call.clone());
         let result = body.and_then(|()| ctx.take_refusal().map_or(Ok(()), Err));
         if let Err(error) = &result {
             error.mark_unread();
@@ -481,77 +535,83 @@ impl Acting {
     }
 
     /// Goes on when all was waited for that the agent made sure of.
-    fn finalized(&self, result: Result<()>) -> Result<Phase> {
-        InteractionContext::of(self.call.clone()).deactivate();
-        self.end_replies(result)
+    fn finalized(&self, call: &Rc<Task<Act>>, result: Result<()>) -> Result<Stage> {
+        InteractionContext::of(call.clone()).deactivate();
+        self.close_replies(result)
     }
 
     /// Ends the replies.
-    fn end_replies(&self, result: Result<()>) -> Result<Phase> {
-        let appender = self.act().appender();
+    fn close_replies(&self, result: Result<()>) -> Result<Stage> {
+        let appender = self.appender();
         match result {
             Ok(()) => appender.close(),
             Err(error) => appender.close_with(error)?,
         }
-        Ok(Phase::Recording(None))
+        Ok(Stage::Recording(None))
     }
 
     /// The record of the call; no record where nobody looks.
-    fn record(&self) -> Result<Message> {
-        let act = self.act();
-        let recorded = act.recorded_arguments();
-        check_call_fields(&act.agent, &recorded)?;
+    fn make_record(&self) -> Result<Message> {
+        let recorded = self.recorded_arguments();
+        check_call_fields(&self.agent, &recorded)?;
         if PromisingContext::has_handlers() {
-            let messages = act.input.get().transpose()?.unwrap_or_default();
-            call_node(&act.agent, &messages, &recorded)
+            let messages = self.input.get().transpose()?.unwrap_or_default();
+            call_node(&self.agent, &messages, &recorded)
         } else {
             Ok(no_node())
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message>> {
+    fn poll(
+        &self,
+        call: &Rc<Task<Act>>,
+        stage: &mut Stage,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Message>> {
         loop {
-            match &mut self.phase {
-                Phase::Between => unreachable!("nobody goes on in between"),
-                Phase::Beginning(arguments) => {
-                    let arguments = mem::replace(arguments, Ok(NamedValues::default()));
-                    let act = self.call.body();
-                    if let Some(spending) = &act.spending {
+            match stage {
+                Stage::GoesOn | Stage::Over => unreachable!("nobody goes on then"),
+                Stage::Called(_) | Stage::Refused(_) => {
+                    let arguments = match mem::take(stage) {
+                        Stage::Called(arguments) => Ok(arguments),
+                        Stage::Refused(error) => Err(error),
+                        _ => unreachable!("it was looked at before"),
+                    };
+                    if let Some(spending) = self.spending() {
                         spending.activate();
                     }
-                    act.appender().open()?;
-                    self.phase = match self.begin(arguments) {
+                    self.appender().open()?;
+                    *stage = match self.begin(call, arguments) {
                         Ok(body) => body,
-                        Err(error) => self.end_replies(Err(error))?,
+                        Err(error) => self.close_replies(Err(error))?,
                     };
                 }
-                Phase::Body(body) => {
+                Stage::Body(body) => {
                     let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
                     let ended = match polled {
                         Ok(poll) => ready!(poll),
                         Err(panic) => {
-                            let place = format!("agent `{}`", self.call.body().agent.alias());
+                            let place = format!("agent `{}`", self.agent.alias());
                             Err(Error::from_panic(&place, &*panic))
                         }
                     };
-                    self.phase = Phase::Between; // drops the function
-                    let result = self.end_of_body(ended);
-                    self.phase = match self.act().interaction().begin_to_finalize() {
-                        Some(waiting) => Phase::Finalizing(Box::new((waiting, result))),
-                        None => self.finalized(result)?,
+                    *stage = Stage::GoesOn; // drops the function
+                    let result = Self::end_of_body(call, ended);
+                    *stage = match self.known_in_hand().and_then(InHand::begin_to_finalize) {
+                        Some(waiting) => Stage::Finalizing(Box::new((waiting, result))),
+                        None => self.finalized(call, result)?,
                     };
                 }
-                Phase::Finalizing(finalizing) => {
+                Stage::Finalizing(finalizing) => {
                     let (waiting, result) = &mut **finalizing;
                     ready!(Pin::new(waiting).poll(cx));
                     let result = mem::replace(result, Ok(()));
-                    self.phase = Phase::Between; // lets go of what was waited for
-                    self.phase = self.finalized(result)?;
+                    *stage = Stage::GoesOn; // lets go of what was waited for
+                    *stage = self.finalized(call, result)?;
                 }
-                Phase::Recording(ticket) => {
-                    let input = self.call.body().input();
-                    ready!(input.poll_done(ticket, cx))?;
-                    return Poll::Ready(self.record());
+                Stage::Recording(ticket) => {
+                    ready!(self.input.poll_done(ticket, cx))?;
+                    return Poll::Ready(self.make_record());
                 }
             }
         }

@@ -34,23 +34,22 @@ pub struct InteractionContext {
 pub(crate) struct Interaction {
     /// Those that are preset and those of the call.
     arguments: NamedValues,
-    /// What is recorded of them.
-    recorded: NamedValues,
     /// The interaction in which this agent was called; empty for one called from outside of any.
     parent: Option<InteractionContext>,
     /// The task-locals of the agent, beneath the interaction.
     outer: Locals,
-    /// What many agents have none of; empty until there is something.
-    rare: OnceCell<Box<Rare>>,
 }
 
+/// What few agents have in hand besides that.
 #[derive(Default)]
-struct Rare {
+pub(crate) struct InHand {
     /// What is waited for before the replies end.
     wait_for: RefCell<Vec<Waited>>,
     child_calls: ChildCalls,
     /// The first reply that was refused.
     refused: RefCell<Option<Error>>,
+    /// What is recorded of the arguments, where that is not all of them; empty where it is.
+    recorded: OnceCell<NamedValues>,
 }
 
 type Waited = Rc<dyn Awaitable<Output = ()>>;
@@ -83,41 +82,48 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
 
 impl Interaction {
     /// For an agent that begins to act here, in a call that is to hold it.
-    pub(crate) fn begin(
-        call: &Rc<Task<Act>>,
-        arguments: NamedValues,
-        recorded: NamedValues,
-    ) -> Self {
+    pub(crate) fn begin(call: &Rc<Task<Act>>, arguments: NamedValues) -> Self {
         let (outer, parent) = CURRENT.cover(call.clone());
         Interaction {
             arguments,
-            recorded,
             parent: parent.map(InteractionContext::of),
             outer,
-            rare: OnceCell::new(),
         }
     }
 
-    pub(crate) fn recorded(&self) -> &NamedValues {
-        &self.recorded
+    /// Those that are preset and those of the call.
+    pub(crate) fn all_arguments(&self) -> &NamedValues {
+        &self.arguments
     }
 
-    fn rare(&self) -> &Rare {
-        self.rare.get_or_init(Box::default)
+    /// The task-locals that were current before the agent began.
+    pub(crate) fn locals_before(&self) -> Locals {
+        let parent = self.parent.as_ref();
+        let on_top = parent.filter(|parent| parent.interaction().outer.are(&self.outer));
+        on_top.map_or_else(|| self.outer.clone(), InteractionContext::locals)
+    }
+}
+
+impl InHand {
+    /// What is recorded of the arguments, where that is not all of them.
+    pub(crate) fn recorded(&self) -> Option<&NamedValues> {
+        self.recorded.get()
+    }
+
+    pub(crate) fn set_recorded(&self, recorded: NamedValues) {
+        self.recorded.get_or_init(|| recorded);
     }
 
     /// Waits for everything that the agent made sure to wait for; empty if there is nothing.
     fn waiting_for_all(&self) -> Option<WaitForAll> {
-        let wait_for = self.rare.get()?.wait_for.borrow().clone();
+        let wait_for = self.wait_for.borrow().clone();
         (!wait_for.is_empty()).then(|| gather(wait_for))
     }
 
     /// Begins what is done when the agent has ended, and before its replies do; at its end this is
     /// [deactivated](Self::deactivate).
     pub(crate) fn begin_to_finalize(&self) -> Option<WaitForAll> {
-        if let Some(rare) = self.rare.get() {
-            rare.child_calls.finish_all();
-        }
+        self.child_calls.finish_all();
         self.waiting_for_all()
     }
 }
@@ -157,16 +163,12 @@ impl InteractionContext {
 
     /// Makes the one around it the current one again.
     pub(crate) fn deactivate(&self) {
-        let Interaction { parent, outer, .. } = self.interaction();
         if !self.locals().are_current() {
+            let parent = &self.interaction().parent;
             CURRENT.replace(parent.as_ref().map(|parent| parent.call.clone()));
             return;
         }
-        let parent = parent.as_ref();
-        let on_top = parent.filter(|parent| parent.interaction().outer.are(outer));
-        let locals = on_top
-            .map_or_else(|| outer.clone(), Self::locals)
-            .exchange();
+        let locals = self.interaction().locals_before().exchange();
         drop(locals);
     }
 
@@ -291,13 +293,13 @@ impl InteractionContext {
 
     fn note_refusal(&self, replied: Result<()>) {
         if let Err(error) = replied {
-            let mut refused = self.interaction().rare().refused.borrow_mut();
+            let mut refused = self.act().in_hand().refused.borrow_mut();
             refused.get_or_insert(error);
         }
     }
 
     pub(crate) fn take_refusal(&self) -> Option<Error> {
-        self.interaction().rare.get()?.refused.take()
+        self.act().known_in_hand()?.refused.take()
     }
 
     /// As [`reply`](Self::reply).
@@ -342,7 +344,7 @@ impl InteractionContext {
     /// Makes sure that the replies do not end before this has ended: a promise, or a task
     /// [started soon](crate::PromisingContext::start_soon). What comes of it does not matter.
     pub fn make_sure_to_wait(&self, what: impl Awaitable + 'static) {
-        let mut wait_for = self.interaction().rare().wait_for.borrow_mut();
+        let mut wait_for = self.act().in_hand().wait_for.borrow_mut();
         wait_for.push(Rc::new(Whatever(what)));
     }
 
@@ -358,7 +360,7 @@ impl InteractionContext {
                 self.this_agent().alias()
             );
         }
-        if let Some(waiting) = self.interaction().waiting_for_all() {
+        if let Some(waiting) = self.act().known_in_hand().and_then(InHand::waiting_for_all) {
             waiting.await;
         }
     }
@@ -392,7 +394,7 @@ impl InteractionContext {
     }
 
     pub(crate) fn child_calls(&self) -> &ChildCalls {
-        &self.interaction().rare().child_calls
+        &self.act().in_hand().child_calls
     }
 
     pub(crate) fn downgrade(&self) -> Weak<Task<Act>> {

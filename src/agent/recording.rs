@@ -9,8 +9,8 @@ use std::task::{Poll, ready};
 
 use super::act::Act;
 use super::nodes::{call_node, check_reply_fields, no_node, reply_node};
-use crate::error::{Error, Result};
-use crate::executor::{Asker, Awaitable, Guest, Task, Waiter, queue_step};
+use crate::error::Result;
+use crate::executor::{Asker, Awaitable, Task, Waiter, queue_step};
 use crate::message::{Message, Sequence};
 use crate::promise::PromisingContext;
 
@@ -18,27 +18,25 @@ use crate::promise::PromisingContext;
 pub(crate) fn begin(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>) {
     let act = call.body();
     if let Some(replies) = act.replies() {
-        let context = PromisingContext::current_for(asker);
-        act.begin_recording(context.invite_for(asker));
+        act.begin_recording(call.header(), asker);
         act.hold(replies);
         queue_step(call.clone(), 0);
     }
 }
 
 /// Records them if all is there that is recorded. What must be started for that, and the handlers that hear of
-/// the record, inherit from `guest`.
-fn poll(call: &Rc<Task<Act>>, guest: &Guest, replies: &Sequence) -> Poll<Result<()>> {
+/// the record, inherit what was current where that began.
+fn poll(call: &Rc<Task<Act>>, replies: &Sequence) -> Poll<Result<()>> {
     let act = call.body();
     if !replies.is_made() {
-        guest.act(|| replies.start());
+        act.while_recording(|| replies.start());
     }
     ready!(replies.done_or_notify(|| Waiter::step(call.clone(), 0)))?;
-    let call_node = ready!(act.poll_record(call));
-    let call_node = call_node.as_ref().map_err(Error::clone)?;
+    let call_node = ready!(act.poll_record(call))?;
     check_reply_fields(act.agent())?;
     if PromisingContext::any_handlers() {
         let all = replies.get().transpose()?.unwrap_or_default();
-        return Poll::Ready(guest.act(|| tell(act, call_node, &all)));
+        return Poll::Ready(act.while_recording(|| tell(act, call_node, &all)));
     }
     Poll::Ready(Ok(()))
 }
@@ -61,16 +59,11 @@ fn tell(act: &Act, call_node: &Message, replies: &[Message]) -> Result<()> {
 }
 
 impl Task<Act> {
-    fn recorder(&self) -> &Guest {
-        let guest = self.body().recording();
-        guest.expect("nothing is recorded before the replies end")
-    }
-
     /// What follows when the replies were recorded, or never will be: the context may go on.
     fn end_recording(&self, replies: Sequence) {
         self.body().end_recording(&replies);
         drop(replies);
-        self.recorder().leave();
+        self.body().stop_counting(self.header());
     }
 }
 
@@ -79,11 +72,11 @@ pub(super) fn step(call: &Rc<Task<Act>>) {
     let Some(replies) = call.body().take_held() else {
         return;
     };
-    let Poll::Ready(recorded) = poll(call, call.recorder(), &replies) else {
+    let Poll::Ready(recorded) = poll(call, &replies) else {
         return call.body().hold(replies);
     };
     if let Err(error) = recorded {
-        let context = call.recorder().act(PromisingContext::current);
+        let context = call.body().while_recording(PromisingContext::current);
         error.capture(context.error_level());
     }
     call.end_recording(replies);

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use super::act::{self, Act};
 use super::budget::Spending;
@@ -50,11 +50,9 @@ pub(crate) fn begin(
         input,
         options.refused.map_or(Ok(options.arguments), Err),
         Spending::begin(budget, agent),
+        persists,
     );
-    let acting = Replying(Cell::new(Some(Replies {
-        call: call.clone(),
-        phase: Phase::Beginning { persists },
-    })));
+    let acting = Replying(Cell::new(Some(Replies(call.clone()))));
     let (appender, replies) = sequence.make_around(context, acting);
     call.body().is_replied_by(&replies, appender);
     if let Some(spending) = call.body().spending().filter(|_| own_budget) {
@@ -65,45 +63,75 @@ pub(crate) fn begin(
 
 /// The replies as they come: the agent starts when the first is asked for, and what happened is recorded
 /// when the last has come.
-struct Replies {
-    call: Rc<Task<Act>>,
-    phase: Phase,
-}
+struct Replies(Rc<Task<Act>>);
 
-enum Phase {
+/// How far the replies have come.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Phase {
     Beginning {
         /// Whether they are persisted before the end.
         persists: bool,
     },
     /// The agent acts.
     Acting,
-    /// As that, with its replies, as they are persisted before the end.
-    #[allow(
-        clippy::box_collection,
-        reason = "few have it, and it would make every call longer"
-    )]
-    ActingFor(Box<Vec<MessagePromise>>),
-    Persisting(Box<Persisting>),
+    /// As that, and its replies are gathered, as they are persisted before the end.
+    ActingFor,
+    Persisting,
+    /// All of them are there, or there will be no more, and they are not recorded.
     Ended,
+    Recording,
+    /// They are recorded, or never will be.
+    Recorded,
 }
 
-type Persisting = Pin<Box<dyn Future<Output = Result<()>>>>;
+/// The replies as they are persisted.
+pub(super) enum Persisting {
+    Gathers(Vec<MessagePromise>),
+    GoesOn(Pin<Box<dyn Future<Output = Result<()>>>>),
+}
+
+impl Persisting {
+    fn gather(&mut self, batch: &Batch<MessagePromise>) {
+        let Persisting::Gathers(gathered) = self else {
+            return;
+        };
+        match batch {
+            Batch::One(promise) => gathered.extend(promise.clone()),
+            Batch::Run(run) => gathered.extend(run.iter()),
+            Batch::Several(promises) => gathered.extend_from_slice(promises),
+        }
+    }
+
+    /// Persists what was gathered.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        if let Persisting::Gathers(gathered) = self {
+            *self = Persisting::GoesOn(Box::pin(persist(std::mem::take(gathered))));
+        }
+        match self {
+            Persisting::GoesOn(persisting) => persisting.as_mut().poll(cx),
+            Persisting::Gathers(_) => unreachable!("it goes on"),
+        }
+    }
+}
 
 impl Replies {
     /// The agent starts.
     fn begin(&mut self, asker: &Asker<'_, '_>, persists: bool) {
-        let acting = match persists {
-            true => Phase::ActingFor(Box::default()),
+        asker.lend(|| act::start(&mut self.0));
+        let act = self.0.body();
+        act.phase.set(match persists {
+            true => Phase::ActingFor,
             false => Phase::Acting,
-        };
-        asker.lend(|| act::start(&mut self.call));
-        self.phase = acting;
+        });
+        if persists {
+            act.persist(Box::new(Persisting::Gathers(Vec::new())));
+        }
     }
 
     /// What happened is recorded.
-    fn end(&mut self, asker: &Asker<'_, '_>) {
-        self.phase = Phase::Ended;
-        recording::begin(&self.call, asker);
+    fn end(&self, asker: &Asker<'_, '_>) {
+        self.0.body().phase.set(Phase::Ended);
+        recording::begin(&self.0, asker);
     }
 
     /// The next of them, or nothing after the end.
@@ -113,41 +141,44 @@ impl Replies {
         flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>>,
     ) -> Poll<Option<Batch<MessagePromise>>> {
         loop {
-            match &mut self.phase {
-                Phase::Beginning { persists } => {
-                    let persists = *persists;
-                    self.begin(asker, persists);
-                }
+            match self.0.body().phase.get() {
+                Phase::Beginning { persists } => self.begin(asker, persists),
                 Phase::Acting => {
                     if let Some(batch) = ready!(flat(asker)) {
                         return Poll::Ready(Some(batch));
                     }
                     self.end(asker);
                 }
-                Phase::ActingFor(to_persist) => {
-                    if let Some(batch) = ready!(flat(asker)) {
-                        match &batch {
-                            Batch::One(promise) => to_persist.extend(promise.clone()),
-                            Batch::Run(run) => to_persist.extend(run.iter()),
-                            Batch::Several(promises) => to_persist.extend_from_slice(promises),
-                        }
-                        return Poll::Ready(Some(batch));
-                    }
-                    let persisting = persist(std::mem::take(to_persist));
-                    self.phase = Phase::Persisting(Box::new(Box::pin(persisting)));
+                Phase::ActingFor => {
+                    let batch = ready!(flat(asker));
+                    let act = self.0.body();
+                    let Some(batch) = batch else {
+                        act.phase.set(Phase::Persisting);
+                        continue;
+                    };
+                    let mut persisting = act.take_persisting();
+                    persisting.iter_mut().for_each(|it| it.gather(&batch));
+                    persisting.into_iter().for_each(|it| act.persist(it));
+                    return Poll::Ready(Some(batch));
                 }
-                Phase::Persisting(persisting) => {
+                Phase::Persisting => {
                     let Asker::Task(cx) = asker else {
                         unreachable!("those that are persisted are polled by a task")
                     };
-                    let persisted = ready!((**persisting).as_mut().poll(cx));
-                    self.phase = Phase::Ended;
+                    let act = self.0.body();
+                    let mut persisting = act.take_persisting().expect("they are persisted");
+                    let Poll::Ready(persisted) = persisting.poll(cx) else {
+                        act.persist(persisting);
+                        return Poll::Pending;
+                    };
+                    drop(persisting);
+                    act.phase.set(Phase::Ended);
                     match persisted {
-                        Ok(()) => recording::begin(&self.call, asker),
+                        Ok(()) => recording::begin(&self.0, asker),
                         Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
                     }
                 }
-                Phase::Ended => return Poll::Ready(None),
+                Phase::Ended | Phase::Recording | Phase::Recorded => return Poll::Ready(None),
             }
         }
     }
@@ -156,9 +187,10 @@ impl Replies {
 /// Replies that are not recorded are given up.
 impl Drop for Replies {
     fn drop(&mut self) {
-        let call = self.call.body();
-        if call.recording().is_none() {
-            call.end_replies();
+        let act = self.0.body();
+        if !matches!(act.phase.get(), Phase::Recording | Phase::Recorded) {
+            act.end_replies();
+            drop(act.take_persisting());
         }
     }
 }
@@ -188,11 +220,11 @@ impl Around<MessagePromise> for Replying {
         let Some(mut replies) = self.0.take() else {
             return Poll::Ready(());
         };
-        if let Phase::Beginning { .. } = replies.phase {
+        if let Phase::Beginning { .. } = replies.0.body().phase.get() {
             replies.begin(asker, false);
         }
         let over = flat(asker, put);
-        if over.is_ready() && matches!(replies.phase, Phase::Acting) {
+        if over.is_ready() && replies.0.body().phase.get() == Phase::Acting {
             replies.end(asker);
         }
         self.0.set(Some(replies));
@@ -201,7 +233,7 @@ impl Around<MessagePromise> for Replying {
 
     fn takes_steps(&self) -> bool {
         let replies = self.0.take();
-        let phase = replies.as_ref().map(|replies| &replies.phase);
+        let phase = replies.as_ref().map(|replies| replies.0.body().phase.get());
         let takes_steps = !matches!(phase, Some(Phase::Beginning { persists: true }));
         self.0.set(replies);
         takes_steps

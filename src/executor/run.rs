@@ -15,7 +15,7 @@ use super::core::{Core, Poller};
 use super::ready_queue::Ready;
 use super::report::waiting_report;
 use super::step::Step;
-use super::task::{AfterTurn, AnyTask, Body, Header, Task};
+use super::task::{AfterTurn, Body, Header, Task};
 use crate::error::{Error, Result, What};
 
 /// After so many turns of tasks a run lets its host do something else.
@@ -50,7 +50,7 @@ impl Body for Main {
         true
     }
 
-    fn turn(&self, _: Rc<dyn AnyTask>, _: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, _: Rc<Task<Self>>, _: &Header, poller: &mut Poller) -> AfterTurn {
         if !self.due.replace(true) {
             let core = &poller.core;
             core.due.set(core.due.get() + 1);

@@ -26,7 +26,7 @@ use super::gather::{Awaitable, Notify};
 use super::origin::{Awaited, Noted, Origin, WrittenBy};
 use super::ready_queue::ReadyQueue;
 use super::step::{Step, TURN};
-use super::task_group::{Group, Guest};
+use super::task_group::{Generation, Group, Guest};
 use super::task_local::{Locals, LocalsCell};
 use super::wait_list::{Ticket, WaitList};
 use super::waker::{LentWaker, TaskId, Waiter};
@@ -43,7 +43,7 @@ pub(crate) struct Task<B: Body + ?Sized> {
 pub(crate) trait Body {
     /// Goes on as far as it can. What runs user's code does it [as the task](Poller::poll_as); what does not
     /// need not, and its turn costs next to nothing. `header` is that of the task.
-    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn
+    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn
     where
         Self: Sized;
 
@@ -414,6 +414,16 @@ impl Header {
         drop(locals);
     }
 
+    /// Counts once more, for something else that is of its group; gives what it counts as.
+    pub(crate) fn count_more(&self) -> Generation {
+        self.group.count_more()
+    }
+
+    /// Counts once less.
+    pub(crate) fn count_less(&self, generation: Generation) {
+        self.group.count_less(generation);
+    }
+
     pub(crate) fn is_member_of(&self, group: &Rc<Group>) -> bool {
         Rc::ptr_eq(&self.group, group)
     }
@@ -546,7 +556,9 @@ impl<F: Future, R: Report<F::Output>> Spawned<F, R> {
     }
 }
 
-impl<F: Future + Unpin, R: Report<F::Output>> Joinable<F::Output> for Spawned<F, R> {
+impl<F: Future + Unpin + 'static, R: Report<F::Output> + 'static> Joinable<F::Output>
+    for Spawned<F, R>
+{
     fn take_outcome(&self) -> Option<Result<F::Output>> {
         match &mut *self.state.borrow_mut() {
             State::Running(_) => None,
@@ -555,8 +567,8 @@ impl<F: Future + Unpin, R: Report<F::Output>> Joinable<F::Output> for Spawned<F,
     }
 }
 
-impl<F: Future + Unpin, R: Report<F::Output>> Body for Spawned<F, R> {
-    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
+impl<F: Future + Unpin + 'static, R: Report<F::Output> + 'static> Body for Spawned<F, R> {
+    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         let Ok(mut state) = self.state.try_borrow_mut() else {
             if self.after.get() == AfterPoll::Waiting {
                 self.after.set(AfterPoll::Missed);

@@ -134,14 +134,12 @@ impl Guest {
 
     /// Counts once more, for something else that inherits the same; gives what it counts as.
     pub(crate) fn count_more(&self) -> Generation {
-        Generation(self.group.join())
+        self.group.count_more()
     }
 
     /// Counts once less.
     pub(crate) fn count_less(&self, generation: Generation) {
-        if let Some(last) = self.group.leave(generation.0) {
-            last.tell();
-        }
+        self.group.count_less(generation);
     }
 
     /// A task that inherits the same, and counts as what it [counted more](Self::count_more).
@@ -270,6 +268,18 @@ impl Group {
         self.newest.get()
     }
 
+    /// As [`join`](Self::join), of somebody who is counted already.
+    pub(crate) fn count_more(&self) -> Generation {
+        Generation(self.join())
+    }
+
+    /// Counts once less.
+    pub(crate) fn count_less(&self, generation: Generation) {
+        if let Some(last) = self.leave(generation.0) {
+            last.tell();
+        }
+    }
+
     /// Whether somebody waits for that generation.
     pub(crate) fn is_waited_for(&self, generation: u32) -> bool {
         generation != self.newest.get()
@@ -379,6 +389,12 @@ impl TaskGroup {
             _ => {}
         }
         other.act(|| self.invite())
+    }
+
+    /// Whether it would count what is invited here together with that task.
+    pub(crate) fn counts(&self, header: &Header) -> bool {
+        let core = core::expect_current("counting what was started");
+        header.is_member_of(&self.part_on(&core))
     }
 
     /// The part of the group on `core`, which begins with this if there is none.

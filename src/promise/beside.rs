@@ -14,7 +14,7 @@ use super::flatten::{Flatten, begin_item, poll_rest};
 use super::flow::Flow;
 use super::input::{Input, Way};
 use crate::error::Result;
-use crate::executor::{AfterTurn, AnyTask, Asker, Body, Gather, Header, Poller, gather};
+use crate::executor::{AfterTurn, Asker, Body, Gather, Header, Poller, Task, gather};
 
 /// The task that starts another one for each item that comes out of order.
 pub(super) struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
@@ -34,7 +34,7 @@ struct Unfinished {
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I, O, S, F> {
-    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| {
             let (work, output) = (&self.work, &self.flow.output);
             match work.go_on(&output.context, |work| self.poll(work, cx)) {

@@ -4,8 +4,7 @@
 //! look at it: somebody's code blocks inside of it and others run meanwhile, it may have a turn that it misses, or be
 //! stopped.
 
-use std::cell::{Cell, RefCell};
-use std::mem;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
@@ -14,8 +13,10 @@ use crate::error::Error;
 use crate::executor::AfterTurn;
 
 pub(super) struct Chore<W> {
-    /// What is left of it; it cannot be borrowed while it goes on.
-    left: RefCell<W>,
+    /// What is left of it; nothing while it is looked at.
+    left: Cell<W>,
+    /// Whether it goes on, or is looked at.
+    is_in_use: Cell<bool>,
     /// Whether nothing is left of it.
     is_over: Cell<bool>,
     /// Whether it is to be dropped when its turn comes.
@@ -35,7 +36,8 @@ pub(super) enum After {
 impl<W: Default> Chore<W> {
     pub(super) fn new(work: W) -> Self {
         Chore {
-            left: RefCell::new(work),
+            left: Cell::new(work),
+            is_in_use: Cell::new(false),
             is_over: Cell::new(false),
             is_stopped: Cell::new(false),
             missed: Cell::new(false),
@@ -51,17 +53,16 @@ impl<W: Default> Chore<W> {
         context: &PromisingContext,
         poll: impl FnOnce(&mut W) -> Poll<()>,
     ) -> After {
-        let mut left = match self.left.try_borrow_mut() {
-            Ok(left) if !self.is_over.get() => left,
-            _ => {
-                self.missed.set(true);
-                return After::Goes(AfterTurn::Waits);
-            }
-        };
+        if self.is_over.get() || self.is_in_use.replace(true) {
+            self.missed.set(true);
+            return After::Goes(AfterTurn::Waits);
+        }
+        let mut left = self.left.take();
         let polled = catch_unwind(AssertUnwindSafe(|| match self.is_stopped.get() {
             true => Poll::Pending,
             false => poll(&mut left),
         }));
+        self.put_back(left);
         match polled {
             Ok(Poll::Ready(())) => After::Ended,
             Ok(Poll::Pending) if self.is_stopped.get() => After::BrokenOff,
@@ -76,8 +77,18 @@ impl<W: Default> Chore<W> {
 
     /// Looks at what is left of it, unless it goes on just now, or is over.
     pub(super) fn look<R>(&self, look: impl FnOnce(&W) -> R) -> Option<R> {
-        let left = self.left.try_borrow().ok()?;
-        (!self.is_over.get()).then(|| look(&left))
+        if self.is_over.get() || self.is_in_use.replace(true) {
+            return None;
+        }
+        let left = self.left.take();
+        let seen = look(&left);
+        self.put_back(left);
+        Some(seen)
+    }
+
+    fn put_back(&self, left: W) {
+        self.left.set(left);
+        self.is_in_use.set(false);
     }
 
     pub(super) fn stop(&self) -> bool {
@@ -86,14 +97,10 @@ impl<W: Default> Chore<W> {
 
     /// Drops what is left of it, behind what else `let_go` does, and tells whether there was anything.
     pub(super) fn let_go(&self, context: &PromisingContext, let_go: impl FnOnce()) -> bool {
-        let Ok(mut slot) = self.left.try_borrow_mut() else {
-            return false;
-        };
-        if self.is_over.replace(true) {
+        if self.is_in_use.get() || self.is_over.replace(true) {
             return false;
         }
-        let left = mem::take(&mut *slot);
-        drop(slot);
+        let left = self.left.take();
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             let left = left;
             let_go();

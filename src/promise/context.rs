@@ -13,7 +13,8 @@ use super::outcome::Outcome;
 use super::start::Start;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    self, Asker, Body, Executor, Guest, JoinHandle, Report, Task, TaskGroup, TaskLocal, TaskRef,
+    self, Asker, Body, Executor, Guest, Header, JoinHandle, Report, Task, TaskGroup, TaskLocal,
+    TaskRef,
 };
 
 static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
@@ -388,6 +389,11 @@ impl PromisingContext {
     #[track_caller]
     pub(crate) fn invite(&self) -> Guest {
         self.inner.tasks.invite()
+    }
+
+    /// Whether it would count what is invited here together with that task.
+    pub(crate) fn counts(&self, header: &Header) -> bool {
+        self.inner.tasks.counts(header)
     }
 
     /// As [`invite`](Self::invite), of something that inherits what whoever asks has.

@@ -19,7 +19,7 @@ use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    AfterTurn, AnyTask, Asker, Body, Header, Poller, TaskRef, Waiter, queue_step,
+    AfterTurn, AnyTask, Asker, Body, Header, Poller, Task, TaskRef, Waiter, queue_step,
 };
 
 /// How far the steps have come that run a source.
@@ -192,7 +192,9 @@ pub(super) fn start_feeding<P: Clone + 'static, W: Clone + 'static>(
     task.header().to_ref()
 }
 
-impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> FeedingTask<P, W, S> {
+impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static>
+    FeedingTask<P, W, S>
+{
     /// Takes what there is of the source; ready at its end.
     fn feed(&self, source: &mut S, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -267,10 +269,10 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> FeedingT
     }
 }
 
-impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin> Body
+impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static> Body
     for FeedingTask<P, W, S>
 {
-    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         match S::ONLY_READS {
             true => self.share_or_poll(task, header, poller),
             false => poller.poll_as(task, header, |cx| self.poll(cx)),

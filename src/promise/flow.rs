@@ -35,8 +35,8 @@ use super::source::{Asked, LEVELS, Source};
 use super::writing_end::WritingEnd;
 use crate::error::Result;
 use crate::executor::{
-    AfterTurn, AnyTask, Asker, Body, Generation, Guest, Header, Poller, Step, Task, TaskRef,
-    Waiter, queue_step,
+    AfterTurn, Asker, Body, Generation, Guest, Header, Poller, Step, Task, TaskRef, Waiter,
+    queue_step,
 };
 
 /// The flat stream of what comes in: a source for a promise. Something comes out of order if `beside` says so.
@@ -596,7 +596,7 @@ struct InOrderTask<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask<I, O, S, F> {
-    fn turn(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| {
             let after = self.flow.go_on(&mut Asker::Task(cx), None);
             if let AfterTurn::Ended = after {
