@@ -90,7 +90,7 @@ impl Form {
             Form::Promised(promised) => promised,
             Form::Given(given) => {
                 let (context, start) = (given.context().clone(), Start::OnDemand);
-                let promised = Promised::of(context, start, safe, Source::of(given.clone()));
+                let promised = Promised::of(context, start, safe, Source::of(given.for_promise()));
                 given.go_on_in(&promised.promise);
                 promised
             }

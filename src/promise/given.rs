@@ -271,6 +271,17 @@ impl<P: Told> Given<P> {
         guest.leave();
     }
 
+    /// It for a promise that it becomes the source of, and [goes on in](Self::go_on_in). Where it has not begun, but is
+    /// waited for already, that is another one, which begins with whoever reads first, and where that is.
+    pub(crate) fn for_promise(self: &Rc<Self>) -> Rc<Self> {
+        match self.state.get() {
+            State::NotBegun if self.guest.get().is_some() => {
+                Rc::new(Given::of(self.context.clone(), self.pieces.take()))
+            }
+            _ => self.clone(),
+        }
+    }
+
     /// Goes on in the promise that it has become the source of, if it is waited for already: with the turns that it
     /// would have had there from the beginning.
     pub(crate) fn go_on_in<W: Clone + 'static>(self: &Rc<Self>, promise: &StreamedPromise<P, W>) {
@@ -302,7 +313,7 @@ impl<P: Told> Given<P> {
             drop(self.reader.take());
             self.set_heir(promise.to_step());
         }
-        if state == State::Ended
+        if let State::NotBegun | State::Ended = state
             && let Some(guest) = self.guest.get()
         {
             guest.leave();

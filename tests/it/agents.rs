@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::future;
 use log::LevelFilter;
 use miniagents::executor::{Executor, TaskLocal, sleep, spawn, yield_now};
 use miniagents::{
@@ -876,4 +877,39 @@ fn arguments_are_an_object_for_whoever_asks_for_all_of_them() {
             r#"{"class_":"Frozen","depth":1,"mood":"bad","n":[1,2]}"#,
         ]
     );
+}
+
+/// Its executor goes before it began to hand out what was sent, and then in the middle of that.
+#[test]
+fn what_an_agent_was_sent_is_read_elsewhere_when_its_executor_has_gone() {
+    let mut read = Vec::new();
+    for turns in 2..6 {
+        let kept = Rc::new(Cell::new(None));
+        let keep = kept.clone();
+        let not_reading = move |ctx: InteractionContext| {
+            keep.set(Some(ctx));
+            async { Ok(()) }
+        };
+        let context = MiniAgents::new();
+        let call = context.scope(async {
+            not_reading.trigger(["one", "two"]).await?;
+            std::future::pending::<Result<()>>().await
+        });
+        let leaving = async {
+            for _ in 0..turns {
+                yield_now().await;
+            }
+            Ok(())
+        };
+        let left = Executor::new().block_on(future::or(call, leaving));
+        assert!(left.unwrap().is_ok());
+
+        let ctx = kept.take().expect("the agent has acted");
+        let all = MiniAgents::new().run(async {
+            let all = MessageSequencePromise::of((ctx.messages().clone(), "behind")).await;
+            Ok(all.map_or(0, |all| all.len()))
+        });
+        read.push(all.expect("nobody waits for what never comes"));
+    }
+    assert_eq!(read[0], 3);
 }
