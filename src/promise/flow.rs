@@ -356,10 +356,12 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     /// Puts what need not be flattened.
     #[inline(always)]
     fn put_part(&self, part: O, guest: Option<&Guest>) {
-        if PromisingContext::any_handlers() {
-            lending(guest, || F::tell(&part));
-        }
-        self.output.put(Ok(part));
+        self.output.contain(|| {
+            if PromisingContext::any_handlers() {
+                lending(guest, || F::tell(&part));
+            }
+            self.output.put(Ok(part));
+        });
     }
 
     fn poll_rest(

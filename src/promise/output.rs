@@ -7,6 +7,7 @@
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -234,14 +235,22 @@ impl<O: 'static> Output<O> {
     pub(super) fn put_ready(&self, tell: impl Fn(&O)) {
         let ready = u32::from(self.ready.replace(0));
         if !PromisingContext::any_handlers() {
-            return self.change(|parts| parts.filled = ready);
+            return self.contain(|| self.change(|parts| parts.filled = ready));
         }
         let places = self.parts.borrow().places.clone();
         for place in places.iter().flat_map(|places| places.iter()) {
             if let Some(part) = place.get() {
                 tell(part);
-                self.change(|parts| parts.filled += 1);
+                self.contain(|| self.change(|parts| parts.filled += 1));
             }
+        }
+    }
+
+    /// Puts a part; a panic of that, as somebody's waker may have it, is an error behind the part.
+    #[inline(always)]
+    pub(super) fn contain(&self, put: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(put)) {
+            self.put(Err(Error::from_panic("a flattener", &*panic)));
         }
     }
 

@@ -1,16 +1,21 @@
 //! Sequences: whatever is nested comes out flat and in order, errors included.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future, stream};
 use miniagents::executor::{Awaitable, Executor, Schedule, TaskLocal, sleep, spawn, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, FlatSequence, InteractionContext, IntoMessages, Message,
-    MessageClass, MessagePromise, MessageSequence, MessageSequencePromise, MessageTokenAppender,
-    Messages, MiniAgent, MiniAgents, PromisingContext, Result, Start, StreamAppender, TextMessage,
-    Token, generate, messages,
+    MessageClass, MessagePromise, MessageSequence, MessageSequencePromise, MessageStream,
+    MessageTokenAppender, Messages, MiniAgent, MiniAgents, PromisingContext, Result, Start,
+    StreamAppender, TextMessage, Token, generate, messages,
 };
 
 use crate::events::{STARTS, events_in, events_of, note};
@@ -1253,5 +1258,61 @@ fn replies_of_both_ways_are_all_there_under_every_schedule() {
             ["one", "two", "three", "four", "five", "six"],
             "{seed}"
         );
+    }
+}
+
+/// Whoever waits is woken in the turn in which the replies are flattened, here at the first of them.
+#[test]
+fn a_waker_that_panics_takes_none_of_the_replies_along() {
+    struct PanicsOnce(Waker, AtomicBool);
+    impl Wake for PanicsOnce {
+        fn wake(self: Arc<Self>) {
+            self.0.wake_by_ref();
+            assert!(self.1.swap(true, Relaxed), "not this time");
+        }
+    }
+
+    /// Waits for the first reply with a waker that panics.
+    async fn first(replies: &mut MessageStream) -> Option<Result<MessagePromise>> {
+        let mut next = pin!(replies.next());
+        let mut waker = None;
+        poll_fn(|cx| {
+            let panics = || Arc::new(PanicsOnce(cx.waker().clone(), AtomicBool::new(false)));
+            let waker = waker.get_or_insert_with(|| Waker::from(panics()));
+            next.as_mut().poll(&mut Context::from_waker(waker))
+        })
+        .await
+    }
+
+    for (at_once, handlers) in [(1, false), (3, false), (1, true), (3, true)] {
+        let replies = move |ctx: InteractionContext| async move {
+            for number in 0..9 {
+                ctx.reply(format!("{number}"));
+                if number % at_once == 0 {
+                    yield_now().await;
+                }
+            }
+            Ok(())
+        };
+        let context = MiniAgents::new();
+        if handlers {
+            context.on_promise_resolved(|_| async { Ok(()) });
+        }
+        let read = context.run(async {
+            let options = CallOptions::new().with_start(false);
+            let mut replies = replies.trigger_with((), options).stream();
+            let mut texts = Vec::new();
+            let mut next = first(&mut replies).await;
+            while let Some(reply) = next {
+                match reply {
+                    Ok(reply) => texts.push(reply.await?.text().to_owned()),
+                    Err(error) => assert!(error.is_panic(), "{error}"),
+                }
+                next = replies.next().await;
+            }
+            Ok(texts)
+        });
+        let expected: Vec<_> = (0..9).map(|number| number.to_string()).collect();
+        assert_eq!(read.unwrap(), expected, "{at_once} at once, {handlers}");
     }
 }
