@@ -190,7 +190,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
     fn poll_next(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        self.begin_once(asker);
+        self.begin_once(asker, true);
         if self.output.has_next() {
             return Poll::Ready(self.output.next());
         }
@@ -201,30 +201,34 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         Poll::Pending
     }
 
-    /// Gives `put` all that there is, ready at the end; begins if it has not. It is asked in a step.
+    /// Gives `put` all that there is, ready at the end; begins if it has not. It is asked in steps of what is kept as
+    /// long as it asks.
     fn poll_all(
         self: &Rc<Self>,
         asker: &mut Asker<'_, '_>,
         put: &mut dyn FnMut(Batch<O>),
     ) -> Poll<()> {
-        self.begin_once(asker);
+        self.begin_once(asker, false);
         self.output.poll_all(asker, put)
     }
 
-    fn begin_once(self: &Rc<Self>, asker: &Asker<'_, '_>) {
+    fn begin_once(self: &Rc<Self>, asker: &Asker<'_, '_>, keeps: bool) {
         if self.guest.get().is_none() {
-            self.begin(asker);
+            self.begin(asker, keeps);
         }
     }
 
-    /// Begins with what comes in order; what comes out of order begins in the first turn of that.
+    /// Begins with what comes in order; what comes out of order begins in the first turn of that. `keeps` says whether
+    /// it has to be kept for the end of the executor, as nothing else is that would let go of it.
     #[inline(never)]
-    fn begin(self: &Rc<Self>, asker: &Asker<'_, '_>) {
+    fn begin(self: &Rc<Self>, asker: &Asker<'_, '_>, keeps: bool) {
         self.state.set(State::Flattens);
         let guest = self.output.context.invite_for(asker);
         let guest = self.guest.get_or_init(|| guest);
         if F::TAKES_STEPS {
-            guest.keep(self.clone());
+            if keeps {
+                guest.keep(self.clone());
+            }
             queue_step(self.clone(), IN_ORDER);
         } else {
             let task = guest.spawn(InOrderTask { flow: self.clone() });

@@ -209,10 +209,11 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
     #[inline(always)]
     fn stand_in_line(&mut self, cx: &Context<'_>) -> bool {
         let inner = &self.promise.inner;
+        let stand = &mut self.place.stand;
         match inner.feeding.get() {
-            Some(task) => inner
-                .log
-                .stand_in_line(&mut self.place.stand, Some(task), cx),
+            Some(task) => inner.log.stand_in_line(stand, Some(task), cx),
+            // Where steps run the source, more is to be noted.
+            None if inner.fed.get() == Fed::NotInSteps => inner.log.stand_in_line(stand, None, cx),
             None => false,
         }
     }

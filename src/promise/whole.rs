@@ -172,10 +172,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     /// Goes over the pieces, and then makes the whole.
     #[inline(always)]
     pub(super) fn step_making(self: Rc<Self>) {
-        if self.made.get() == MadeSoFar::GoesOver
-            && self.feeding.get().is_some()
-            && self.outcome_so_far().get().is_none()
-        {
+        if self.made.get() == MadeSoFar::GoesOver && self.outcome_so_far().get().is_none() {
             let waiter = || Waiter::step(self.clone(), MAKE);
             if let Some(called) = self.log.pass_over(&self.making.stand, waiter) {
                 drop(self);
