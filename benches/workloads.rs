@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 use futures_lite::Stream;
 use miniagents::executor::yield_now;
 use miniagents::{
-    Agent, CallOptions, Error, Frozen, InteractionContext, IntoMessages, Message, MessageClass,
-    MessagePromise, MessageSequencePromise, MessageTokenAppender, Messages, MiniAgent, MiniAgents,
-    Result, StreamedPromise, TextMessage, Token, generate,
+    Agent, CallOptions, Error, Frozen, History, InteractionContext, IntoMessages, Message,
+    MessageClass, MessagePromise, MessageSequencePromise, MessageTokenAppender, Messages,
+    MiniAgent, MiniAgents, Result, StreamedPromise, TextMessage, Token, generate,
 };
 
 struct Workload {
@@ -441,11 +441,11 @@ fn dialogue(n: usize) -> Result<Outcome> {
     }
 
     timed(async move {
-        let mut history: Vec<Message> = Vec::new();
+        let mut history = History::new();
         for i in 0..n {
             history.push(TextMessage::new(format_args!("u{i}")).build()?);
             let replies = assistant.trigger(&history).await?;
-            history.extend_from_slice(&replies);
+            history.extend(&*replies);
         }
         let texts = history.iter().map(Message::text);
         Ok(texts.fold(0, fold))

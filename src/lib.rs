@@ -24,11 +24,12 @@ pub use error::{Error, Result};
 pub use executor::TaskLocal;
 pub use frozen::{Frozen, HashKey, List, MAX_DEPTH, Number, Text, Value};
 pub use message::{
-    AssistantMessage, ErrorMessage, FieldCollector, IntoMessages, Join, KeepTokens, Message,
-    MessageBuilder, MessageClass, MessagePromise, MessagePromiseBuilder, MessageSequence,
-    MessageSequenceAppender, MessageSequencePromise, MessageStream, MessageTokenAppender,
-    MessageWait, Messages, SequenceOptions, Split, SystemMessage, TextMessage, Token, TokenStream,
-    TokensHeld, UserMessage, join_messages, split_messages, value_from_json,
+    AssistantMessage, ErrorMessage, FieldCollector, History, HistoryIter, IntoMessages, Join,
+    KeepTokens, Message, MessageBuilder, MessageClass, MessagePromise, MessagePromiseBuilder,
+    MessageSequence, MessageSequenceAppender, MessageSequencePromise, MessageStream,
+    MessageTokenAppender, MessageWait, Messages, SequenceOptions, Split, SystemMessage,
+    TextMessage, Token, TokenStream, TokensHeld, UserMessage, join_messages, split_messages,
+    value_from_json,
 };
 pub use promise::{
     Activation, Appended, Emit, Emitter, FlatSequence, Generator, Promise, PromisingContext,

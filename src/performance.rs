@@ -69,8 +69,9 @@
 //!   most 24 bytes of it; a longer text is another one. `ctx.reply(format_args!("{i}"))` makes just that,
 //!   where `format!` would make a `String` first, to be copied and freed. The fields of a message are made
 //!   when somebody asks for them. Handing it on is a count. A list of messages
-//!   (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a call as one block: the agent's side of a
-//!   dialogue of N turns costs what its N² reads cost.
+//!   (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a call as one block, for which its handles are
+//!   copied once. A [`History`](crate::History) is not even that: what is sent of it is where it lies and how
+//!   far it goes, so that a dialogue of N turns costs what its N² reads cost, and N calls.
 //! - **A call of an agent** is the dearest thing: nine allocations, three of them for an argument, and
 //!   seventeen turns, one or two microseconds, whatever the agent then does. The agent acts in a task; all
 //!   other turns are steps of the two sequences and of the call. The turns are the original's: they decide

@@ -9,7 +9,7 @@ use futures_lite::StreamExt;
 use crate::agent::{Agent, InteractionContext};
 use crate::error::Result;
 use crate::frozen::{Frozen, Value};
-use crate::message::Message;
+use crate::message::{History, Message};
 
 /// An agent that keeps what it gets in memory, and hands it on, or replies with everything that it has.
 ///
@@ -34,7 +34,7 @@ use crate::message::Message;
 #[derive(Clone, Default)]
 #[must_use = "an agent acts when it is triggered"]
 pub struct InMemoryHistoryAgent {
-    messages: Rc<RefCell<Vec<Message>>>,
+    said: Rc<RefCell<History>>,
     full_history: bool,
 }
 
@@ -46,7 +46,7 @@ impl InMemoryHistoryAgent {
 
     /// A history in which this was said.
     pub fn with_messages(self, messages: impl IntoIterator<Item = Message>) -> Self {
-        self.messages.borrow_mut().extend(messages);
+        self.said.borrow_mut().extend(messages);
         self
     }
 
@@ -58,7 +58,12 @@ impl InMemoryHistoryAgent {
 
     /// What was said so far.
     pub fn messages(&self) -> Vec<Message> {
-        self.messages.borrow().clone()
+        self.said.borrow().to_vec()
+    }
+
+    /// What was said so far, to be sent, or to go on from; nothing is copied for that.
+    pub fn said(&self) -> History {
+        self.said.borrow().clone()
     }
 }
 
@@ -89,13 +94,13 @@ impl Agent for InMemoryHistoryAgent {
         while let Some(Ok(promise)) = promises.next().await {
             match promise.quietly().await {
                 Ok(_) if is_left_out(promise.known_beforehand()) => {}
-                Ok(message) => self.messages.borrow_mut().push(message),
+                Ok(message) => self.said.borrow_mut().push(message),
                 Err(_) => break,
             }
         }
         whole?;
         if full_history {
-            ctx.reply(self.messages());
+            ctx.reply(self.said());
         }
         Ok(())
     }
@@ -104,7 +109,7 @@ impl Agent for InMemoryHistoryAgent {
 impl fmt::Debug for InMemoryHistoryAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InMemoryHistoryAgent")
-            .field("messages", &self.messages.borrow().len())
+            .field("messages", &self.said.borrow().len())
             .finish_non_exhaustive()
     }
 }

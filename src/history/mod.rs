@@ -4,6 +4,8 @@
 //! `return_full_history`, it replies with what it has kept since the beginning instead. That is all that a
 //! [`UserAgent`](crate::dialog::UserAgent) asks of one: any agent of yours that heeds the argument will do.
 //!
+//! Who keeps what was said by hand, and sends it all at every turn, keeps it in a [`History`](crate::History).
+//!
 //! | | |
 //! |---|---|
 //! | [`InMemoryHistoryAgent`] | is gone when the program ends |

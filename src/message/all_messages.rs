@@ -45,7 +45,7 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
     if let Some(block) = promises.only_block()
         && let Ok(block) = block.into_any().downcast::<MessageBlock>()
     {
-        return block.0.clone();
+        return block.to_messages();
     }
     if promises.len() == 0 {
         return NONE.with(Rc::clone);

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -13,6 +14,7 @@ use std::vec;
 
 use futures_lite::Stream;
 
+use super::history::History;
 use super::into_messages::{Item, ItemStream};
 use super::message::Message;
 use super::message_promise::MessagePromise;
@@ -93,15 +95,50 @@ impl<A: Around<MessagePromise> + 'static> Flatten<Item, MessagePromise> for Flat
 }
 
 /// Messages that are there, as they were sent together.
-pub(crate) struct MessageBlock(pub(crate) Rc<[Message]>);
+#[derive(Clone)]
+pub(crate) enum MessageBlock {
+    Given(Rc<[Message]>),
+    Said(History),
+}
+
+impl MessageBlock {
+    #[inline(always)]
+    pub(crate) fn message(&self, index: usize) -> Option<&Message> {
+        match self {
+            MessageBlock::Given(messages) => messages.get(index),
+            MessageBlock::Said(history) => history.get(index),
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn to_messages(&self) -> Rc<[Message]> {
+        match self {
+            MessageBlock::Given(messages) => messages.clone(),
+            MessageBlock::Said(history) => history.iter().cloned().collect(),
+        }
+    }
+}
+
+impl fmt::Debug for MessageBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MessageBlock::Given(messages) => messages.fmt(f),
+            MessageBlock::Said(history) => history.fmt(f),
+        }
+    }
+}
 
 impl Block<MessagePromise> for MessageBlock {
     fn len(&self) -> usize {
-        self.0.len()
+        match self {
+            MessageBlock::Given(messages) => messages.len(),
+            MessageBlock::Said(history) => history.len(),
+        }
     }
 
     fn get(&self, index: usize) -> MessagePromise {
-        MessagePromise::known(self.0[index].clone())
+        let message = self.message(index);
+        MessagePromise::known(message.expect("it is of the block").clone())
     }
 
     fn into_any(self: Rc<Self>) -> Rc<dyn Any> {
@@ -135,12 +172,12 @@ impl Flattening {
     fn put_or_open(&mut self, item: Item, output: &Output<MessagePromise>) -> Result<()> {
         match item {
             Item::Message(message) => output.put(Ok(message.promise())),
-            Item::Block(messages) if messages.is_empty() => {}
-            Item::Block(messages) => {
+            Item::Block(block) if block.len() == 0 => {}
+            Item::Block(block) => {
                 if PromisingContext::has_handlers() {
-                    messages.iter().for_each(|message| drop(message.promise()));
+                    (0..block.len()).for_each(|index| block.get(index).tell());
                 }
-                output.put_batch(Batch::Run(Run::of(Rc::new(MessageBlock(messages)))));
+                output.put_batch(Batch::Run(Run::of(block)));
             }
             Item::Promise(promise) => output.put(Ok(promise)),
             Item::Error(error) => return Err(error),
@@ -180,8 +217,8 @@ impl Flattening {
 pub(crate) fn side_by_side(item: Item) -> std::result::Result<Option<Batch<MessagePromise>>, Item> {
     Ok(match item {
         Item::Message(message) => Some(Batch::One(Ok(MessagePromise::known(message)))),
-        Item::Block(messages) if messages.is_empty() => None,
-        Item::Block(messages) => Some(Batch::Run(Run::of(Rc::new(MessageBlock(messages))))),
+        Item::Block(block) if block.len() == 0 => None,
+        Item::Block(block) => Some(Batch::Run(Run::of(block))),
         Item::List(items) => match items.into_known() {
             Ok(promises) => (!promises.is_empty()).then_some(Batch::Several(promises)),
             Err(items) => return Err(Item::List(items)),

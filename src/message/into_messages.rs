@@ -7,12 +7,14 @@ use std::rc::Rc;
 use futures_lite::{Stream, StreamExt};
 
 use super::builder::MessageBuilder;
+use super::flatten::MessageBlock;
+use super::history::History;
 use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result, What};
 use crate::frozen::{Frozen, Text, Value};
-use crate::promise::drop_flat;
+use crate::promise::{Block, drop_flat};
 
 /// Zero or more messages, promises of messages, and errors, nested as they come: what is sent,
 /// replied or put into a sequence, and flattened there.
@@ -27,7 +29,7 @@ pub struct Messages {
 pub(crate) enum Item {
     Message(Message),
     /// Several messages that are there.
-    Block(Rc<[Message]>),
+    Block(Rc<MessageBlock>),
     Promise(MessagePromise),
     Sequence(MessageSequencePromise),
     List(List),
@@ -49,7 +51,7 @@ impl List {
             match items.next() {
                 None => drop(open.pop()),
                 Some(Item::Message(_) | Item::Promise(_)) => said += 1,
-                Some(Item::Block(messages)) => said += messages.len() as u64,
+                Some(Item::Block(block)) => said += block.len() as u64,
                 Some(Item::List(items)) => open.push(items.0.iter()),
                 Some(Item::Sequence(_) | Item::Stream(_) | Item::Error(_)) => {}
             }
@@ -136,7 +138,7 @@ impl Messages {
                 None => drop(open.pop()),
                 Some(Item::List(list)) => open.push(list.0.iter()),
                 Some(Item::Message(message)) => items.push(Item::Message(message.clone())),
-                Some(Item::Block(messages)) => items.push(Item::Block(messages.clone())),
+                Some(Item::Block(block)) => items.push(Item::Block(block.clone())),
                 Some(Item::Promise(promise)) => items.push(Item::Promise(promise.clone())),
                 Some(Item::Sequence(sequence)) => items.push(Item::Sequence(sequence.clone())),
                 Some(Item::Error(error)) => items.push(Item::Error(error.clone())),
@@ -158,7 +160,7 @@ impl Messages {
     pub(crate) fn count(&self) -> u64 {
         match &self.item {
             Item::Message(_) | Item::Promise(_) => 1,
-            Item::Block(messages) => messages.len() as u64,
+            Item::Block(block) => block.len() as u64,
             Item::List(items) => items.count(),
             Item::Sequence(_) | Item::Stream(_) | Item::Error(_) => 0,
         }
@@ -183,7 +185,7 @@ impl fmt::Debug for Messages {
         fn describe(item: &Item, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             match item {
                 Item::Message(message) => fmt::Debug::fmt(message, f),
-                Item::Block(messages) => fmt::Debug::fmt(messages, f),
+                Item::Block(block) => fmt::Debug::fmt(block, f),
                 Item::Promise(promise) => fmt::Debug::fmt(promise, f),
                 Item::Sequence(sequence) => fmt::Debug::fmt(sequence, f),
                 Item::List(items) => {
@@ -322,7 +324,7 @@ impl IntoMessages for Message {
     /// They are kept as they are, without a place for each.
     fn all_into_messages(all: impl Iterator<Item = Self>) -> Messages {
         Messages {
-            item: Item::Block(all.collect()),
+            item: Item::Block(Rc::new(MessageBlock::Given(all.collect()))),
         }
     }
 }
@@ -341,6 +343,22 @@ impl IntoMessages for &Message {
 impl IntoMessages for MessageBuilder {
     fn into_messages(self) -> Messages {
         Messages::one(self.build())
+    }
+}
+
+/// All that was said so far, which is not copied for that.
+impl IntoMessages for History {
+    fn into_messages(self) -> Messages {
+        Messages {
+            item: Item::Block(Rc::new(MessageBlock::Said(self))),
+        }
+    }
+}
+
+/// All that was said so far, which is not copied for that.
+impl IntoMessages for &History {
+    fn into_messages(self) -> Messages {
+        self.clone().into_messages()
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::Stream;
@@ -15,7 +14,7 @@ use super::message_promise::MessagePromise;
 use super::sequence_reader::SequenceReader;
 use crate::error::Result;
 use crate::executor::Waiter;
-use crate::promise::{Come, Next, StepBack, TryNext, read};
+use crate::promise::{Block, Come, Next, StepBack, TryNext, read};
 
 /// An independent reader of a sequence, made by [`MessageSequencePromise::stream`](super::MessageSequencePromise::stream).
 #[must_use = "streams do nothing until they are read"]
@@ -29,20 +28,20 @@ pub struct MessageStream {
 #[derive(Default)]
 struct Ahead {
     /// Empty before the first block.
-    block: Option<Rc<[Message]>>,
+    block: Option<MessageBlock>,
     /// Which of it comes next.
     next: usize,
 }
 
 impl Ahead {
     fn left(&self) -> usize {
-        let len = self.block.as_ref().map_or(0, |block| block.len());
+        let len = self.block.as_ref().map_or(0, Block::len);
         len - self.next
     }
 
     #[inline(always)]
     fn take_next(&mut self) -> Option<Message> {
-        let message = self.block.as_ref()?.get(self.next)?;
+        let message = self.block.as_ref()?.message(self.next)?;
         self.next += 1;
         Some(message.clone())
     }
@@ -91,7 +90,7 @@ impl MessageStream {
         let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
             unreachable!("sequences have blocks of one kind")
         };
-        let block = Some(block.0.clone());
+        let block = Some(MessageBlock::clone(&block));
         self.ahead = Ahead { block, next };
     }
 

@@ -5,6 +5,7 @@ mod builder;
 mod class;
 mod defaults;
 mod flatten;
+mod history;
 mod into_messages;
 mod join;
 mod kept_tokens;
@@ -28,6 +29,7 @@ pub use builder::{
     AssistantMessage, ErrorMessage, MessageBuilder, SystemMessage, TextMessage, UserMessage,
 };
 pub use class::MessageClass;
+pub use history::{History, HistoryIter};
 pub use into_messages::{IntoMessages, Messages};
 pub use join::{Join, join_messages};
 pub use kept_tokens::{KeepTokens, TokensHeld};

@@ -11,6 +11,7 @@ mod embedded;
 mod embeddings;
 mod executor;
 mod flattening;
+mod history;
 mod json_reply;
 #[cfg(feature = "history")]
 mod markdown_history;
@@ -61,6 +62,7 @@ targets! {
     #[cfg(feature = "openai")] embeddings: 3000, 60;
     executor: 4000, 100;
     flattening: 2000, 100;
+    history: 3000, 100;
     json_reply: 4000, 120;
     #[cfg(feature = "history")] markdown_history: 4000, 60;
     #[cfg(feature = "openai")] openai_stream: 2000, 300;

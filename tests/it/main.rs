@@ -7,6 +7,7 @@ mod dialogs;
 mod documents;
 mod events;
 mod frozen_messages;
+mod history;
 mod kept_tokens;
 mod persistence;
 mod promises;
