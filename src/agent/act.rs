@@ -469,18 +469,19 @@ impl Body for Act {
     }
 }
 
-/// Starts the agent; it is cancelled with the replies. Nobody else has the call before.
-pub(crate) fn start(call: &mut Rc<Task<Act>>) {
+/// Starts the agent, with what whoever asks for the replies inherits; it is cancelled with them. Nobody else has the
+/// call before.
+pub(crate) fn start(call: &mut Rc<Task<Act>>, asker: &Asker<'_, '_>) {
     let miniagents = &mut Task::idle_body(call).miniagents;
     let miniagents = match miniagents
         .take()
-        .filter(|known| known.promising().is_current())
+        .filter(|known| known.promising().is_current_for(asker))
     {
         Some(known) => miniagents.insert(known),
-        None => miniagents.insert(MiniAgents::current()),
+        None => miniagents.insert(asker.lend(MiniAgents::current)),
     };
     let context = miniagents.promising().clone();
-    context.start(call);
+    context.start(call, asker);
     let act = call.body();
     if let Some(replies) = act.replies() {
         replies.on_cancel(call.clone());

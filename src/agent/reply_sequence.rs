@@ -117,7 +117,7 @@ impl Persisting {
 impl Replies {
     /// The agent starts.
     fn begin(&mut self, asker: &Asker<'_, '_>, persists: bool) {
-        asker.lend(|| act::start(&mut self.0));
+        act::start(&mut self.0, asker);
         let act = self.0.body();
         act.phase.set(match persists {
             true => Phase::ActingFor,

@@ -154,13 +154,13 @@ impl<B: Body> Task<B> {
     }
 
     /// Starts a task that was idle on `core`, as one of a group. Nobody else has it.
-    pub(crate) fn start(this: &mut Rc<Self>, core: &Core, group: Rc<Group>)
+    pub(crate) fn start(this: &mut Rc<Self>, core: &Core, group: Rc<Group>, locals: Locals)
     where
         B: 'static,
     {
         let alone = Rc::get_mut(this);
         let task = alone.expect("whoever starts an idle task has it alone");
-        task.header.join(group);
+        task.header.join(group, locals);
         core.admit(this.clone());
     }
 }
@@ -277,11 +277,11 @@ impl Header {
         Self::with(core.alone.clone(), 0, Locals::empty())
     }
 
-    /// Makes an idle task one of that group, which inherits the values of whoever starts it.
-    fn join(&mut self, group: Rc<Group>) {
+    /// Makes an idle task one of that group, which inherits these values.
+    fn join(&mut self, group: Rc<Group>, locals: Locals) {
         self.generation = group.join();
         self.group = group;
-        self.locals = LocalsCell::new(core::look_at_locals(Locals::clone));
+        self.locals = LocalsCell::new(locals);
     }
 
     #[inline(always)]

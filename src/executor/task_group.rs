@@ -18,7 +18,7 @@ use super::ready_queue::ReadyQueue;
 use super::step::{Step, queue_step};
 use super::task::{Body, Header, JoinHandle, Report, Spawned, Task, TaskRef, Unreported, spawn_on};
 use super::task_local::{Locals, LocalsCell};
-use super::waker::Waiter;
+use super::waker::{Asker, Waiter};
 
 /// Tasks that are counted together, so that somebody can wait for all of them.
 ///
@@ -364,9 +364,10 @@ impl TaskGroup {
 
     /// Starts a task that was idle, as one of this group. Nobody else has it.
     #[track_caller]
-    pub(crate) fn start<B: Body + 'static>(&self, task: &mut Rc<Task<B>>) {
+    pub(crate) fn start<B: Body + 'static>(&self, task: &mut Rc<Task<B>>, asker: &Asker<'_, '_>) {
         let core = core::expect_current("starting a task");
-        Task::start(task, &core, self.part_on(&core));
+        let locals = asker.look_at_locals(Locals::clone);
+        Task::start(task, &core, self.part_on(&core), locals);
     }
 
     /// Counts something among the tasks of this group that is none.

@@ -239,15 +239,24 @@ impl<T: 'static> TaskLocal<T> {
         })
     }
 
+    /// As [`inspect`](Self::inspect), among the values that whoever asks has.
+    pub(crate) fn inspect_for<R>(
+        &'static self,
+        asker: &Asker<'_, '_>,
+        look: impl FnOnce(Option<&T>) -> R,
+    ) -> R {
+        asker.look_at_locals(|locals| {
+            let value = locals.get(self.key());
+            look(value.and_then(|value| value.downcast_ref()))
+        })
+    }
+
     /// Its value among those that whoever asks has; its clone has nothing to do with task-locals.
     pub(crate) fn cloned_for(&'static self, asker: &Asker<'_, '_>) -> Option<T>
     where
         T: Clone,
     {
-        asker.look_at_locals(|locals| {
-            let value = locals.get(self.key());
-            value.and_then(|value| value.downcast_ref()).cloned()
-        })
+        self.inspect_for(asker, |value| value.cloned())
     }
 
     /// As [`get`](Self::get), for a value whose clone has nothing to do with task-locals.

@@ -189,8 +189,31 @@ pub(crate) fn polls_with_own_waker(what: Awaited, cx: &Context<'_>) -> bool {
 pub(crate) enum Asker<'a, 'b> {
     /// Whoever is polled with this.
     Task(&'a mut Context<'b>),
-    /// Something that goes on in a step: what makes it wait for that.
-    Step(&'a dyn Fn() -> Waiter),
+    /// Something that goes on in a step.
+    Step(&'a dyn InStep),
+}
+
+/// Who goes on in a step.
+pub(crate) trait InStep {
+    /// What has it go on with that step.
+    fn waiter(&self) -> Waiter;
+
+    /// What it has in common with a task; see [`Step::guest`].
+    fn guest(&self) -> Option<&Guest>;
+}
+
+/// Whoever takes that step, as it goes on.
+pub(crate) struct Going<'a, T>(pub(crate) &'a Rc<T>, pub(crate) u32);
+
+impl<T: Step + 'static> InStep for Going<'_, T> {
+    #[inline]
+    fn waiter(&self) -> Waiter {
+        Waiter::step(self.0.clone(), self.1)
+    }
+
+    fn guest(&self) -> Option<&Guest> {
+        self.0.guest()
+    }
 }
 
 /// Who asks, where it may be known from the types which one that is.
@@ -237,7 +260,7 @@ impl<'b> Asks<'b> for Asker<'_, 'b> {
     fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter> {
         match self {
             Asker::Task(cx) => cx.waiter(what, by),
-            Asker::Step(waiter) => Some(waiter()),
+            Asker::Step(going) => Some(going.waiter()),
         }
     }
 
@@ -248,7 +271,7 @@ impl<'b> Asks<'b> for Asker<'_, 'b> {
     fn as_asker(&mut self) -> Asker<'_, 'b> {
         match self {
             Asker::Task(cx) => Asker::Task(cx),
-            Asker::Step(waiter) => Asker::Step(*waiter),
+            Asker::Step(going) => Asker::Step(*going),
         }
     }
 }
@@ -282,17 +305,17 @@ impl Asker<'_, '_> {
 
     /// Looks at what takes the step has in common with a task, if one asks that stands for a task.
     fn look_at_guest<R>(&self, look: impl FnOnce(Option<&Guest>) -> R) -> R {
-        if let Asker::Step(waiter) = self {
-            return look(waiter().step.guest());
-        }
-        look(None)
+        look(match self {
+            Asker::Step(going) => going.guest(),
+            Asker::Task(_) => None,
+        })
     }
 
     /// As [`Waiter::waiting_for`].
     pub(crate) fn waiter_for(&self, what: Awaited) -> Waiter {
         match self {
             Asker::Task(cx) => Waiter::waiting_for(what, cx),
-            Asker::Step(waiter) => waiter(),
+            Asker::Step(going) => going.waiter(),
         }
     }
 
@@ -300,7 +323,7 @@ impl Asker<'_, '_> {
     pub(crate) fn still_waiting(&self) -> Waiter {
         match self {
             Asker::Task(cx) => Waiter::still_waiting(cx),
-            Asker::Step(waiter) => waiter(),
+            Asker::Step(going) => going.waiter(),
         }
     }
 }

@@ -265,9 +265,11 @@ impl PromisingContext {
         current.unwrap_or_else(|| panic!("{}", no_context()))
     }
 
-    /// Whether it is the current context.
-    pub(crate) fn is_current(&self) -> bool {
-        CURRENT.inspect(|current| current.is_some_and(|current| current.is(self)))
+    /// Whether it is the current context for whoever asks.
+    pub(crate) fn is_current_for(&self, asker: &Asker<'_, '_>) -> bool {
+        CURRENT.inspect_for(asker, |current| {
+            current.is_some_and(|current| current.is(self))
+        })
     }
 
     /// Whether both are handles of one context.
@@ -381,8 +383,8 @@ impl PromisingContext {
 
     /// Starts a task that was idle and that the context waits for. Nobody else has it.
     #[track_caller]
-    pub(crate) fn start<B: Body + 'static>(&self, task: &mut Rc<Task<B>>) {
-        self.inner.tasks.start(task);
+    pub(crate) fn start<B: Body + 'static>(&self, task: &mut Rc<Task<B>>, asker: &Asker<'_, '_>) {
+        self.inner.tasks.start(task, asker);
     }
 
     /// Counts something among what was started in the context, until what this gives is dropped.

@@ -19,7 +19,7 @@ use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    AfterTurn, AnyTask, Asker, Body, Header, Poller, Task, TaskRef, Waiter, queue_step,
+    AfterTurn, AnyTask, Asker, Body, Going, Header, Poller, Task, TaskRef, queue_step,
 };
 
 /// How far the steps have come that run a source.
@@ -64,8 +64,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             Fed::Asked | Fed::Missed => return self.fed.set(Fed::Missed),
         }
         let mut slot = self.log.take_source();
-        let waiter = || Waiter::step(self.clone(), FEED);
-        let mut asker = Asker::Step(&waiter);
+        let going = Going(self, FEED);
+        let mut asker = Asker::Step(&going);
         let asked = PromisingContext::where_handlers_look(self.known_guest(), || {
             catch_unwind(AssertUnwindSafe(|| match &slot {
                 Some(source) => source.ask_for_all(&mut asker, &mut |batch| self.put(batch)),

@@ -35,7 +35,7 @@ use super::source::{Asked, LEVELS, Source};
 use super::writing_end::WritingEnd;
 use crate::error::Result;
 use crate::executor::{
-    AfterTurn, Asker, Body, Generation, Guest, Header, Poller, Step, Task, TaskRef, Waiter,
+    AfterTurn, Asker, Body, Generation, Going, Guest, Header, Poller, Step, Task, TaskRef,
     queue_step,
 };
 
@@ -408,8 +408,8 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         if self.task().is_some() || self.ordered.is_over() {
             return;
         }
-        let waiter = || Waiter::step(self.clone(), IN_ORDER);
-        let after = self.go_on(&mut Asker::Step(&waiter), Some(guest));
+        let going = Going(self, IN_ORDER);
+        let after = self.go_on(&mut Asker::Step(&going), Some(guest));
         match after {
             AfterTurn::Again => queue_step(self.clone(), IN_ORDER),
             AfterTurn::Waits if self.needs_task() => {

@@ -33,7 +33,7 @@ use super::place::{Place, Stand};
 use super::source::{PieceSource, Source, ask};
 use super::tap;
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Asks, Awaited, TaskRef, Waiter};
+use crate::executor::{Asker, Asks, Awaited, InStep, TaskRef, Waiter};
 
 /// Pieces as they come, kept for every reader.
 pub(crate) struct PieceLog<P: 'static> {
@@ -468,7 +468,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     pub(crate) fn poll_over(
         &self,
         stands: &Cell<Stand>,
-        waiter: impl Fn() -> Waiter,
+        going: &impl InStep,
         asking: impl Fn(&dyn Fn() -> Poll<()>) -> Poll<()>,
     ) -> Poll<Result<()>> {
         let mut stand = stands.get();
@@ -480,19 +480,19 @@ impl<P: Clone + 'static> PieceLog<P> {
                 Step::Gate if state.on_demand => {
                     drop(state);
                     stands.set(stand);
-                    ready!(asking(&|| self.poll_over_on_demand(stands, &waiter)));
+                    ready!(asking(&|| self.poll_over_on_demand(stands, going)));
                     stand = stands.get();
                     state = self.state.borrow_mut();
                     true
                 }
                 Step::Line | Step::Gate if stand.at == At::PIECES => {
-                    stand.at = state.line.next_place().take(waiter());
+                    stand.at = state.line.next_place().take(going.waiter());
                     stands.set(stand);
                     return Poll::Pending;
                 }
                 Step::Line | Step::Gate => {
                     stands.set(stand);
-                    State::wait_on(state, stand.at, waiter());
+                    State::wait_on(state, stand.at, going.waiter());
                     return Poll::Pending;
                 }
             };
@@ -504,7 +504,7 @@ impl<P: Clone + 'static> PieceLog<P> {
             stand.index = state.taken;
             if passed && let Some(called) = state.call_next() {
                 if !is_over && !state.end_taken {
-                    stand.at = state.line.next_place().take(waiter()); // behind all others
+                    stand.at = state.line.next_place().take(going.waiter()); // behind all others
                     stands.set(stand);
                     drop(state);
                     called.wake();
@@ -577,9 +577,9 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Asks the source, past the gate, as [`poll_over`](Self::poll_over).
     #[inline(never)]
-    fn poll_over_on_demand(&self, stands: &Cell<Stand>, waiter: &dyn Fn() -> Waiter) -> Poll<()> {
+    fn poll_over_on_demand(&self, stands: &Cell<Stand>, going: &dyn InStep) -> Poll<()> {
         let mut stand = stands.get();
-        let poll = self.poll_on_demand(&mut stand, &mut Asker::Step(waiter));
+        let poll = self.poll_on_demand(&mut stand, &mut Asker::Step(going));
         stands.set(stand);
         poll
     }

@@ -21,7 +21,7 @@ use super::place::Stand;
 use super::streamed_promise::{Inner, MAKE, StreamedPromise};
 use super::wait::{Promised, abandoned};
 use crate::error::{Error, Result};
-use crate::executor::{Asker, TaskRef, Waiter, queue_step};
+use crate::executor::{Asker, Going, TaskRef, Waiter, queue_step};
 
 /// What makes the whole of pieces.
 pub(crate) trait Whole<P: 'static, W>: 'static {
@@ -211,8 +211,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Ready, with the first error, when all pieces are there. It may ask a source on demand.
     pub(super) fn go_over(self: &Rc<Self>) -> Poll<Result<()>> {
-        let waiter = || Waiter::step(self.clone(), MAKE);
-        let poll = self.log.poll_over(&self.making.stand, waiter, |ask| {
+        let going = Going(self, MAKE);
+        let poll = self.log.poll_over(&self.making.stand, &going, |ask| {
             PromisingContext::where_handlers_look(self.known_guest(), ask)
         });
         if poll.is_ready() {
@@ -225,8 +225,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let Maker::Whole(whole) = self.making.take() else {
             return;
         };
-        let waiter = || Waiter::step(self.clone(), MAKE);
-        let mut asker = Asker::Step(&waiter);
+        let going = Going(self, MAKE);
+        let mut asker = Asker::Step(&going);
         let made = catch_unwind(AssertUnwindSafe(|| whole.make(&self.log, &mut asker)));
         match made {
             Ok(Made::Waits(whole)) => {
@@ -251,8 +251,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     /// Notes that the whole has come with the pieces, as everybody knows who waited.
     pub(super) fn has_been_made(self: &Rc<Self>) {
         if let Maker::Whole(whole) = self.making.take() {
-            let waiter = || Waiter::step(self.clone(), MAKE);
-            match whole.make(&self.log, &mut Asker::Step(&waiter)) {
+            match whole.make(&self.log, &mut Asker::Step(&Going(self, MAKE))) {
                 Made::Later(make) => {
                     self.making.maker.set(Maker::Later(make));
                     self.made.set(MadeSoFar::MadeLater);
