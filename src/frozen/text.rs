@@ -168,6 +168,22 @@ thread_local! {
 }
 
 impl Written {
+    /// Puts it behind what is short, if there is room. What is formatted comes in bits of one or two letters, mostly:
+    /// these are not worth a call.
+    #[inline(always)]
+    fn push_short(&mut self, text: &str) -> bool {
+        let letter = |byte: &u8| char::from(*byte);
+        match text.as_bytes() {
+            [one] => self.short.try_push(letter(one)).is_ok(),
+            [one, two] if one.is_ascii() && self.short.remaining_capacity() > 1 => {
+                self.short.push(letter(one));
+                self.short.push(letter(two));
+                true
+            }
+            _ => self.short.try_push_str(text).is_ok(),
+        }
+    }
+
     #[inline(never)]
     fn push_long(&mut self, text: &str) {
         if self.long.is_empty() {
@@ -194,8 +210,9 @@ impl Written {
 }
 
 impl Write for Written {
+    #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !self.long.is_empty() || self.short.try_push_str(text).is_err() {
+        if !self.long.is_empty() || !self.push_short(text) {
             self.push_long(text);
         }
         Ok(())
