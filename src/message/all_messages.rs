@@ -12,7 +12,7 @@ use futures_lite::Stream;
 
 use super::flatten::MessageBlock;
 use super::message::Message;
-use super::message_promise::{MessagePromise, MessageWait};
+use super::message_promise::{MessagePromise, QuietWait};
 use super::sequence_promise::Sequence;
 use super::sequence_reader::SequenceReader;
 use crate::error::Result;
@@ -69,7 +69,7 @@ struct MessageByMessage {
     /// How many there are before the one that it waits for.
     there: usize,
     /// The message that it waits for; empty between messages.
-    waiting: Option<MessageWait>,
+    waiting: Option<QuietWait>,
 }
 
 impl Whole<MessagePromise, Rc<[Message]>> for MessageByMessage {
@@ -116,7 +116,7 @@ pub(super) struct SafeResolver {
     /// What was read and has not been waited for.
     read: VecDeque<MessagePromise>,
     /// The message that it waits for; empty between messages.
-    waiting: Option<MessageWait>,
+    waiting: Option<QuietWait>,
     messages: Vec<Message>,
 }
 

@@ -144,7 +144,7 @@ impl History {
     }
 
     /// The message at that place, counted from the first.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, index: usize) -> Option<&Message> {
         match index < self.len {
             true => self.places.get(index)?.get(),

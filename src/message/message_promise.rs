@@ -5,7 +5,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_lite::{Stream, StreamExt};
 
@@ -284,21 +284,12 @@ impl MessagePromise {
 
     /// Waits for the message, as awaiting a reference does.
     pub fn wait(&self) -> MessageWait {
-        self.clone().waiting(false)
+        self.clone().into_future()
     }
 
     /// As [`wait`](Self::wait), but an error does not count as read.
-    pub(crate) fn quietly(&self) -> MessageWait {
-        self.clone().waiting(true)
-    }
-
-    #[inline(always)]
-    fn waiting(self, quiet: bool) -> MessageWait {
-        MessageWait {
-            promise: ManuallyDrop::new(Some(self)),
-            ticket: None,
-            quiet,
-        }
+    pub(crate) fn quietly(&self) -> QuietWait {
+        QuietWait::of(self.clone())
     }
 
     fn promise(&self) -> Option<&StreamedPromise<Token, Message>> {
@@ -339,9 +330,11 @@ impl IntoFuture for MessagePromise {
     type Output = Result<Message>;
     type IntoFuture = MessageWait;
 
-    #[inline]
+    #[inline(always)]
     fn into_future(self) -> MessageWait {
-        self.waiting(false)
+        MessageWait {
+            quietly: QuietWait::of(self),
+        }
     }
 }
 
@@ -480,29 +473,45 @@ fn text_of(tokens: &PieceLog<Token>) -> Text {
 #[derive(Debug)]
 #[must_use = "futures do nothing until they are awaited"]
 pub struct MessageWait {
-    /// Empty when a message that was there has been handed over. What there is to drop then is nothing, which
-    /// is seen where it is awaited.
+    quietly: QuietWait,
+}
+
+impl Future for MessageWait {
+    type Output = Result<Message>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
+        if !self.quietly.is_known()
+            && let Some(error) = ready!(self.quietly.poll_promise(cx))
+        {
+            error.mark_read();
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(self.quietly.take_known()))
+    }
+}
+
+/// Waits for a message as [`MessageWait`] does, but an error does not count as read.
+#[derive(Debug)]
+#[must_use = "futures do nothing until they are awaited"]
+pub(crate) struct QuietWait {
+    /// Empty when the message has been handed over. What there is to drop then is nothing, which is seen where
+    /// it is awaited.
     promise: ManuallyDrop<Option<MessagePromise>>,
     /// Its place among those who wait; empty while it does not.
     ticket: Option<Ticket>,
-    /// Whether an error does not count as read.
-    quiet: bool,
 }
 
-impl MessageWait {
-    /// As polling it, also for whoever is no task; where it was made to, an error does not count as read.
+impl QuietWait {
     #[inline(always)]
-    pub(crate) fn poll_for<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<Message>> {
-        let promise = &mut *self.promise;
-        if let Some(Kind::Known(_)) = promise.as_ref().map(|promise| &promise.kind)
-            && let Some(Kind::Known(message)) = promise.take().map(|promise| promise.kind)
-        {
-            return Poll::Ready(Ok(message));
+    fn of(promise: MessagePromise) -> Self {
+        QuietWait {
+            promise: ManuallyDrop::new(Some(promise)),
+            ticket: None,
         }
-        self.poll_promise(asker)
     }
 
-    /// As [`poll_for`](Self::poll_for), but the message need not be made for that.
+    /// Waits until the message is there, which it need not be made for, also for whoever is no task.
     pub(crate) fn poll_done_for<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<()>> {
         let promise = self.promise.as_ref().and_then(MessagePromise::promise);
         promise.map_or(Poll::Ready(Ok(())), |promise| {
@@ -510,17 +519,34 @@ impl MessageWait {
         })
     }
 
+    #[inline(always)]
+    fn is_known(&self) -> bool {
+        let promise = self.promise.as_ref();
+        promise.is_some_and(|promise| matches!(promise.kind, Kind::Known(_)))
+    }
+
+    /// Hands over the message, which is known.
+    #[inline(always)]
+    fn take_known(&mut self) -> Message {
+        match self.promise.take().map(|promise| promise.kind) {
+            Some(Kind::Known(message)) => message,
+            _ => unreachable!("it is known"),
+        }
+    }
+
+    /// Waits for the message of what is no known one: it is known then, unless there is an error.
     #[inline(never)]
-    fn poll_promise<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<Message>> {
+    fn poll_promise(&mut self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
         let promise = self.promise.as_ref().and_then(MessagePromise::promise);
         let promise = promise.expect("a message that was handed over is not asked for again");
-        let message = promise.poll_quietly(&mut self.ticket, asker);
-        if !self.quiet
-            && let Poll::Ready(Err(error)) = &message
-        {
-            error.mark_read();
+        match ready!(promise.poll_quietly(&mut self.ticket, &Asker::Task(cx))) {
+            Err(error) => Poll::Ready(Some(error)),
+            Ok(message) => {
+                self.let_go();
+                *self.promise = Some(MessagePromise::known(message));
+                Poll::Ready(None)
+            }
         }
-        message
     }
 
     #[inline(never)]
@@ -532,16 +558,21 @@ impl MessageWait {
     }
 }
 
-impl Future for MessageWait {
+impl Future for QuietWait {
     type Output = Result<Message>;
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Message>> {
-        self.poll_for(cx)
+        if !self.is_known()
+            && let Some(error) = ready!(self.poll_promise(cx))
+        {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(Ok(self.take_known()))
     }
 }
 
-impl Drop for MessageWait {
+impl Drop for QuietWait {
     #[inline(always)]
     fn drop(&mut self) {
         if self.promise.is_some() {

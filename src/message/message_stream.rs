@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::Stream;
@@ -28,22 +29,26 @@ pub struct MessageStream {
 #[derive(Default)]
 struct Ahead {
     /// Empty before the first block.
-    block: Option<MessageBlock>,
+    block: Option<Rc<MessageBlock>>,
     /// Which of it comes next.
     next: usize,
 }
 
 impl Ahead {
     fn left(&self) -> usize {
-        let len = self.block.as_ref().map_or(0, Block::len);
+        let len = self.block.as_ref().map_or(0, |block| block.len());
         len - self.next
     }
 
     #[inline(always)]
     fn take_next(&mut self) -> Option<Message> {
-        let message = self.block.as_ref()?.message(self.next)?;
-        self.next += 1;
-        Some(message.clone())
+        let next = self.next;
+        let message = match &**self.block.as_ref()? {
+            MessageBlock::Said(history) => history.get(next)?.clone(),
+            MessageBlock::Given(messages) => messages.get(next)?.clone(),
+        };
+        self.next = next + 1;
+        Some(message)
     }
 }
 
@@ -90,7 +95,7 @@ impl MessageStream {
         let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
             unreachable!("sequences have blocks of one kind")
         };
-        let block = Some(MessageBlock::clone(&block));
+        let block = Some(block);
         self.ahead = Ahead { block, next };
     }
 
