@@ -214,8 +214,8 @@ impl Around<MessagePromise> for Replying {
     fn ask_for_all(
         &self,
         asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<MessagePromise>)) -> Poll<()>,
-        put: &mut dyn FnMut(Batch<MessagePromise>),
+        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<MessagePromise>) -> bool) -> Poll<()>,
+        put: &mut dyn FnMut(Batch<MessagePromise>) -> bool,
     ) -> Poll<()> {
         let Some(mut replies) = self.0.take() else {
             return Poll::Ready(());

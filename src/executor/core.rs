@@ -607,7 +607,7 @@ pub(crate) fn with_locals_of<R>(task: &Rc<dyn AnyTask>, body: impl FnOnce() -> R
 }
 
 /// Notes what the current task waits for, if `what` says it, and gives the task, if `waker` is its own.
-#[inline]
+#[inline(never)]
 pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<dyn AnyTask>> {
     let task = current_task()?;
     if let Some(what) = what {

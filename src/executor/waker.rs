@@ -312,6 +312,7 @@ impl Asker<'_, '_> {
     }
 
     /// As [`Waiter::waiting_for`].
+    #[inline(always)]
     pub(crate) fn waiter_for(&self, what: Awaited) -> Waiter {
         match self {
             Asker::Task(cx) => Waiter::waiting_for(what, cx),
@@ -320,6 +321,7 @@ impl Asker<'_, '_> {
     }
 
     /// As [`Waiter::still_waiting`].
+    #[inline(always)]
     pub(crate) fn still_waiting(&self) -> Waiter {
         match self {
             Asker::Task(cx) => Waiter::still_waiting(cx),
@@ -348,6 +350,13 @@ struct Foreign(Waker);
 /// The step in which it is.
 const FOREIGN: u32 = u32::MAX - 2;
 
+impl Foreign {
+    #[inline(never)]
+    fn of(waker: &Waker) -> Rc<dyn Step> {
+        Rc::new(Foreign(waker.clone()))
+    }
+}
+
 impl Step for Foreign {
     fn enqueue(self: Rc<Self>, _: u32) {
         if let Some(Foreign(waker)) = Rc::into_inner(self) {
@@ -371,8 +380,9 @@ impl Waiter {
         Self::step(task, TURN)
     }
 
+    #[inline(always)]
     fn foreign(waker: &Waker) -> Self {
-        Self::step(Rc::new(Foreign(waker.clone())), FOREIGN)
+        Self::step(Foreign::of(waker), FOREIGN)
     }
 
     /// Whether waking it runs somebody's code at once.
@@ -382,11 +392,13 @@ impl Waiter {
 
     /// The one who polls: the current task, if `cx` carries its own waker and not a combinator's.
     /// What it waits for is noted, for whoever asks why nothing goes on.
+    #[inline(always)]
     pub(crate) fn waiting_for(what: Awaited, cx: &Context<'_>) -> Self {
         Self::polling(Some(what), cx)
     }
 
     /// As [`waiting_for`](Self::waiting_for), where what it waits for was noted further down.
+    #[inline(always)]
     pub(crate) fn still_waiting(cx: &Context<'_>) -> Self {
         Self::polling(None, cx)
     }
@@ -405,6 +417,8 @@ impl Waiter {
         }
     }
 
+    /// In line, so that it is not moved from where a call would leave it: that takes longer than the words it is.
+    #[inline(always)]
     fn polling(what: Option<Awaited>, cx: &Context<'_>) -> Self {
         match core::waiting_for(what, cx.waker()) {
             Some(task) => Waiter::task(task),

@@ -33,6 +33,7 @@ use std::any::Any;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
@@ -74,7 +75,23 @@ struct Inner {
     /// Its text, if that is what one of its fields holds.
     text: OnceCell<Text>,
     /// All else; empty for a text that is nothing else, until somebody asks.
-    more: OnceCell<Box<More>>,
+    more: Late,
+}
+
+/// What is mostly never made, and then is dropped without a call.
+#[derive(Default)]
+struct Late(ManuallyDrop<OnceCell<Box<More>>>);
+
+impl Drop for Late {
+    #[inline(always)]
+    fn drop(&mut self) {
+        #[inline(never)]
+        fn drop_made(_: Box<More>) {}
+
+        if let Some(made) = self.0.take() {
+            drop_made(made);
+        }
+    }
 }
 
 /// What an object is made of, and what is made of it.
@@ -174,7 +191,7 @@ impl Inner {
     /// What it is made of, if it was made of more than a text, or somebody asked.
     #[inline]
     fn known_object(&self) -> Option<&Object> {
-        self.more.get()?.object.get()
+        self.more.0.get()?.object.get()
     }
 
     /// What it is made of.
@@ -212,12 +229,12 @@ impl Inner {
     }
 
     fn more(&self) -> &More {
-        self.more.get_or_init(Box::default)
+        self.more.0.get_or_init(Box::default)
     }
 
     /// What was made of it so far.
     fn known_made(&self) -> Option<&Made> {
-        self.more.get()?.made.get().map(Deref::deref)
+        self.more.0.get()?.made.get().map(Deref::deref)
     }
 
     /// The place for what is made.
@@ -243,7 +260,7 @@ impl Object {
         };
         Frozen(Rc::new(Inner {
             text: OnceCell::new(),
-            more: OnceCell::from(Box::new(more)),
+            more: Late(ManuallyDrop::new(OnceCell::from(Box::new(more)))),
         }))
     }
 }
@@ -272,8 +289,22 @@ impl Frozen {
     pub(crate) fn text(text: impl Into<Text>) -> Self {
         Frozen(Rc::new(Inner {
             text: OnceCell::from(text.into()),
-            more: OnceCell::new(),
+            more: Late::default(),
         }))
+    }
+
+    /// As [`text`](Self::text), of what these arguments say.
+    pub(crate) fn of_formatted(arguments: fmt::Arguments<'_>) -> Self {
+        let mut inner = Rc::new(Inner {
+            text: OnceCell::new(),
+            more: Late::default(),
+        });
+        let own = Rc::get_mut(&mut inner).expect("nobody else has it");
+        own.text = OnceCell::from(Text::empty());
+        if let Some(text) = own.text.get_mut() {
+            text.say(arguments);
+        }
+        Frozen(inner)
     }
 
     /// An object of any class. One that is kept by reference appears in the canonical text of
@@ -374,7 +405,7 @@ impl Frozen {
     /// What it is made of: the last handle gives it away, and what others hold is copied.
     fn into_object(self) -> Object {
         self.0.object();
-        let own = Rc::try_unwrap(self.0).map(|own| own.more.into_inner());
+        let own = Rc::try_unwrap(self.0).map(|mut own| own.more.0.take());
         let object = match own.map(|more| more.and_then(|more| more.object.into_inner())) {
             Ok(Some(own)) => return own,
             Ok(None) => unreachable!("it was made before"),

@@ -48,16 +48,37 @@ impl Text {
     /// message anyway.
     pub(crate) const SHORT: usize = 24;
 
+    #[inline]
+    pub(super) fn empty() -> Self {
+        Text(Kind::Short(ArrayString::new()))
+    }
+
     /// What these arguments say, which is allocated only if it is long.
     fn format(arguments: fmt::Arguments<'_>) -> Self {
-        if let Some(text) = arguments.as_str() {
-            return text.into();
-        }
-        let mut written = Written::default();
-        let outcome = written.write_fmt(arguments);
-        let text = written.finish();
-        outcome.expect("a value that is written into a text gives no error");
+        let mut text = Text::empty();
+        text.say(arguments);
         text
+    }
+
+    /// Has it say what these arguments do: written where it lies, so that what is short need not be moved. It was empty.
+    #[inline(always)]
+    pub(super) fn say(&mut self, arguments: fmt::Arguments<'_>) {
+        if let (None, Kind::Short(short)) = (arguments.as_str(), &mut self.0) {
+            let mut written = Written::in_place(short);
+            let outcome = written.write_fmt(arguments);
+            let long = written.long;
+            if !long.is_empty() || outcome.is_err() {
+                *self = Written::into_text(long, outcome);
+            }
+        } else {
+            *self = Text::known(arguments);
+        }
+    }
+
+    /// What arguments say without anything to be formatted.
+    #[inline(never)]
+    fn known(arguments: fmt::Arguments<'_>) -> Self {
+        arguments.as_str().unwrap_or_default().into()
     }
 
     /// As a text that can be shared; one that is short is made so.
@@ -154,9 +175,8 @@ impl fmt::Debug for Text {
 }
 
 /// What is being written: short as long as it can be.
-#[derive(Default)]
-struct Written {
-    short: ArrayString<{ Text::SHORT }>,
+struct Written<'a> {
+    short: &'a mut ArrayString<{ Text::SHORT }>,
     /// All of it, once it is long; empty until then.
     long: String,
 }
@@ -167,7 +187,12 @@ thread_local! {
     static BUFFER: Cell<String> = const { Cell::new(String::new()) };
 }
 
-impl Written {
+impl<'a> Written<'a> {
+    fn in_place(short: &'a mut ArrayString<{ Text::SHORT }>) -> Self {
+        let long = String::new();
+        Written { short, long }
+    }
+
     /// Puts it behind what is short, if there is room. What is formatted comes in bits of one or two letters, mostly:
     /// these are not worth a call.
     #[inline(always)]
@@ -188,28 +213,28 @@ impl Written {
     fn push_long(&mut self, text: &str) {
         if self.long.is_empty() {
             self.long = BUFFER.try_with(Cell::take).unwrap_or_default();
-            self.long.push_str(&self.short);
+            self.long.push_str(self.short);
         }
         self.long.push_str(text);
     }
 
-    fn finish(mut self) -> Text {
+    /// All of it, which is long, if all could be written.
+    #[inline(never)]
+    fn into_text(mut long: String, outcome: fmt::Result) -> Text {
         /// A larger buffer is given back after use.
         const KEPT: usize = 1 << 16;
 
-        if self.long.is_empty() {
-            return Text(Kind::Short(self.short));
+        let text = Text::from(&*long);
+        if long.capacity() <= KEPT {
+            long.clear();
+            let _ = BUFFER.try_with(|buffer| buffer.set(long));
         }
-        let text = Text::from(&*self.long);
-        if self.long.capacity() <= KEPT {
-            self.long.clear();
-            let _ = BUFFER.try_with(|buffer| buffer.set(self.long));
-        }
+        outcome.expect("a value that is written into a text gives no error");
         text
     }
 }
 
-impl Write for Written {
+impl Write for Written<'_> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if !self.long.is_empty() || !self.push_short(text) {

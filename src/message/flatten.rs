@@ -22,7 +22,8 @@ use super::sequence_reader::Promises;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
 use crate::promise::{
-    Around, Batch, Block, Flatten, Input, Items, Output, PromisingContext, Rest, Run, Told, Way,
+    Around, Batch, Block, Flatten, Input, Items, Output, OwnPieces, PromisingContext, Rest, Run,
+    Told, Way,
 };
 
 /// What is there from the beginning, to be flattened; empty when it was taken.
@@ -199,8 +200,16 @@ impl Flattening {
         asker: &mut Asker<'_, '_>,
     ) -> Poll<Result<()>> {
         while let Some(promises) = &mut self.sequence {
-            if asker.is_step() && promises.needs_task() {
-                return Poll::Pending;
+            if asker.is_step() {
+                match promises {
+                    _ if promises.needs_task() => return Poll::Pending,
+                    Promises::Own(own) => {
+                        ready!(put_all(own, output, asker))?;
+                        self.sequence = None;
+                        return Poll::Ready(Ok(()));
+                    }
+                    Promises::Shared(_) => {}
+                }
             }
             match ready!(promises.poll_batch(asker)) {
                 Some(Batch::One(promise)) => output.put(Ok(promise?)),
@@ -226,6 +235,28 @@ pub(crate) fn side_by_side(item: Item) -> std::result::Result<Option<Batch<Messa
         Item::Error(error) => Some(Batch::One(Err(error))),
         item => return Err(item),
     })
+}
+
+/// Puts all of a sequence into the output, in a step; what comes behind an error is given up.
+fn put_all(
+    promises: &mut OwnPieces<MessagePromise>,
+    output: &Output<MessagePromise>,
+    asker: &mut Asker<'_, '_>,
+) -> Poll<Result<()>> {
+    let mut failed = None;
+    let all = promises.poll_all(asker, &mut |batch| {
+        batch.tell();
+        match batch {
+            Batch::One(Err(error)) => failed = Some(error),
+            Batch::One(promise) => output.put(promise),
+            batch => output.put_batch(batch),
+        }
+        failed.is_none()
+    });
+    match failed {
+        Some(error) => Poll::Ready(Err(error)),
+        None => all.map(Ok),
+    }
 }
 
 fn message_promise(item: Item) -> MessagePromise {

@@ -78,9 +78,15 @@ impl List {
 }
 
 impl Drop for List {
+    #[inline(always)]
     fn drop(&mut self) {
+        #[inline(never)]
+        fn drop_all(list: &mut List) {
+            drop_flat(std::mem::take(&mut list.0));
+        }
+
         if !self.0.is_empty() {
-            drop_flat(std::mem::take(&mut self.0));
+            drop_all(self);
         }
     }
 }
@@ -303,7 +309,7 @@ impl IntoMessages for Rc<str> {
 /// A value that fails to be written panics, as it does in `format!`.
 impl IntoMessages for fmt::Arguments<'_> {
     fn into_messages(self) -> Messages {
-        Messages::of_text(self)
+        Message::of_formatted(self).into_messages()
     }
 }
 

@@ -98,6 +98,13 @@ impl Message {
         }
     }
 
+    /// As [`text_message`](Self::text_message), of what these arguments say.
+    pub(crate) fn of_formatted(arguments: fmt::Arguments<'_>) -> Self {
+        Message {
+            fields: Frozen::of_formatted(arguments),
+        }
+    }
+
     pub(crate) fn make(class: impl Into<Rc<str>>, fields: Fields) -> Result<Self> {
         Self::filled_in(Frozen::object(class, fields, true)?)
     }

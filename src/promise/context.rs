@@ -1,6 +1,6 @@
 //! What promises are made in: their defaults, their tasks, and who hears of them.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::pin::Pin;
@@ -67,24 +67,31 @@ struct Inner {
 struct Extensions(OnceCell<Box<Extension>>);
 
 struct Extension {
+    /// The type of the value, to be compared without a call.
+    of: TypeId,
     value: Rc<dyn Any>,
     /// Those that were added later.
     others: Extensions,
 }
 
 impl Extensions {
-    fn iter(&self) -> impl Iterator<Item = &Rc<dyn Any>> {
-        let all = std::iter::successors(self.0.get(), |one| one.others.0.get());
-        all.map(|one| &one.value)
+    /// The value of that type.
+    fn get<T: 'static>(&self) -> Option<&Rc<dyn Any>> {
+        let mut all = std::iter::successors(self.0.get(), |one| one.others.0.get());
+        let found = all.find(|one| one.of == TypeId::of::<T>());
+        found.map(|one| &one.value)
     }
 
-    fn push(&self, value: Rc<dyn Any>) {
+    fn push<T: 'static>(&self, value: Rc<T>) {
         let mut place = self;
         while let Some(taken) = place.0.get() {
             place = &taken.others;
         }
-        let others = Extensions::default();
-        let added = place.0.set(Box::new(Extension { value, others }));
+        let added = place.0.set(Box::new(Extension {
+            of: TypeId::of::<T>(),
+            value,
+            others: Extensions::default(),
+        }));
         debug_assert!(added.is_ok(), "the last place is free");
     }
 }
@@ -304,14 +311,12 @@ impl PromisingContext {
 
     /// What a layer above keeps here.
     pub(crate) fn extension<T: 'static>(&self) -> Option<Rc<T>> {
-        let found = self.inner.extensions.iter().find(|value| value.is::<T>())?;
-        found.clone().downcast().ok()
+        self.inner.extensions.get::<T>()?.clone().downcast().ok()
     }
 
     /// As [`extension`](Self::extension), to be looked at.
     pub(crate) fn known_extension<T: 'static>(&self) -> Option<&T> {
-        let mut extensions = self.inner.extensions.iter();
-        extensions.find_map(|value| value.downcast_ref())
+        self.inner.extensions.get::<T>()?.downcast_ref()
     }
 
     /// As [`extension`](Self::extension); it is made if there is none.

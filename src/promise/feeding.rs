@@ -68,7 +68,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         let mut asker = Asker::Step(&going);
         let asked = PromisingContext::where_handlers_look(self.known_guest(), || {
             catch_unwind(AssertUnwindSafe(|| match &slot {
-                Some(source) => source.ask_for_all(&mut asker, &mut |batch| self.put(batch)),
+                Some(source) => source.ask_for_all(&mut asker, &mut |batch| {
+                    self.put(batch);
+                    true
+                }),
                 None => Poll::Ready(()),
             }))
         });

@@ -55,12 +55,13 @@ pub(crate) trait Around<O> {
         flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
     ) -> Poll<Option<Batch<O>>>;
 
-    /// Gives `put` all parts that there are, ready at the end; `flat` has the flat stream do so.
+    /// Gives `put` all parts that there are, or up to where that says that it wants no more, ready at the end; `flat`
+    /// has the flat stream do so.
     fn ask_for_all(
         &self,
         asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<O>)) -> Poll<()>,
-        put: &mut dyn FnMut(Batch<O>),
+        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<O>) -> bool) -> Poll<()>,
+        put: &mut dyn FnMut(Batch<O>) -> bool,
     ) -> Poll<()>;
 
     /// Whether it can be asked in a step; asked before it begins.
@@ -87,8 +88,8 @@ impl<O> Around<O> for () {
     fn ask_for_all(
         &self,
         asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<O>)) -> Poll<()>,
-        put: &mut dyn FnMut(Batch<O>),
+        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<O>) -> bool) -> Poll<()>,
+        put: &mut dyn FnMut(Batch<O>) -> bool,
     ) -> Poll<()> {
         flat(asker, put)
     }

@@ -68,7 +68,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
     fn ask_for_all(
         self: Rc<Self>,
         asker: &mut Asker<'_, '_>,
-        put: &mut dyn FnMut(Batch<O>),
+        put: &mut dyn FnMut(Batch<O>) -> bool,
     ) -> Poll<()> {
         let around = self.flatten.around();
         around.ask_for_all(asker, |asker, put| self.poll_all(asker, put), put)
@@ -191,22 +191,19 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
     fn poll_next(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
         self.begin_once(asker, true);
-        if self.output.has_next() {
-            return Poll::Ready(self.output.next());
-        }
-        self.output.wait(asker);
-        if let Asker::Task(_) = asker {
+        let next = self.output.poll_next(asker);
+        if let (Poll::Pending, Asker::Task(_)) = (&next, asker) {
             self.note_wait_for_part(LEVELS);
         }
-        Poll::Pending
+        next
     }
 
-    /// Gives `put` all that there is, ready at the end; begins if it has not. It is asked in steps of what is kept as
-    /// long as it asks.
+    /// Gives `put` all that it wants of what there is, ready at the end; begins if it has not. It is asked in steps of
+    /// what is kept as long as it asks.
     fn poll_all(
         self: &Rc<Self>,
         asker: &mut Asker<'_, '_>,
-        put: &mut dyn FnMut(Batch<O>),
+        put: &mut dyn FnMut(Batch<O>) -> bool,
     ) -> Poll<()> {
         self.begin_once(asker, false);
         self.output.poll_all(asker, put)

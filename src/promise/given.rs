@@ -343,6 +343,36 @@ impl<P: Told> Asked<P> for Given<P> {
         Poll::Pending
     }
 
+    fn ask_for_all(
+        self: Rc<Self>,
+        asker: &mut Asker<'_, '_>,
+        put: &mut dyn FnMut(Batch<P>) -> bool,
+    ) -> Poll<()> {
+        match self.state.get() {
+            State::NotBegun => self.begin(asker),
+            State::Begun | State::Stopped => {}
+            _ => {
+                if let Some(pieces) = self.pieces.take()
+                    && !put(pieces)
+                {
+                    return Poll::Pending;
+                }
+                if self.state.get() == State::BrokenOff {
+                    self.state.set(State::Ended);
+                    if !put(Batch::One(Err(broken_off()))) {
+                        return Poll::Pending;
+                    }
+                }
+                if self.state.get() == State::Ended {
+                    return Poll::Ready(());
+                }
+            }
+        }
+        let reader = asker.waiter_for(Awaited::Appended);
+        drop(self.reader.replace(Some(reader)));
+        Poll::Pending
+    }
+
     fn forget_waiter(&self) {
         drop(self.reader.take());
     }

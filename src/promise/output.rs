@@ -309,36 +309,42 @@ impl<O: 'static> Output<O> {
         }
     }
 
-    /// Whether something is there, or the end.
-    pub(super) fn has_next(&self) -> bool {
-        self.is_closed() || !self.parts.borrow().is_empty()
-    }
-
-    /// All that is there up to the next error, or nothing after the end.
-    pub(super) fn next(&self) -> Option<Batch<O>> {
-        self.forget_reader();
-        self.parts.borrow_mut().take_next()
+    /// All that is there up to the next error, or nothing after the end; or else whoever asks waits for more.
+    pub(super) fn poll_next(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
+        let mut parts = self.parts.borrow_mut();
+        let next = parts.take_next();
+        if next.is_none() && !self.is_closed() {
+            drop(parts);
+            self.wait(asker);
+            return Poll::Pending;
+        }
+        let reader = parts.reader.take();
+        drop(parts);
+        drop(reader);
+        Poll::Ready(next)
     }
 
     /// Has whoever asks wait for more.
-    pub(super) fn wait(&self, asker: &Asker<'_, '_>) {
+    fn wait(&self, asker: &Asker<'_, '_>) {
         let reader = asker.waiter_for(Awaited::Appended);
         let replaced = self.parts.borrow_mut().reader.replace(reader);
         drop(replaced);
     }
 
-    /// Gives `put` all that is there; ready at the end.
+    /// Gives `put` all that is there, or up to where that says that it wants no more; ready at the end.
     pub(super) fn poll_all(
         &self,
         asker: &Asker<'_, '_>,
-        put: &mut dyn FnMut(Batch<O>),
+        put: &mut dyn FnMut(Batch<O>) -> bool,
     ) -> Poll<()> {
         loop {
             let mut parts = self.parts.borrow_mut();
             match parts.take_next() {
                 Some(batch) => {
                     drop(parts);
-                    put(batch);
+                    if !put(batch) {
+                        return Poll::Pending;
+                    }
                 }
                 None if self.is_closed() => return Poll::Ready(()),
                 None => {

@@ -4,7 +4,7 @@
 //! has read from it. Then what it would keep, nobody could ever read again; so nothing is kept, and its source is
 //! asked by whoever has it now. The turns are the same.
 
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use super::flat_drop::drop_flat;
 use super::pieces::Batch;
@@ -43,6 +43,21 @@ impl<P: Clone + 'static> OwnPieces<P> {
             Poll::Ready(None) => self.let_go(),
         }
         read
+    }
+
+    /// Gives `put` all that there is, or up to where that says that it wants no more, in a step; ready at the end.
+    /// Whoever listens is to be [told](Batch::tell) of them there.
+    pub(crate) fn poll_all(
+        &mut self,
+        asker: &mut Asker<'_, '_>,
+        put: &mut dyn FnMut(Batch<P>) -> bool,
+    ) -> Poll<()> {
+        debug_assert!(!self.needs_task, "it is asked in a step");
+        if let Some(source) = &self.source {
+            ready!(source.ask_for_all(asker, put));
+            self.source = None; // nothing is left in it that would have to be dropped flat
+        }
+        Poll::Ready(())
     }
 
     /// Asks what may panic: that is its last piece.

@@ -603,11 +603,11 @@ impl<P: Clone + 'static> PieceLog<P> {
             drop((read, source));
             return Poll::Ready(());
         }
-        let going = source.take_if(|source| !source.is_over());
-        state.ended = going.is_none();
-        self.source.set(going);
         match read {
             Poll::Ready(read) => {
+                let going = source.take_if(|source| !source.is_over());
+                state.ended = going.is_none();
+                self.source.set(going);
                 if let Some(batch) = read {
                     state.pieces.push_batch(batch);
                 }
@@ -620,6 +620,7 @@ impl<P: Clone + 'static> PieceLog<P> {
                 Poll::Ready(())
             }
             Poll::Pending => {
+                self.source.set(source);
                 let replaced = state.getter.replace(asker.still_waiting());
                 drop(state);
                 drop(replaced);

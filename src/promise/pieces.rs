@@ -80,7 +80,7 @@ pub(crate) trait Block<P>: 'static {
 
 impl<P: Clone + 'static> Batch<P> {
     /// Tells whoever listens of what is about to be readable.
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         match self {
             Batch::One(piece) => tap::tell(piece),
             Batch::Run(run) => run.tell(),
@@ -319,11 +319,14 @@ impl<P: 'static> Pieces<P> {
         {
             let free = &places[(self.len - last.begin) as usize..];
             let before = pieces.len();
-            for (place, piece) in free.iter().zip(&mut pieces) {
+            for place in free {
+                let Some(piece) = pieces.next() else {
+                    break;
+                };
                 let refused = place.set(piece);
                 debug_assert!(refused.is_ok(), "each place is filled once");
             }
-            self.len += index(before - pieces.len());
+            self.len += (before - pieces.len()) as Index; // there are places for them
         }
         if pieces.len() > 0 {
             let most = (SMALL_BLOCK / size_of::<OnceCell<P>>()).max(1);

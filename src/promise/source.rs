@@ -69,14 +69,16 @@ pub(crate) trait Asked<P> {
     /// The next pieces, or nothing after the end; in a step only if it [takes](Self::takes_steps) some.
     fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<P>>>;
 
-    /// Gives `put` all that there is; ready at the end.
+    /// Gives `put` all that there is, or up to where that says that it wants no more; ready at the end.
     fn ask_for_all(
         self: Rc<Self>,
         asker: &mut Asker<'_, '_>,
-        put: &mut dyn FnMut(Batch<P>),
+        put: &mut dyn FnMut(Batch<P>) -> bool,
     ) -> Poll<()> {
         while let Some(batch) = ready!(self.clone().ask(asker)) {
-            put(batch);
+            if !put(batch) {
+                return Poll::Pending;
+            }
         }
         Poll::Ready(())
     }
@@ -117,11 +119,11 @@ impl<P> Source<P> {
         self.0.clone().ask(asker)
     }
 
-    /// Gives `put` all that there is; ready at the end.
+    /// See [`Asked::ask_for_all`].
     pub(super) fn ask_for_all(
         &self,
         asker: &mut Asker<'_, '_>,
-        put: &mut dyn FnMut(Batch<P>),
+        put: &mut dyn FnMut(Batch<P>) -> bool,
     ) -> Poll<()> {
         self.0.clone().ask_for_all(asker, put)
     }
