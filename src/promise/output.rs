@@ -4,9 +4,8 @@
 //! out many at once; what was put together goes through as it is. What comes faster than it is flattened, and need not
 //! be, lies there from the beginning.
 
-use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
@@ -17,36 +16,34 @@ use crate::error::{Error, Result, What};
 use crate::executor::{Asker, Awaited, Waiter};
 
 /// Where the parts of flattened items go.
+///
+/// What lies in cells is taken out while it is looked at, which runs no user's code.
 pub(crate) struct Output<O> {
-    parts: RefCell<Parts<O>>,
+    /// Parts that nobody has got, those that come first: errors, what was put together, and what stands before these.
+    /// Where there is any it is seldom more than one, and mostly there is none.
+    batches: Cell<Option<Box<Line<O>>>>,
+    /// Those behind them, in places that are shared with whoever gets them; more come into the rest.
+    places: Cell<Option<Places<O>>>,
+    /// Who waits for more; there is one reader at most.
+    reader: Cell<Option<Waiter>>,
+    /// Up to here those in places were given away.
+    given: Cell<u8>,
+    /// Up to here there are any.
+    filled: Cell<u8>,
+    /// How many lie ready in the first places there are, which nobody else has: they are about to come.
+    ready: Cell<u8>,
+    /// Whether others are known to come behind the one that is about to.
+    more: Cell<bool>,
     /// How many inputs have not ended.
     inputs: Cell<u8>,
     /// Whether nobody reads it any more.
     abandoned: Cell<bool>,
-    /// Whether others are known to come behind the one that is about to.
-    more: Cell<bool>,
-    /// How many lie ready in the first places there are, which nobody else has: they are about to come.
-    ready: Cell<u8>,
     pub(super) context: PromisingContext,
 }
 
-/// The parts that nobody has got.
-struct Parts<O> {
-    /// Those that come first: errors, what was put together, and what stands before these.
-    batches: Batches<O>,
-    /// Those behind them, in places that are shared with whoever gets them; more come into the rest.
-    places: Option<Rc<[OnceCell<O>]>>,
-    /// Up to here they were given away.
-    given: u32,
-    /// Up to here there are any.
-    filled: u32,
-    /// Who waits for more; there is one reader at most.
-    reader: Option<Waiter>,
-}
+type Places<O> = Rc<[OnceCell<O>]>;
 
-/// Some that come one after the other. Where there is any it is seldom more than one, and mostly there is none.
-struct Batches<O>(Option<Box<Line<O>>>);
-
+/// Some that come one after the other.
 struct Line<O> {
     first: Option<Batch<O>>,
     /// Those behind the first; empty when there is no first.
@@ -62,107 +59,21 @@ impl<O> Default for Line<O> {
     }
 }
 
-impl<O> Batches<O> {
-    fn is_empty(&self) -> bool {
-        self.0
-            .as_ref()
-            .is_none_or(|batches| batches.first.is_none())
-    }
-
+impl<O> Line<O> {
     #[inline(always)]
     fn push(&mut self, batch: Batch<O>) {
-        let line = self.0.get_or_insert_default();
-        match line.first {
-            None => line.first = Some(batch),
-            Some(_) => line.others.push_back(batch),
+        match self.first {
+            None => self.first = Some(batch),
+            Some(_) => self.others.push_back(batch),
         }
     }
 
     fn pop(&mut self) -> Option<Batch<O>> {
-        let line = self.0.as_mut()?;
-        let first = line.first.take()?;
-        if !line.others.is_empty() {
-            line.first = line.others.pop_front();
+        let first = self.first.take()?;
+        if !self.others.is_empty() {
+            self.first = self.others.pop_front();
         }
         Some(first)
-    }
-}
-
-impl<O: 'static> Parts<O> {
-    /// So many places there are at first, or rather one where no other part is known to come, as of many sequences
-    /// there is but one, and then the rest of them. Each time that all are full there are twice as many, up to the
-    /// most.
-    const FIRST: usize = 4;
-    const MOST: usize = 32;
-
-    fn none() -> Self {
-        Parts {
-            batches: Batches(None),
-            places: None,
-            given: 0,
-            filled: 0,
-            reader: None,
-        }
-    }
-
-    /// Puts a part; `more` says whether others are known to come behind it.
-    fn put(&mut self, part: O, more: bool) {
-        let places = match &mut self.places {
-            Some(places) if (self.filled as usize) < places.len() => &*places,
-            None => {
-                let len = if more { Self::FIRST } else { 1 };
-                self.places.insert(new_places(len))
-            }
-            Some(places) if places.len() == 1 && self.given == 0 => {
-                let first = Rc::get_mut(places).and_then(|places| places[0].take());
-                *places = new_places(Self::FIRST);
-                fill(&places[0], first.expect("nobody has got it"));
-                &*places
-            }
-            Some(places) => {
-                let len = match places.len() {
-                    1 => Self::FIRST - 1,
-                    full => (2 * full).clamp(2 * Self::FIRST, Self::MOST),
-                };
-                self.put_aside();
-                self.filled = 0;
-                self.given = 0;
-                self.places.insert(new_places(len))
-            }
-        };
-        fill(&places[self.filled as usize], part);
-        self.filled += 1;
-    }
-
-    #[inline(always)]
-    fn put_batch(&mut self, batch: Batch<O>) {
-        self.put_aside();
-        self.batches.push(batch);
-    }
-
-    /// Puts what is in the places to that which comes first.
-    fn put_aside(&mut self) {
-        if let Some(run) = self.take_places() {
-            self.batches.push(Batch::Run(run));
-        }
-    }
-
-    fn take_places(&mut self) -> Option<Run<O>> {
-        let given = mem::replace(&mut self.given, self.filled);
-        let places = self.places.as_ref().filter(|_| given < self.filled)?;
-        let given = given as usize..self.filled as usize;
-        Some(Run::of_places(places.clone(), given))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.batches.is_empty() && self.given == self.filled
-    }
-
-    fn take_next(&mut self) -> Option<Batch<O>> {
-        match self.batches.pop() {
-            None => self.take_places().map(Batch::Run),
-            batch => batch,
-        }
     }
 }
 
@@ -175,17 +86,108 @@ fn fill<O>(place: &OnceCell<O>, part: O) {
     debug_assert!(refused.is_ok(), "each place is filled once");
 }
 
+fn look<T: Default, R>(at: &Cell<T>, look: impl FnOnce(&T) -> R) -> R {
+    let taken = at.take();
+    let seen = look(&taken);
+    at.set(taken);
+    seen
+}
+
 impl<O: 'static> Output<O> {
+    /// So many places there are at first, or rather one where no other part is known to come, as of many sequences
+    /// there is but one, and then the rest of them. Each time that all are full there are twice as many, up to the
+    /// most.
+    const FIRST: usize = 4;
+    const MOST: usize = 32;
+
     /// An output of so many inputs.
     pub(super) fn new(context: PromisingContext, inputs: u8) -> Self {
         Output {
-            parts: RefCell::new(Parts::none()),
+            batches: Cell::new(None),
+            places: Cell::new(None),
+            reader: Cell::new(None),
+            given: Cell::new(0),
+            filled: Cell::new(0),
+            ready: Cell::new(0),
+            more: Cell::new(false),
             inputs: Cell::new(inputs),
             abandoned: Cell::new(false),
-            more: Cell::new(false),
-            ready: Cell::new(0),
             context,
         }
+    }
+
+    /// Puts a part into its place; `more` says whether others are known to come behind it.
+    fn place(&self, part: O, more: bool) {
+        let places = match self.places.take() {
+            Some(places) if usize::from(self.filled.get()) < places.len() => places,
+            None => new_places(if more { Self::FIRST } else { 1 }),
+            Some(mut one) if one.len() == 1 && self.given.get() == 0 => {
+                let first = Rc::get_mut(&mut one).and_then(|places| places[0].take());
+                let places = new_places(Self::FIRST);
+                fill(&places[0], first.expect("nobody has got it"));
+                places
+            }
+            Some(full) => {
+                let len = match full.len() {
+                    1 => Self::FIRST - 1,
+                    full => (2 * full).clamp(2 * Self::FIRST, Self::MOST),
+                };
+                self.places.set(Some(full));
+                self.put_aside();
+                self.filled.set(0);
+                self.given.set(0);
+                new_places(len)
+            }
+        };
+        let filled = self.filled.get();
+        fill(&places[usize::from(filled)], part);
+        self.places.set(Some(places));
+        self.filled.set(filled + 1);
+    }
+
+    #[inline(always)]
+    fn push(&self, batch: Batch<O>) {
+        let mut batches = self.batches.take().unwrap_or_default();
+        batches.push(batch);
+        self.batches.set(Some(batches));
+    }
+
+    /// Puts what is in the places to that which comes first.
+    fn put_aside(&self) {
+        if let Some(run) = self.take_places() {
+            self.push(Batch::Run(run));
+        }
+    }
+
+    #[inline(always)]
+    fn take_places(&self) -> Option<Run<O>> {
+        let filled = self.filled.get();
+        let given = self.given.replace(filled);
+        if given == filled {
+            return None;
+        }
+        let places = look(&self.places, Option::clone)?;
+        Some(Run::of_places(places, given.into()..filled.into()))
+    }
+
+    fn is_empty(&self) -> bool {
+        let is_none = |batches: &Option<Box<Line<O>>>| match batches {
+            Some(batches) => batches.first.is_none(),
+            None => true,
+        };
+        self.given == self.filled && look(&self.batches, is_none)
+    }
+
+    #[inline(always)]
+    fn take_next(&self) -> Option<Batch<O>> {
+        if let Some(mut batches) = self.batches.take() {
+            let first = batches.pop();
+            self.batches.set(Some(batches));
+            if first.is_some() {
+                return first;
+            }
+        }
+        self.take_places().map(Batch::Run)
     }
 
     /// Notes whether other parts are known to come behind the one that is about to.
@@ -196,7 +198,7 @@ impl<O: 'static> Output<O> {
     /// Whether parts can be made ready that are about to come, at least two, before there was any: they lie where they
     /// would be put.
     pub(super) fn can_make_ready(&self) -> bool {
-        !self.is_abandoned() && self.parts.borrow().places.is_none()
+        !self.is_abandoned() && look(&self.places, Option::is_none)
     }
 
     /// How many parts are ready.
@@ -206,7 +208,7 @@ impl<O: 'static> Output<O> {
 
     /// Whether there is room to make one more ready.
     pub(super) fn has_room(&self) -> bool {
-        self.ready() < Parts::<O>::FIRST
+        self.ready() < Self::FIRST
     }
 
     /// Takes what is ready, where something else may come before it.
@@ -214,7 +216,7 @@ impl<O: 'static> Output<O> {
         let ready = usize::from(self.ready.take());
         let mut places = match ready {
             0 => None,
-            _ => self.parts.borrow_mut().places.take(),
+            _ => self.places.take(),
         };
         let places = places.as_mut().and_then(Rc::get_mut);
         let places = places.into_iter().flatten();
@@ -223,25 +225,27 @@ impl<O: 'static> Output<O> {
 
     /// Makes a part ready; nothing else is put before it comes.
     pub(super) fn make_ready(&self, part: O) {
-        let mut parts = self.parts.borrow_mut();
-        let places = &mut parts.places;
-        let places = places.get_or_insert_with(|| new_places(Parts::<O>::FIRST));
+        let places = self.places.take();
+        let places = places.unwrap_or_else(|| new_places(Self::FIRST));
         fill(&places[self.ready()], part);
+        self.places.set(Some(places));
         self.ready.set(self.ready.get() + 1);
     }
 
     /// Puts what is ready; `tell` is done before each, if handlers are to hear of it.
     #[inline(never)]
     pub(super) fn put_ready(&self, tell: impl Fn(&O)) {
-        let ready = u32::from(self.ready.replace(0));
+        let ready = self.ready.take();
         if !PromisingContext::any_handlers() {
-            return self.contain(|| self.change(|parts| parts.filled = ready));
+            self.filled.set(ready);
+            return self.contain(|| self.wake_reader());
         }
-        let places = self.parts.borrow().places.clone();
+        let places = look(&self.places, Option::clone);
         for place in places.iter().flat_map(|places| places.iter()) {
             if let Some(part) = place.get() {
                 tell(part);
-                self.contain(|| self.change(|parts| parts.filled += 1));
+                self.filled.set(self.filled.get() + 1);
+                self.contain(|| self.wake_reader());
             }
         }
     }
@@ -257,16 +261,18 @@ impl<O: 'static> Output<O> {
     /// Drops what is ready.
     fn forget_ready(&self) {
         if self.ready.take() > 0 {
-            let ready = self.parts.borrow_mut().places.take();
-            drop(ready);
+            drop(self.places.take());
         }
     }
 
     pub(crate) fn put(&self, part: Result<O>) {
         match part {
             _ if self.is_abandoned() => drop(part),
-            Ok(part) => self.change(|parts| parts.put(part, self.more.get())),
-            Err(error) => self.change(|parts| parts.put_batch(Batch::One(Err(error)))),
+            Ok(part) => {
+                self.place(part, self.more.get());
+                self.wake_reader();
+            }
+            Err(error) => self.put_behind(Batch::One(Err(error))),
         }
     }
 
@@ -275,12 +281,11 @@ impl<O: 'static> Output<O> {
         if !self.is_abandoned()
             && let Some(first) = next()
         {
-            self.change(|parts| {
-                parts.put(first, more);
-                while let Some(part) = next() {
-                    parts.put(part, true);
-                }
-            });
+            self.place(first, more);
+            while let Some(part) = next() {
+                self.place(part, true);
+            }
+            self.wake_reader();
         }
     }
 
@@ -288,46 +293,39 @@ impl<O: 'static> Output<O> {
     #[inline(always)]
     pub(crate) fn put_batch(&self, batch: Batch<O>) {
         if !self.is_abandoned() {
-            let mut parts = self.parts.borrow_mut();
-            parts.put_batch(batch);
-            Self::wake_reader(parts);
+            self.put_behind(batch);
         }
     }
 
-    /// Changes what is there and wakes whoever waits for it.
-    fn change(&self, change: impl FnOnce(&mut Parts<O>)) {
-        let mut parts = self.parts.borrow_mut();
-        change(&mut parts);
-        Self::wake_reader(parts);
+    /// Puts something behind all that there is.
+    #[inline(always)]
+    fn put_behind(&self, batch: Batch<O>) {
+        self.put_aside();
+        self.push(batch);
+        self.wake_reader();
     }
 
-    fn wake_reader(mut parts: RefMut<'_, Parts<O>>) {
-        let reader = parts.reader.take();
-        drop(parts);
-        if let Some(reader) = reader {
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.take() {
             reader.wake();
         }
     }
 
     /// All that is there up to the next error, or nothing after the end; or else whoever asks waits for more.
     pub(super) fn poll_next(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        let mut parts = self.parts.borrow_mut();
-        let next = parts.take_next();
+        let next = self.take_next();
         if next.is_none() && !self.is_closed() {
-            drop(parts);
             self.wait(asker);
             return Poll::Pending;
         }
-        let reader = parts.reader.take();
-        drop(parts);
-        drop(reader);
+        self.forget_reader();
         Poll::Ready(next)
     }
 
     /// Has whoever asks wait for more.
     fn wait(&self, asker: &Asker<'_, '_>) {
         let reader = asker.waiter_for(Awaited::Appended);
-        let replaced = self.parts.borrow_mut().reader.replace(reader);
+        let replaced = self.reader.replace(Some(reader));
         drop(replaced);
     }
 
@@ -338,17 +336,14 @@ impl<O: 'static> Output<O> {
         put: &mut dyn FnMut(Batch<O>) -> bool,
     ) -> Poll<()> {
         loop {
-            let mut parts = self.parts.borrow_mut();
-            match parts.take_next() {
+            match self.take_next() {
                 Some(batch) => {
-                    drop(parts);
                     if !put(batch) {
                         return Poll::Pending;
                     }
                 }
                 None if self.is_closed() => return Poll::Ready(()),
                 None => {
-                    drop(parts);
                     self.wait(asker);
                     return Poll::Pending;
                 }
@@ -358,13 +353,12 @@ impl<O: 'static> Output<O> {
 
     /// Lets go of whoever waits for more.
     pub(super) fn forget_reader(&self) {
-        let reader = self.parts.borrow_mut().reader.take();
-        drop(reader);
+        drop(self.reader.take());
     }
 
     /// Whether nothing comes any more and everything was got.
     pub(super) fn is_over(&self) -> bool {
-        self.is_closed() && self.parts.borrow().is_empty()
+        self.is_closed() && self.is_empty()
     }
 
     /// Whether all inputs have ended.
@@ -378,7 +372,7 @@ impl<O: 'static> Output<O> {
         let left = self.inputs.get() - 1;
         self.inputs.set(left);
         if left == 0 || by_task {
-            self.change(|_| {});
+            self.wake_reader();
         }
     }
 
@@ -392,7 +386,9 @@ impl<O: 'static> Output<O> {
     /// Nobody reads it any more, and no part is kept; whether it had not come to its end.
     pub(super) fn abandon(&self) -> bool {
         self.ready.set(0);
-        let parts = self.parts.replace(Parts::none());
+        self.given.set(0);
+        self.filled.set(0);
+        let parts = (self.batches.take(), self.places.take(), self.reader.take());
         drop(parts);
         self.abandoned.set(true);
         !self.is_closed()
