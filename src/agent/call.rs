@@ -3,18 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::Location;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::act::Act;
 use super::budget::Budget;
 use super::interaction_context::InteractionContext;
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::reply_sequence;
 use crate::error::{Error, Result, What};
-use crate::executor::{self, Task, Unfinished, WrittenBy};
+use crate::executor::{self, Unfinished, WrittenBy};
 use crate::frozen::{NamedValues, Value};
 use crate::message::{
     IntoMessages, MessageSequence, MessageSequenceAppender, MessageSequencePromise,
@@ -168,11 +166,10 @@ struct Parts {
     agent: MiniAgent,
     messages: MessageSequenceAppender,
     replies: MessageSequencePromise,
-    /// Who lists it until it is finished.
-    listed: WeakCaller,
+    /// Where it is listed until it is finished.
+    listed: Weak<ChildCalls>,
     /// Its number there.
     number: u64,
-    made_at: &'static Location<'static>,
 }
 
 impl AgentCall {
@@ -189,18 +186,18 @@ impl AgentCall {
         let replies = caller.call(context, &agent, input, options);
         let opened = messages.open();
         debug_assert!(opened.is_ok(), "a new appender can be opened");
+        let list = caller.child_calls();
         let parts = Parts {
             agent,
             messages,
             replies,
-            listed: caller.downgrade(),
-            number: caller.child_calls().next_number(),
-            made_at: Location::caller(),
+            listed: Rc::downgrade(list),
+            number: list.next_number(),
         };
         let call = AgentCall {
             parts: Rc::new(parts),
         };
-        caller.child_calls().add(&call);
+        list.add(&call);
         call
     }
 
@@ -286,7 +283,9 @@ impl AgentCall {
     /// Says that no more messages will be sent. Finishing it again does nothing.
     pub fn finish(&self) -> &Self {
         self.parts.messages.close();
-        self.parts.listed.forget(self);
+        if let Some(list) = self.parts.listed.upgrade() {
+            list.remove(self);
+        }
         self
     }
 
@@ -345,7 +344,7 @@ impl Caller {
         }
     }
 
-    fn child_calls(&self) -> &ChildCalls {
+    fn child_calls(&self) -> &Rc<ChildCalls> {
         match self {
             Caller::Agent(caller) => caller.child_calls(),
             Caller::Context(miniagents) => miniagents.child_calls(),
@@ -371,39 +370,6 @@ impl Caller {
             caller.add_call(&replies);
         }
         replies
-    }
-
-    fn downgrade(&self) -> WeakCaller {
-        match self {
-            Caller::Agent(caller) => WeakCaller::Agent(caller.downgrade()),
-            Caller::Context(miniagents) => {
-                WeakCaller::Context(Rc::downgrade(miniagents.child_calls()))
-            }
-        }
-    }
-}
-
-/// A caller that is not kept alive by this.
-enum WeakCaller {
-    Agent(Weak<Task<Act>>),
-    Context(Weak<ChildCalls>),
-}
-
-impl WeakCaller {
-    /// Lists that call no more.
-    fn forget(&self, call: &AgentCall) {
-        match self {
-            WeakCaller::Agent(caller) => {
-                if let Some(caller) = caller.upgrade().map(InteractionContext::of) {
-                    caller.child_calls().remove(call);
-                }
-            }
-            WeakCaller::Context(calls) => {
-                if let Some(calls) = calls.upgrade() {
-                    calls.remove(call);
-                }
-            }
-        }
     }
 }
 
@@ -466,7 +432,7 @@ impl ChildCalls {
             what: format!(
                 "the call of agent {} made at {} by {by}",
                 call.agent().alias(),
-                call.parts.made_at
+                call.parts.messages.made_at()
             ),
         });
         unfinished.collect()

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
@@ -36,8 +36,8 @@ pub(crate) struct Interaction {
     arguments: NamedValues,
     /// The interaction in which this agent was called; empty for one called from outside of any.
     parent: Option<InteractionContext>,
-    /// The task-locals of the agent, beneath the interaction.
-    outer: Locals,
+    /// The task-locals of the agent, beneath the interaction. It has some, as it acts in a context.
+    outer: Rc<dyn Values>,
 }
 
 /// What few agents have in hand besides that.
@@ -45,7 +45,8 @@ pub(crate) struct Interaction {
 pub(crate) struct InHand {
     /// What is waited for before the replies end.
     wait_for: RefCell<Vec<Waited>>,
-    child_calls: ChildCalls,
+    /// The calls that it has made and not finished; empty if it made none in that way.
+    child_calls: OnceCell<Rc<ChildCalls>>,
     /// The first reply that was refused.
     refused: RefCell<Option<Error>>,
     /// What is recorded of the arguments, where that is not all of them; empty where it is.
@@ -84,6 +85,7 @@ impl Interaction {
     /// For an agent that begins to act here, in a call that is to hold it.
     pub(crate) fn begin(call: &Rc<Task<Act>>, arguments: NamedValues) -> Self {
         let (outer, parent) = CURRENT.cover(call.clone());
+        let outer = outer.into_values().expect("an agent acts in a context");
         Interaction {
             arguments,
             parent: parent.map(InteractionContext::of),
@@ -99,8 +101,11 @@ impl Interaction {
     /// The task-locals that were current before the agent began.
     pub(crate) fn locals_before(&self) -> Locals {
         let parent = self.parent.as_ref();
-        let on_top = parent.filter(|parent| parent.interaction().outer.are(&self.outer));
-        on_top.map_or_else(|| self.outer.clone(), InteractionContext::locals)
+        let on_top = parent.filter(|parent| Locals::same(&parent.interaction().outer, &self.outer));
+        on_top.map_or_else(
+            || Locals::of(self.outer.clone()),
+            InteractionContext::locals,
+        )
     }
 }
 
@@ -123,7 +128,9 @@ impl InHand {
     /// Begins what is done when the agent has ended, and before its replies do; at its end this is
     /// [deactivated](Self::deactivate).
     pub(crate) fn begin_to_finalize(&self) -> Option<WaitForAll> {
-        self.child_calls.finish_all();
+        if let Some(calls) = self.child_calls.get() {
+            calls.finish_all();
+        }
         self.waiting_for_all()
     }
 }
@@ -142,15 +149,15 @@ impl Values for Task<Act> {
         if key == CURRENT.key() {
             return Some(self);
         }
-        self.body().interaction().outer.share(key)
+        self.body().interaction().outer.clone().share(key)
     }
 
     fn to_entries(self: Rc<Self>) -> Vec<Entry> {
         let outer = self.body().interaction().outer.clone();
-        outer.with(CURRENT.key(), Some(self))
+        Locals::of(outer).with(CURRENT.key(), Some(self))
     }
 
-    fn beneath(&self, key: usize) -> Option<&Locals> {
+    fn beneath(&self, key: usize) -> Option<&Rc<dyn Values>> {
         (key == CURRENT.key()).then(|| &self.body().interaction().outer)
     }
 }
@@ -353,7 +360,10 @@ impl InteractionContext {
     /// If this agent has made calls that are not finished, a warning is logged: the agents called
     /// may wait for more messages, and this one for their replies.
     pub async fn await_now(&self) {
-        if self.child_calls().any_unfinished() {
+        if self
+            .known_child_calls()
+            .is_some_and(|calls| calls.any_unfinished())
+        {
             log::warn!(
                 "agent `{}` waits while calls that it made are not finished; should it wait for \
                  their replies, neither will ever go on: finish the calls first",
@@ -393,12 +403,14 @@ impl InteractionContext {
         self.act().add_call(replies);
     }
 
-    pub(crate) fn child_calls(&self) -> &ChildCalls {
-        &self.act().in_hand().child_calls
+    /// The calls that it makes and nobody has finished, from the first on.
+    pub(crate) fn child_calls(&self) -> &Rc<ChildCalls> {
+        self.act().in_hand().child_calls.get_or_init(Rc::default)
     }
 
-    pub(crate) fn downgrade(&self) -> Weak<Task<Act>> {
-        Rc::downgrade(&self.call)
+    /// As [`child_calls`](Self::child_calls); empty if it made none.
+    pub(crate) fn known_child_calls(&self) -> Option<&Rc<ChildCalls>> {
+        self.act().known_in_hand()?.child_calls.get()
     }
 }
 

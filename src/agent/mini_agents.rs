@@ -83,8 +83,11 @@ fn unfinished_calls() -> Vec<Unfinished> {
         |_| Vec::new(),
         |miniagents| miniagents.child_calls().unfinished("no agent"),
     );
-    if let (Some(agent), Ok(interaction)) = (acting_agent(), InteractionContext::try_current()) {
-        unfinished.extend(interaction.child_calls().unfinished(&agent));
+    if let Some(agent) = acting_agent()
+        && let Some(interaction) = InteractionContext::here()
+        && let Some(calls) = interaction.known_child_calls()
+    {
+        unfinished.extend(calls.unfinished(&agent));
     }
     unfinished
 }

@@ -54,7 +54,7 @@ pub(crate) trait Values {
     }
 
     /// What it adds one value to, if that is the value of `key`.
-    fn beneath(&self, key: usize) -> Option<&Locals> {
+    fn beneath(&self, key: usize) -> Option<&Rc<dyn Values>> {
         let _ = key;
         None
     }
@@ -141,21 +141,28 @@ impl Locals {
         entries
     }
 
+    pub(crate) fn into_values(self) -> Option<Rc<dyn Values>> {
+        self.0
+    }
+
     /// Without the value of `key`, as far as that lies on top.
-    pub(crate) fn beneath(&self, key: usize) -> &Self {
-        let top = self.0.as_ref();
-        top.and_then(|top| top.beneath(key)).unwrap_or(self)
+    fn beneath(self, key: usize) -> Self {
+        let beneath = self.0.as_ref().and_then(|top| top.beneath(key)).cloned();
+        beneath.map_or(self, Self::of)
     }
 
     /// Whether both are the same.
     pub(crate) fn are(&self, others: &Self) -> bool {
-        let place = |locals: &Self| {
-            locals
-                .0
-                .as_ref()
-                .map(|values| Rc::as_ptr(values).cast::<()>())
-        };
-        place(self) == place(others)
+        match (&self.0, &others.0) {
+            (Some(values), Some(others)) => Self::same(values, others),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether both are the same values.
+    pub(crate) fn same(values: &Rc<dyn Values>, others: &Rc<dyn Values>) -> bool {
+        Rc::as_ptr(values).cast::<()>() == Rc::as_ptr(others).cast()
     }
 
     /// Sets a value and gives the one before, to be dropped when nobody looks at these any more.
@@ -277,7 +284,7 @@ impl<T: 'static> TaskLocal<T> {
     pub(crate) fn cover(&'static self, values: Rc<dyn Values>) -> (Locals, Option<Rc<T>>) {
         let before = Locals::of(values).exchange();
         let value = before.share(self.key());
-        let beneath = before.beneath(self.key()).clone();
+        let beneath = before.beneath(self.key());
         (beneath, value.and_then(|value| value.downcast().ok()))
     }
 

@@ -1,6 +1,7 @@
 //! The writing end of a sequence of messages.
 
 use std::fmt;
+use std::panic::Location;
 
 use super::defaults::MessageDefaults;
 use super::into_messages::{IntoMessages, Item};
@@ -212,6 +213,11 @@ impl MessageSequenceAppender {
     /// Where it is noted who opens it, see [`Opener::place`](crate::executor::Opener::place).
     pub(crate) fn opener(&self) -> u64 {
         self.items.pipe().opener()
+    }
+
+    /// Where it was made.
+    pub(crate) fn made_at(&self) -> &'static Location<'static> {
+        self.items.pipe().made_at()
     }
 
     /// Whether it was ever opened.

@@ -467,6 +467,11 @@ impl<P> Pipe<P> {
         Poll::Pending
     }
 
+    /// Where it was made.
+    pub(crate) fn made_at(&self) -> &'static Location<'static> {
+        self.made_at
+    }
+
     pub(crate) fn opener(&self) -> u64 {
         self.opener.place()
     }
