@@ -22,16 +22,30 @@ use crate::promise::{Made, PieceLog, Whole};
 /// Waits for the message of each promise of a sequence.
 pub(super) struct AllMessages;
 
+thread_local!(static ALL_MESSAGES: Rc<AllMessages> = Rc::new(AllMessages));
+
+impl AllMessages {
+    /// One for all sequences.
+    pub(super) fn shared() -> Rc<dyn Whole<MessagePromise, Rc<[Message]>>> {
+        let shared = ALL_MESSAGES.try_with(Rc::clone);
+        shared.unwrap_or_else(|_| Rc::new(AllMessages))
+    }
+}
+
 impl Whole<MessagePromise, Rc<[Message]>> for AllMessages {
     fn make(
-        self: Box<Self>,
+        self: Rc<Self>,
         promises: &PieceLog<MessagePromise>,
         asker: &mut Asker<'_, '_>,
     ) -> Made<MessagePromise, Rc<[Message]>> {
         if promises.all_beside_blocks(|promise| promise.as_known().is_some()) {
-            return Made::Later(all_messages);
+            return Made::Later(self);
         }
-        asker.lend(|| Box::<MessageByMessage>::default().go_on(promises, asker))
+        asker.lend(|| Rc::<MessageByMessage>::default().go_on(promises, asker))
+    }
+
+    fn make_later(&self, promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
+        all_messages(promises)
     }
 }
 
@@ -67,14 +81,14 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
 #[derive(Default)]
 struct MessageByMessage {
     /// How many there are before the one that it waits for.
-    there: usize,
-    /// The message that it waits for; empty between messages.
-    waiting: Option<QuietWait>,
+    there: Cell<usize>,
+    /// The message that it waits for; empty between messages, and while that is asked.
+    waiting: Cell<Option<QuietWait>>,
 }
 
 impl Whole<MessagePromise, Rc<[Message]>> for MessageByMessage {
     fn make(
-        self: Box<Self>,
+        self: Rc<Self>,
         promises: &PieceLog<MessagePromise>,
         asker: &mut Asker<'_, '_>,
     ) -> Made<MessagePromise, Rc<[Message]>> {
@@ -84,26 +98,29 @@ impl Whole<MessagePromise, Rc<[Message]>> for MessageByMessage {
 
 impl MessageByMessage {
     fn go_on(
-        mut self: Box<Self>,
+        self: Rc<Self>,
         promises: &PieceLog<MessagePromise>,
         asker: &Asker<'_, '_>,
     ) -> Made<MessagePromise, Rc<[Message]>> {
         loop {
-            if let Some(waiting) = &mut self.waiting {
+            if let Some(mut waiting) = self.waiting.take() {
                 match waiting.poll_done_for(asker) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return Made::Whole(Err(error)),
-                    Poll::Pending => return Made::Waits(self),
+                    Poll::Pending => {
+                        self.waiting.set(Some(waiting));
+                        return Made::Waits(self);
+                    }
                 }
-                self.waiting = None;
-                self.there += 1;
+                drop(waiting);
+                self.there.set(self.there.get() + 1);
             }
-            let Some(promise) = promises.get(self.there) else {
-                return Made::Later(all_messages);
+            let Some(promise) = promises.get(self.there.get()) else {
+                return Made::Later(AllMessages::shared());
             };
             match promise.as_known() {
-                Some(_) => self.there += 1,
-                None => self.waiting = Some(promise.quietly()),
+                Some(_) => self.there.set(self.there.get() + 1),
+                None => self.waiting.set(Some(promise.quietly())),
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::executor::{AnyTask, Asker, Asks, Awaitable, Header, Notify, Ticket, W
 use crate::frozen::{Frozen, Text, Value, name};
 use crate::promise::{
     Batch, Come, Generated, Made, Next, PieceLog, PieceSource, Pinned, PromisingContext, Reader,
-    SharedWhole, Start, StepBack, StreamedPromise, Told, TryNext, Whole, WholeBy, read, revealed,
+    Start, StepBack, StreamedPromise, Told, TryNext, Whole, read, revealed,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -392,13 +392,13 @@ struct MessageOfTokens {
 
 impl MessageOfTokens {
     /// Who makes it; that takes no memory of its own for a text of which nothing is known beforehand.
-    fn by(self) -> WholeBy<Token, Message> {
+    fn by(self) -> Rc<dyn Whole<Token, Message>> {
         if !self.class.is_plain_text() || self.known.is_some() {
-            return Box::new(self).into();
+            return Rc::new(self);
         }
         match self.fields {
-            None => Box::new(TextOfTokens).into(),
-            Some(fields) => WholeBy::Shared(fields.fields),
+            None => TextOfTokens::shared(),
+            Some(fields) => fields.fields,
         }
     }
 }
@@ -406,15 +406,29 @@ impl MessageOfTokens {
 /// Makes the message of class `TextMessage` that has nothing but the text of its tokens.
 struct TextOfTokens;
 
+thread_local!(static TEXT_OF_TOKENS: Rc<TextOfTokens> = Rc::new(TextOfTokens));
+
+impl TextOfTokens {
+    /// One for all messages.
+    fn shared() -> Rc<dyn Whole<Token, Message>> {
+        let shared = TEXT_OF_TOKENS.try_with(Rc::clone);
+        shared.unwrap_or_else(|_| Rc::new(TextOfTokens))
+    }
+}
+
 impl Whole<Token, Message> for TextOfTokens {
-    fn make(self: Box<Self>, _: &PieceLog<Token>, _: &mut Asker<'_, '_>) -> Made<Token, Message> {
-        Made::Later(|tokens| Message::text_message(text_of(tokens)))
+    fn make(self: Rc<Self>, _: &PieceLog<Token>, _: &mut Asker<'_, '_>) -> Made<Token, Message> {
+        Made::Later(self)
+    }
+
+    fn make_later(&self, tokens: &PieceLog<Token>) -> Message {
+        Message::text_message(text_of(tokens))
     }
 }
 
 impl Whole<Token, Message> for MessageOfTokens {
     fn make(
-        self: Box<Self>,
+        self: Rc<Self>,
         tokens: &PieceLog<Token>,
         _: &mut Asker<'_, '_>,
     ) -> Made<Token, Message> {
@@ -427,9 +441,13 @@ impl Whole<Token, Message> for MessageOfTokens {
 }
 
 /// Makes the message of class `TextMessage` of its tokens, and of what became known meanwhile.
-impl SharedWhole<Token, Message> for CollectedFields {
-    fn make(&self, tokens: &PieceLog<Token>) -> Result<Message> {
-        message_of(MessageClass::TEXT, tokens, self.all(), None)
+impl Whole<Token, Message> for CollectedFields {
+    fn make(
+        self: Rc<Self>,
+        tokens: &PieceLog<Token>,
+        _: &mut Asker<'_, '_>,
+    ) -> Made<Token, Message> {
+        Made::Whole(message_of(MessageClass::TEXT, tokens, self.all(), None))
     }
 }
 

@@ -110,7 +110,7 @@ impl Promised {
         let promise = if safe {
             StreamedPromise::with_source(start, flat, SafeResolver::of)
         } else {
-            StreamedPromise::with_whole(context, start, flat, || Box::new(AllMessages))
+            StreamedPromise::with_whole(context, start, flat, AllMessages::shared)
         };
         Promised { promise, safe }
     }

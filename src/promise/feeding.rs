@@ -47,7 +47,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Stops it: the source is dropped when its turn comes.
     pub(super) fn cancel_feeding(self: &Rc<Self>) {
-        if let Some(task) = self.feeding.get() {
+        if let Some(task) = self.feeding() {
             task.cancel();
         } else if self.fed.get() != Fed::NotInSteps {
             queue_step(self.clone(), FEED);

@@ -84,7 +84,7 @@ impl<I: 'static, O: Clone + 'static> FlatSequence<I, O> {
             unordered: RefCell::new(self.unordered.map(Items::of)),
         };
         let flat = flattened(context.clone(), streams, beside, self.flattener);
-        let whole = || Box::new(Collected);
+        let whole = Collected::shared;
         StreamedPromise::with_whole(context, self.start, flat, whole)
     }
 }

@@ -63,5 +63,5 @@ pub(crate) use reader::Reader;
 pub(crate) use source::{Items, PieceSource, Pinned, Source, revealed};
 pub(crate) use streamed_promise::{Keeper, OnCancel, WeakStreamedPromise};
 pub(crate) use wait::{abandoned, cancelled};
-pub(crate) use whole::{Made, SharedWhole, Whole, WholeBy};
+pub(crate) use whole::{Made, Whole};
 pub(crate) use writing_end::WritingEnd;

@@ -285,10 +285,10 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Goes on until something is there to read where `place` says, or the end is; `feeding` is the task that
     /// should bring the pieces, if one does.
     #[inline(always)]
-    pub(crate) fn go_on<'b>(
+    pub(crate) fn go_on<'a, 'b>(
         &self,
         place: &mut Place<P>,
-        feeding: &OnceCell<Box<TaskRef>>,
+        feeding: impl Fn() -> Option<&'a TaskRef>,
         asker: &mut impl Asks<'b>,
     ) -> Went {
         let mut state = self.state.borrow_mut();
@@ -347,12 +347,12 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Does what follows when a reader went as far as it could at once.
     #[inline(always)]
-    fn follow<'b>(
+    fn follow<'a, 'b>(
         &self,
         step: Step,
         mut state: RefMut<'_, State<P>>,
         place: &mut Place<P>,
-        feeding: &OnceCell<Box<TaskRef>>,
+        feeding: impl Fn() -> Option<&'a TaskRef>,
         asker: &mut impl Asks<'b>,
     ) -> Went {
         match step {
@@ -370,14 +370,13 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
         let stand = &mut place.stand;
         if !stand.waits()
-            && let Some(task) =
-                asker.own_task(Awaited::NextPiece, feeding.get().map(|task| &**task))
+            && let Some(task) = asker.own_task(Awaited::NextPiece, feeding())
         {
             stand.at = state.line.next_place().take(Waiter::task(task));
             return Went::Waits;
         }
         drop(state);
-        self.wait_otherwise(stand, feeding.get().map(|task| &**task), &asker.as_asker())
+        self.wait_otherwise(stand, feeding(), &asker.as_asker())
     }
 
     /// Has somebody wait who does so already, or of whom more must be known.

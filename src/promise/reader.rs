@@ -20,7 +20,7 @@ use super::place::Place;
 use super::source::LEVELS;
 use super::streamed_promise::StreamedPromise;
 use super::wait::awaits_itself;
-use super::whole::{Made, WholeBy};
+use super::whole::{Made, Whole};
 use crate::error::Result;
 use crate::executor::{AnyTask, Asker, Asks, Awaited, Header, Noted, Waiter};
 
@@ -52,7 +52,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     }
 
     /// Reads its pieces, which come on demand, and has `whole` make the whole of them.
-    pub(super) fn read_for(self, whole: WholeBy<P, W>) -> Reading<P, W> {
+    pub(super) fn read_for(self, whole: Rc<dyn Whole<P, W>>) -> Reading<P, W> {
         Reading {
             pieces: Some(self.reader()),
             promise: self,
@@ -102,7 +102,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     #[inline(always)]
     fn go_on<'b>(&mut self, asker: &mut impl Asks<'b>) -> Went {
         let inner = &self.promise.inner;
-        let went = inner.log.go_on(&mut self.place, &inner.feeding, asker);
+        let went = inner.log.go_on(&mut self.place, || inner.feeding(), asker);
         self.note_if_waits(went, asker)
     }
 
@@ -139,7 +139,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         header: &Header,
     ) -> bool {
         let inner = &self.promise.inner;
-        let Some(feeding) = inner.feeding.get() else {
+        let Some(feeding) = inner.feeding() else {
             return false;
         };
         inner.log.share(&mut self.place.stand, log, || {
@@ -210,7 +210,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
     fn stand_in_line(&mut self, cx: &Context<'_>) -> bool {
         let inner = &self.promise.inner;
         let stand = &mut self.place.stand;
-        match inner.feeding.get() {
+        match inner.feeding() {
             Some(task) => inner.log.stand_in_line(stand, Some(task), cx),
             // Where steps run the source, more is to be noted.
             None if inner.fed.get() == Fed::NotInSteps => inner.log.stand_in_line(stand, None, cx),
@@ -356,7 +356,7 @@ pub(super) struct Reading<P: Clone + 'static, W: Clone + 'static> {
     pieces: Option<Reader<P, W>>,
     promise: StreamedPromise<P, W>,
     /// Empty after the end.
-    whole: Option<WholeBy<P, W>>,
+    whole: Option<Rc<dyn Whole<P, W>>>,
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Unpin for Reading<P, W> {}
@@ -378,9 +378,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Future for Reading<P, W> {
         };
         match whole.make(&this.promise.inner.log, &mut Asker::Task(cx)) {
             Made::Whole(whole) => Poll::Ready(whole),
-            Made::Later(make) => Poll::Ready(Ok(make(&this.promise.inner.log))),
+            Made::Later(whole) => Poll::Ready(Ok(whole.make_later(&this.promise.inner.log))),
             Made::Waits(whole) => {
-                this.whole = Some(WholeBy::Own(whole));
+                this.whole = Some(whole);
                 Poll::Pending
             }
         }

@@ -17,7 +17,7 @@ use super::piece_log::PieceLog;
 use super::source::{LEVELS, PieceSource, Source, revealed};
 use super::start::Start;
 use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
-use super::whole::{Collected, MadeSoFar, Maker, Making, Resolver, WholeBy};
+use super::whole::{ByTask, Collected, MadeSoFar, Maker, Making, Whole};
 use crate::error::{Error, Result};
 use crate::executor::{
     ALL, Asks, Awaitable, Guest, Notify, Poller, Step, TaskRef, Ticket, Waiter, queue_step,
@@ -62,8 +62,6 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
     pub(super) making: Making<P, W>,
     /// What few promises have; empty before there is any of it.
     rare: OnceCell<Box<Rare<P, W>>>,
-    /// The task that runs the source; empty for a source on demand, and where steps do.
-    pub(super) feeding: OnceCell<Box<TaskRef>>,
     /// What its steps have in common with a task; empty before the first.
     guest: OnceCell<Guest>,
     /// What else is done when it is cancelled.
@@ -78,6 +76,8 @@ pub(super) struct Inner<P: Clone + 'static, W: Clone + 'static> {
 }
 
 struct Rare<P, W> {
+    /// The task that runs the source; empty for a source on demand, and where steps do.
+    feeding: OnceCell<TaskRef>,
     /// The task that makes the whole; empty before it has begun, and where steps do, as mostly.
     resolving: OnceCell<TaskRef>,
     /// Who decides what is kept of the pieces; empty where all are, as nearly always.
@@ -87,6 +87,7 @@ struct Rare<P, W> {
 impl<P, W> Default for Rare<P, W> {
     fn default() -> Self {
         Rare {
+            feeding: OnceCell::new(),
             resolving: OnceCell::new(),
             keeper: OnceCell::new(),
         }
@@ -95,8 +96,10 @@ impl<P, W> Default for Rare<P, W> {
 
 impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
     fn drop(&mut self) {
-        if let Maker::Task(resolver) = self.making.take() {
-            drop_flat(resolver);
+        if let Some(maker) = self.making.take()
+            && maker.needs_task()
+        {
+            drop_flat(maker);
         }
         if let (Some(keeper), Some(Ok(_))) = (self.keeper(), self.outcome.get()) {
             keeper.released(self.log.len());
@@ -125,7 +128,6 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             outcome: Outcome::open(),
             making: Making::by(maker),
             rare: OnceCell::new(),
-            feeding: OnceCell::new(),
             guest: OnceCell::new(),
             on_cancel: Cell::new(None),
             context,
@@ -178,7 +180,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Notes whom the current task waits for that waits for a piece.
     pub(super) fn note_wait_for_piece(&self, depth: u8) {
-        match self.feeding.get() {
+        match self.feeding() {
             Some(feeding) => feeding.note_wait(),
             None => self.log.note_wait(depth),
         }
@@ -201,12 +203,23 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         self.rare.get()?.keeper.get()
     }
 
+    /// The task that runs the source, if one does.
+    #[inline(always)]
+    pub(super) fn feeding(&self) -> Option<&TaskRef> {
+        self.rare.get()?.feeding.get()
+    }
+
+    fn fed_by(&self, task: TaskRef) {
+        let noted = self.rare().feeding.set(task);
+        debug_assert!(noted.is_ok(), "a promise is fed once");
+    }
+
     /// The task that makes the whole, if one does.
     fn resolving(&self) -> Option<&TaskRef> {
         self.rare.get()?.resolving.get()
     }
 
-    fn resolved_by(&self, task: TaskRef) {
+    pub(super) fn resolved_by(&self, task: TaskRef) {
         let noted = self.rare().resolving.set(task);
         debug_assert!(noted.is_ok(), "one task makes the whole");
     }
@@ -236,13 +249,17 @@ fn by<P: Clone + 'static, W: Clone + 'static, F: Future<Output = Result<W>> + 's
 }
 
 /// Starts the task when the whole is asked for.
-fn on_demand<P: Clone, W: Clone, F: Future<Output = Result<W>> + Unpin + 'static>(
+fn on_demand<
+    P: Clone + 'static,
+    W: Clone + 'static,
+    F: Future<Output = Result<W>> + Unpin + 'static,
+>(
     resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
-) -> Resolver<P, W> {
-    Box::new(|promise| {
+) -> Maker<P, W> {
+    Some(ByTask::new(|promise: StreamedPromise<P, W>| {
         let inner = promise.inner.clone();
         start_resolving(inner, resolver(promise))
-    })
+    }))
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
@@ -290,7 +307,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     ) -> Self {
         let context = PromisingContext::current();
         if context.starts_soon(start) {
-            let promise = Self::make(context, PieceLog::fed(), Maker::Nothing);
+            let promise = Self::make(context, PieceLog::fed(), None);
             let work = resolver(promise.clone());
             let resolving = start_resolving(promise.inner.clone(), work);
             promise.inner.resolved_by(resolving);
@@ -298,28 +315,28 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
             promise
         } else {
             let log = PieceLog::on_demand(source.into_source());
-            Self::make(context, log, Maker::Task(on_demand(resolver)))
+            Self::make(context, log, on_demand(resolver))
         }
     }
 
     /// As [`with_start`](Self::with_start), of a source that may have many pieces at once; what `whole` gives
     /// makes the whole when all pieces are there.
     #[track_caller]
-    pub(crate) fn with_whole<B: Into<WholeBy<P, W>>>(
+    pub(crate) fn with_whole(
         context: PromisingContext,
         start: Start,
         source: impl PieceSource<P> + Unpin + 'static,
-        whole: impl FnOnce() -> B + 'static,
+        whole: impl FnOnce() -> Rc<dyn Whole<P, W>> + 'static,
     ) -> Self {
         if context.starts_soon(start) {
-            Self::begin(context, source, whole().into())
+            Self::begin(context, source, whole())
         } else if source.takes_steps() {
             let log = PieceLog::on_demand(source.into_source());
-            Self::make(context, log, Maker::Whole(whole().into()))
+            Self::make(context, log, Some(whole()))
         } else {
             let log = PieceLog::on_demand(source.into_source());
-            let resolver = on_demand(|promise: Self| promise.read_for(whole().into()));
-            Self::make(context, log, Maker::Task(resolver))
+            let maker = on_demand(|promise: Self| promise.read_for(whole()));
+            Self::make(context, log, maker)
         }
     }
 
@@ -334,11 +351,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
     ) -> Self {
         let log = PieceLog::known(pieces.into_iter().collect());
-        Self::make(
-            PromisingContext::current(),
-            log,
-            Maker::Task(on_demand(by(resolver))),
-        )
+        Self::make(PromisingContext::current(), log, on_demand(by(resolver)))
     }
 
     /// A promise whose pieces and whole are there already.
@@ -349,7 +362,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     #[track_caller]
     pub fn ready(pieces: impl IntoIterator<Item = Result<P>>, whole: Result<W>) -> Self {
         let log = PieceLog::known(pieces.into_iter().collect());
-        let promise = Self::make(PromisingContext::current(), log, Maker::Nothing);
+        let promise = Self::make(PromisingContext::current(), log, None);
         promise.inner.context.settle(&promise.inner.outcome, whole);
         promise
     }
@@ -366,14 +379,14 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     fn begin(
         context: PromisingContext,
         source: impl PieceSource<P> + Unpin + 'static,
-        whole: WholeBy<P, W>,
+        whole: Rc<dyn Whole<P, W>>,
     ) -> Self {
         let guest = context.invite();
         let (log, by_task) = match source.takes_steps() {
             true => (PieceLog::fed_in_steps(source.into_source()), None),
             false => (PieceLog::fed(), Some(source)),
         };
-        let mut inner = Inner::of(context, log, Maker::Whole(whole));
+        let mut inner = Inner::of(context, log, Some(whole));
         inner.guest = OnceCell::from(guest);
         inner.made = Cell::new(MadeSoFar::GoesOver);
         if by_task.is_none() {
@@ -399,8 +412,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         if source.takes_steps() {
             return inner.begin_feeding(source.into_source());
         }
-        let noted = (inner.feeding).set(Box::new(start_feeding(inner.clone(), source)));
-        debug_assert!(noted.is_ok(), "a promise is fed once");
+        inner.fed_by(start_feeding(inner.clone(), source));
     }
 
     /// Stops the work behind it: the source is dropped before it runs again, or at its next
@@ -622,7 +634,7 @@ where
     #[track_caller]
     pub fn collected(source: impl Stream<Item = Result<P>> + 'static) -> Self {
         let context = PromisingContext::current();
-        let whole = || Box::new(Collected);
+        let whole = Collected::shared;
         match revealed(source) {
             Ok(generator) => {
                 Self::with_whole(context, Start::AsContext, Generated(generator), whole)
@@ -662,12 +674,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
     }
 
     fn start(self: Rc<Self>) {
-        if let Some(resolver) = self.begin_making() {
-            let resolving = resolver(StreamedPromise {
-                inner: self.clone(),
-            });
-            self.resolved_by(resolving);
-        }
+        self.begin_making();
     }
 }
 

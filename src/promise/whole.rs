@@ -24,56 +24,54 @@ use crate::error::{Error, Result};
 use crate::executor::{Asker, Going, TaskRef, Waiter, queue_step};
 
 /// What makes the whole of pieces.
-pub(crate) trait Whole<P: 'static, W>: 'static {
+pub(crate) trait Whole<P: Clone + 'static, W: Clone + 'static>: 'static {
     /// Makes it, or goes on with that: all pieces are there, and none of them is an error. What it starts, and
     /// user's code, has to be [lent](Asker::lend) what the asker inherits.
-    fn make(self: Box<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W>;
-}
+    fn make(self: Rc<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W>;
 
-/// What makes the whole of pieces and is others' as well, who say meanwhile what is to be in it.
-pub(crate) trait SharedWhole<P, W>: 'static {
-    /// Makes it: all pieces are there, and none of them is an error. It runs no user's code.
-    fn make(&self, pieces: &PieceLog<P>) -> Result<W>;
-}
-
-/// Who makes a whole.
-pub(crate) enum WholeBy<P, W> {
-    Own(Box<dyn Whole<P, W>>),
-    Shared(Rc<dyn SharedWhole<P, W>>),
-}
-
-impl<P: 'static, W: 'static> WholeBy<P, W> {
-    pub(super) fn make(self, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W> {
-        match self {
-            WholeBy::Own(whole) => whole.make(pieces, asker),
-            WholeBy::Shared(whole) => Made::Whole(whole.make(pieces)),
-        }
+    /// Makes what can be [made later](Made::Later); runs no user's code.
+    fn make_later(&self, _pieces: &PieceLog<P>) -> W {
+        unreachable!("it was made when it was asked for")
     }
-}
 
-impl<P: 'static, W, T: Whole<P, W>> From<Box<T>> for WholeBy<P, W> {
-    fn from(whole: Box<T>) -> Self {
-        WholeBy::Own(whole)
+    /// Whether a task makes it instead, which [starts](Self::start_task) when somebody asks for it.
+    fn needs_task(&self) -> bool {
+        false
+    }
+
+    fn start_task(&self, _promise: StreamedPromise<P, W>) -> Option<TaskRef> {
+        None
     }
 }
 
 /// What the making of a whole comes to.
 pub(crate) enum Made<P: 'static, W> {
     Whole(Result<W>),
-    /// All is there that it takes, for good: this makes it, now or when somebody asks, and runs no user's code.
-    Later(MakeLater<P, W>),
+    /// All is there that it takes, for good: this makes it, now or when somebody asks.
+    Later(Rc<dyn Whole<P, W>>),
     /// Whoever asks is told when this can go on.
-    Waits(Box<dyn Whole<P, W>>),
+    Waits(Rc<dyn Whole<P, W>>),
 }
-
-/// Makes a whole of pieces that are all that it takes.
-type MakeLater<P, W> = fn(&PieceLog<P>) -> W;
 
 /// The whole is the collection of the pieces.
 pub(crate) struct Collected;
 
-impl<P: Clone + 'static, W: FromIterator<P>> Whole<P, W> for Collected {
-    fn make(self: Box<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W> {
+thread_local!(static COLLECTED: Rc<Collected> = Rc::new(Collected));
+
+impl Collected {
+    /// One for all promises.
+    pub(super) fn shared<P, W>() -> Rc<dyn Whole<P, W>>
+    where
+        P: Clone + 'static,
+        W: FromIterator<P> + Clone + 'static,
+    {
+        let shared = COLLECTED.try_with(Rc::clone);
+        shared.unwrap_or_else(|_| Rc::new(Collected))
+    }
+}
+
+impl<P: Clone + 'static, W: FromIterator<P> + Clone + 'static> Whole<P, W> for Collected {
+    fn make(self: Rc<Self>, pieces: &PieceLog<P>, asker: &mut Asker<'_, '_>) -> Made<P, W> {
         asker.lend(|| {
             let mut collected = Vec::with_capacity(pieces.len());
             pieces.for_each(|piece| collected.push(piece.clone()));
@@ -82,20 +80,36 @@ impl<P: Clone + 'static, W: FromIterator<P>> Whole<P, W> for Collected {
     }
 }
 
-/// Starts the task that makes the whole.
-pub(super) type Resolver<P, W> = Box<dyn FnOnce(StreamedPromise<P, W>) -> TaskRef>;
+/// Starts the task that makes the whole, where something has to be polled for that.
+pub(super) struct ByTask<S>(Cell<Option<S>>);
 
-/// What makes the whole.
-pub(super) enum Maker<P: Clone + 'static, W: Clone + 'static> {
-    /// It has begun as a task, or has ended; or there is nothing to be made.
-    Nothing,
-    /// A task that has not begun.
-    Task(Resolver<P, W>),
-    /// Steps of the promise, where nothing has to be polled for it.
-    Whole(WholeBy<P, W>),
-    /// It has come, and is made when somebody asks for it.
-    Later(MakeLater<P, W>),
+impl<S> ByTask<S> {
+    pub(super) fn new(start: S) -> Rc<Self> {
+        Rc::new(ByTask(Cell::new(Some(start))))
+    }
 }
+
+impl<P, W, S> Whole<P, W> for ByTask<S>
+where
+    P: Clone + 'static,
+    W: Clone + 'static,
+    S: FnOnce(StreamedPromise<P, W>) -> TaskRef + 'static,
+{
+    fn make(self: Rc<Self>, _: &PieceLog<P>, _: &mut Asker<'_, '_>) -> Made<P, W> {
+        unreachable!("the task makes it")
+    }
+
+    fn needs_task(&self) -> bool {
+        true
+    }
+
+    fn start_task(&self, promise: StreamedPromise<P, W>) -> Option<TaskRef> {
+        self.0.take().map(|start| start(promise))
+    }
+}
+
+/// What makes the whole; empty where a task does that has begun, and where nothing is to be made.
+pub(super) type Maker<P, W> = Option<Rc<dyn Whole<P, W>>>;
 
 /// The whole of a promise in the making.
 pub(super) struct Making<P: Clone + 'static, W: Clone + 'static> {
@@ -135,28 +149,31 @@ impl<P: Clone + 'static, W: Clone + 'static> Making<P, W> {
 
     /// Takes what makes it.
     pub(super) fn take(&self) -> Maker<P, W> {
-        self.maker.replace(Maker::Nothing)
+        self.maker.take()
     }
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
-    /// Begins to make the whole, if that has not begun; gives what starts the task, if one is to do it.
+    /// Begins to make the whole, if that has not begun.
     #[track_caller]
-    pub(super) fn begin_making(self: &Rc<Self>) -> Option<Resolver<P, W>> {
-        let making = &self.making;
+    pub(super) fn begin_making(self: &Rc<Self>) {
         if self.made.get() != MadeSoFar::NotBegun {
-            return None;
+            return;
         }
-        match making.take() {
-            Maker::Nothing => None,
-            Maker::Task(resolver) => Some(resolver),
-            maker @ (Maker::Whole(_) | Maker::Later(_)) => {
-                making.maker.set(maker);
-                self.guest();
-                self.made.set(MadeSoFar::GoesOver);
-                queue_step(self.clone(), MAKE);
-                None
-            }
+        let Some(maker) = self.making.take() else {
+            return;
+        };
+        if maker.needs_task() {
+            let promise = StreamedPromise {
+                inner: self.clone(),
+            };
+            let task = maker.start_task(promise);
+            task.into_iter().for_each(|task| self.resolved_by(task));
+        } else {
+            self.making.maker.set(Some(maker));
+            self.guest();
+            self.made.set(MadeSoFar::GoesOver);
+            queue_step(self.clone(), MAKE);
         }
     }
 
@@ -222,22 +239,20 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     fn make_whole(self: &Rc<Self>) {
-        let Maker::Whole(whole) = self.making.take() else {
+        let Some(whole) = self.making.take() else {
             return;
         };
         let going = Going(self, MAKE);
         let mut asker = Asker::Step(&going);
         let made = catch_unwind(AssertUnwindSafe(|| whole.make(&self.log, &mut asker)));
         match made {
-            Ok(Made::Waits(whole)) => {
-                self.making.maker.set(Maker::Whole(WholeBy::Own(whole)));
-            }
+            Ok(Made::Waits(whole)) => self.making.maker.set(Some(whole)),
             Ok(Made::Whole(whole)) => self.resolve(whole),
-            Ok(Made::Later(make)) if self.is_told_of_whole() => {
-                self.resolve(Ok(make(&self.log)));
+            Ok(Made::Later(whole)) if self.is_told_of_whole() => {
+                self.resolve(Ok(whole.make_later(&self.log)));
             }
-            Ok(Made::Later(make)) => {
-                self.making.maker.set(Maker::Later(make));
+            Ok(Made::Later(whole)) => {
+                self.making.maker.set(Some(whole));
                 self.made.set(MadeSoFar::MadeLater);
                 self.outcome_so_far().tell();
             }
@@ -250,10 +265,10 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Notes that the whole has come with the pieces, as everybody knows who waited.
     pub(super) fn has_been_made(self: &Rc<Self>) {
-        if let Maker::Whole(whole) = self.making.take() {
+        if let Some(whole) = self.making.take() {
             match whole.make(&self.log, &mut Asker::Step(&Going(self, MAKE))) {
-                Made::Later(make) => {
-                    self.making.maker.set(Maker::Later(make));
+                Made::Later(whole) => {
+                    self.making.maker.set(Some(whole));
                     self.made.set(MadeSoFar::MadeLater);
                 }
                 Made::Whole(_) | Made::Waits(_) => unreachable!("all that it takes is there"),
@@ -265,8 +280,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     #[inline(never)]
     pub(super) fn make_later(&self) {
         self.made.set(MadeSoFar::Ended);
-        if let Maker::Later(make) = self.making.take() {
-            self.outcome_so_far().set(Ok(make(&self.log)));
+        if let Some(whole) = self.making.take() {
+            self.outcome_so_far().set(Ok(whole.make_later(&self.log)));
         }
     }
 
