@@ -12,74 +12,77 @@ use futures_lite::Stream;
 use super::flatten::MessageBlock;
 use super::message::Message;
 use super::message_promise::MessagePromise;
-use super::sequence_reader::SequenceReader;
+use super::sequence_reader::{SequenceReader, read_next};
 use crate::error::Result;
 use crate::executor::Waiter;
-use crate::promise::{Block, Come, Next, StepBack, TryNext, read};
+use crate::promise::{Block, Come, Next, Reader, StepBack, TryNext, read};
 
 /// An independent reader of a sequence, made by [`MessageSequencePromise::stream`](super::MessageSequencePromise::stream).
 #[must_use = "streams do nothing until they are read"]
 pub struct MessageStream {
-    promises: SequenceReader,
+    reader: Reader<MessagePromise, Rc<[Message]>>,
     /// What was read and has not been handed out.
     ahead: Ahead,
 }
 
 /// Messages of a block that were read together, up to its end.
-#[derive(Default)]
 struct Ahead {
     /// Empty before the first block.
     block: Option<Rc<MessageBlock>>,
     /// Which of it comes next.
-    next: usize,
+    next: u32,
+    /// Whether errors are read as messages, and so one promise after the other: nothing is read ahead then.
+    safe: bool,
 }
 
 impl Ahead {
     fn left(&self) -> usize {
         let len = self.block.as_ref().map_or(0, |block| block.len());
-        len - self.next
+        len - self.next as usize
     }
 
     #[inline(always)]
     fn take_next(&mut self) -> Option<Message> {
-        let next = self.next;
+        let next = self.next as usize;
         let message = match &**self.block.as_ref()? {
             MessageBlock::Said(history) => history.get(next)?.clone(),
             MessageBlock::Given(messages) => messages.get(next)?.clone(),
         };
-        self.next = next + 1;
+        self.next += 1;
         Some(message)
     }
 }
 
 impl MessageStream {
     pub(super) fn of(promises: SequenceReader) -> Self {
+        let SequenceReader { reader, safe } = promises;
+        let (block, next) = (None, 0);
         MessageStream {
-            promises,
-            ahead: Ahead::default(),
+            reader,
+            ahead: Ahead { block, next, safe },
         }
     }
 
     /// How many promises lie behind it, those that it skipped included.
     pub fn index(&self) -> usize {
-        self.promises.reader.index() - self.ahead.left()
+        self.reader.index() - self.ahead.left()
     }
 
     /// Goes on from that promise, counted from the first; does nothing if it is further already.
     pub fn skip_to(&mut self, index: usize) {
         let further = index.saturating_sub(self.index());
-        self.ahead.next += further.min(self.ahead.left());
-        self.promises.reader.skip_to(index);
+        self.ahead.next += further.min(self.ahead.left()) as u32;
+        self.reader.skip_to(index);
     }
 
     /// Takes in what has come.
     #[inline(always)]
     fn come(&mut self, come: Come) -> Come {
         if let Come::Known = come {
-            if self.promises.safe {
+            if self.ahead.safe {
                 return Come::Otherwise;
             }
-            if self.promises.reader.knows_block() {
+            if self.reader.knows_block() {
                 self.read_ahead();
             }
         }
@@ -89,14 +92,14 @@ impl MessageStream {
     /// Reads the messages that are left of a block, if all of them are known to be there.
     #[inline(never)]
     fn read_ahead(&mut self) {
-        let Some((block, next)) = self.promises.reader.read_block() else {
+        let Some((block, next)) = self.reader.read_block() else {
             return;
         };
         let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
             unreachable!("sequences have blocks of one kind")
         };
-        let block = Some(block);
-        self.ahead = Ahead { block, next };
+        self.ahead.next = next as u32; // as many as pieces, which are counted so
+        self.ahead.block = Some(block);
     }
 
     /// The next promise, or `None` at the end.
@@ -125,16 +128,16 @@ impl MessageStream {
 impl StepBack for MessageStream {
     #[inline]
     fn waits(&self) -> bool {
-        self.promises.reader.waits()
+        self.reader.waits()
     }
 
     fn step_back(&mut self) {
-        self.promises.reader.step_back();
+        self.reader.step_back();
     }
 
     #[inline(always)]
     fn knows_next(&self) -> bool {
-        self.ahead.left() > 0 || self.promises.knows_next()
+        self.ahead.left() > 0 || self.reader.knows_next() && !self.ahead.safe
     }
 
     #[inline(always)]
@@ -148,34 +151,34 @@ impl StepBack for MessageStream {
         if let Some(message) = self.ahead.take_next() {
             return Some(Ok(MessagePromise::known(message)));
         }
-        let known = self.promises.knows_next();
-        known.then(|| read(self.promises.reader.read_known()))
+        let known = self.reader.knows_next() && !self.ahead.safe;
+        known.then(|| read(self.reader.read_known()))
     }
 
     #[inline(never)]
     fn read_otherwise(&mut self) -> Result<MessagePromise> {
-        read(self.promises.read())
+        read(read_next(&mut self.reader, self.ahead.safe))
     }
 
     #[inline(always)]
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
-        if self.promises.reader.knows_next() {
+        if self.reader.knows_next() {
             return Poll::Ready(self.come(Come::Known));
         }
-        let come = ready!(self.promises.reader.poll_known(cx));
+        let come = ready!(self.reader.poll_known(cx));
         Poll::Ready(self.come(come))
     }
 
     #[inline(always)]
     fn stand_in_line(&mut self, cx: &Context<'_>) -> bool {
-        self.promises.reader.stand_in_line(cx)
+        self.reader.stand_in_line(cx)
     }
 
     #[inline(always)]
     fn pass_on(&mut self) -> Option<Waiter> {
-        match self.promises.safe || self.promises.reader.knows_block() {
+        match self.ahead.safe || self.reader.knows_block() {
             true => None,
-            false => self.promises.reader.pass_on(),
+            false => self.reader.pass_on(),
         }
     }
 }

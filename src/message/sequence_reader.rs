@@ -71,21 +71,18 @@ impl SequenceReader {
         }
         self.reader.poll_batch(asker)
     }
+}
 
-    /// Whether the next promise is known to be there, and read as it is.
-    #[inline(always)]
-    pub(super) fn knows_next(&self) -> bool {
-        self.reader.knows_next() && !self.safe
-    }
-
-    /// The next promise, which has come.
-    pub(super) fn read(&mut self) -> Result<MessagePromise> {
-        let read = match self.reader.knows_next() {
-            true => self.reader.read_known(),
-            false => self.reader.read_otherwise(),
-        };
-        if self.safe { safely(read) } else { read }
-    }
+/// The next promise, which has come.
+pub(super) fn read_next(
+    reader: &mut Reader<MessagePromise, Rc<[Message]>>,
+    safe: bool,
+) -> Result<MessagePromise> {
+    let read = match reader.knows_next() {
+        true => reader.read_known(),
+        false => reader.read_otherwise(),
+    };
+    if safe { safely(read) } else { read }
 }
 
 /// What was read, with an error as a message.
