@@ -25,15 +25,13 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
 use super::recording;
-use super::reply_sequence::{Persisting, Phase};
+use super::reply_sequence::{Persisting, Phase, RepliesEnd};
 use crate::error::{Error, Result};
 use crate::executor::{
     AfterTurn, Asker, Body, Generation, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
 };
 use crate::frozen::NamedValues;
-use crate::message::{
-    Message, MessageSequenceAppender, MessageSequencePromise, Sequence, WeakSequence,
-};
+use crate::message::{Message, MessageSequencePromise, Sequence, WeakSequence};
 use crate::promise::{OnCancel, PromisingContext, abandoned};
 
 /// A call: what it was made with, what the agent that acts has in hand, and what it set in motion. It is kept
@@ -43,7 +41,7 @@ pub(crate) struct Act {
     /// The messages that are sent to the agent.
     input: MessageSequencePromise,
     /// What the agent replies through; set at once.
-    appender: OnceCell<MessageSequenceAppender>,
+    appender: OnceCell<RepliesEnd>,
     /// The replies, which live as long as anybody reads or makes them; set at once.
     replies: OnceCell<WeakSequence>,
     /// The context that it acts in; before it starts that of the call, empty where that is a bare one.
@@ -186,7 +184,7 @@ impl Act {
     }
 
     /// What the agent replies through.
-    pub(crate) fn appender(&self) -> &MessageSequenceAppender {
+    pub(super) fn appender(&self) -> &RepliesEnd {
         let appender = self.appender.get();
         appender.expect("a call has replies when it is made")
     }
@@ -196,11 +194,7 @@ impl Act {
     }
 
     /// Says what the replies are, and what the agent replies through.
-    pub(crate) fn is_replied_by(
-        &self,
-        replies: &MessageSequencePromise,
-        appender: MessageSequenceAppender,
-    ) {
+    pub(super) fn is_replied_by(&self, replies: &MessageSequencePromise, appender: RepliesEnd) {
         let known = self.replies.set(replies.downgrade());
         let set = self.appender.set(appender);
         debug_assert!(
@@ -441,7 +435,7 @@ impl Body for Act {
     }
 
     fn opens(&self) -> Option<u64> {
-        Some(self.appender().opener())
+        Some(self.appender().pipe().opener())
     }
 
     fn stop(&self) -> bool {
@@ -581,7 +575,7 @@ impl Act {
                     if let Some(spending) = self.spending() {
                         spending.activate();
                     }
-                    self.appender().open()?;
+                    self.appender().pipe().open()?;
                     *stage = match self.begin(call, arguments) {
                         Ok(body) => body,
                         Err(error) => self.close_replies(Err(error))?,

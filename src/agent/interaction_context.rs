@@ -18,6 +18,7 @@ use crate::executor::{
 };
 use crate::frozen::{Frozen, NamedValues};
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
+use crate::promise::Way;
 
 static CURRENT: TaskLocal<Task<Act>> = TaskLocal::new();
 
@@ -316,7 +317,8 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        self.act().appender().append(messages).map(|_| ())
+        let appender = self.act().appender();
+        appender.append(Way::InOrder, messages.into_item())
     }
 
     /// Messages that the budgets allow to be said.
@@ -334,7 +336,7 @@ impl InteractionContext {
     pub fn try_reply_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
         let appender = self.act().appender();
-        appender.append_out_of_order(messages).map(|_| ())
+        appender.append(Way::Beside, messages.into_item())
     }
 
     /// Counts an expense in the [budgets](super::Budget) of this call and of those around it. Replies

@@ -17,8 +17,8 @@ use super::mini_agents::MiniAgents;
 use super::recording;
 use crate::error::Result;
 use crate::executor::{Asker, Task, WrittenBy};
-use crate::message::{MessagePromise, MessageSequence, MessageSequencePromise};
-use crate::promise::{Around, Batch, PromisingContext};
+use crate::message::{MessageFlow, MessagePromise, MessageSequence, MessageSequencePromise};
+use crate::promise::{Around, Batch, PromisingContext, WritingEnd};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -195,8 +195,11 @@ impl Drop for Replies {
     }
 }
 
+/// The end that an agent replies through.
+pub(super) type RepliesEnd = WritingEnd<MessageFlow<Replying>>;
+
 /// What is done around the flat stream of replies; empty while that goes on, and when nobody asks any more.
-struct Replying(Cell<Option<Replies>>);
+pub(super) struct Replying(Cell<Option<Replies>>);
 
 impl Around<MessagePromise> for Replying {
     fn ask(

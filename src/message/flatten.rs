@@ -22,8 +22,8 @@ use super::sequence_reader::Promises;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
 use crate::promise::{
-    Around, Batch, Block, Flatten, Input, Items, Output, OwnPieces, PromisingContext, Rest, Run,
-    Told, Way,
+    Around, Batch, Block, Flatten, Input, Items, Output, OwnPieces, PipedFlow, PromisingContext,
+    Rest, Run, Told, Way,
 };
 
 /// What is there from the beginning, to be flattened; empty when it was taken.
@@ -53,6 +53,9 @@ pub(crate) struct FlattenMessages<A> {
     /// What is done around that.
     pub(crate) around: A,
 }
+
+/// What flattens messages that come through a pipe.
+pub(crate) type MessageFlow<A> = PipedFlow<Item, MessagePromise, FlattenMessages<A>>;
 
 impl<A: Around<MessagePromise> + 'static> Flatten<Item, MessagePromise> for FlattenMessages<A> {
     type Rest = Flattening;

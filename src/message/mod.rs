@@ -46,4 +46,5 @@ pub use token_appender::MessageTokenAppender;
 
 pub(crate) use builder::Fields;
 pub(crate) use defaults::MessageDefaults;
+pub(crate) use flatten::MessageFlow;
 pub(crate) use sequence_promise::{Sequence, WeakSequence};

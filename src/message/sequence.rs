@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::Location;
 
 use super::defaults::MessageDefaults;
+use super::flatten::MessageFlow;
 use super::into_messages::{IntoMessages, Item};
 use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
@@ -116,8 +117,12 @@ impl SequenceOptions {
     /// The sequence, made in that context.
     #[track_caller]
     pub(crate) fn make_in(self, context: PromisingContext) -> MessageSequence {
-        let (appender, promise) = self.make_around(context, ());
-        MessageSequence { appender, promise }
+        let (items, promise) = self.make_around(context, ());
+        let items = items.of_any();
+        MessageSequence {
+            appender: MessageSequenceAppender { items },
+            promise,
+        }
     }
 
     pub(crate) fn errors_as_messages(&self, context: &PromisingContext) -> bool {
@@ -129,18 +134,16 @@ impl SequenceOptions {
 
     /// What messages enter the sequence through, and the promise of them, with what is done around that.
     #[track_caller]
-    pub(crate) fn make_around(
+    pub(crate) fn make_around<A: Around<MessagePromise> + 'static>(
         self,
         context: PromisingContext,
-        around: impl Around<MessagePromise> + 'static,
-    ) -> (MessageSequenceAppender, MessageSequencePromise) {
+        around: A,
+    ) -> (WritingEnd<MessageFlow<A>>, MessageSequencePromise) {
         let captures = self.capture_errors;
         let captures = captures.unwrap_or_else(|| context.appenders_capture_errors());
         let safe = self.errors_as_messages(&context);
         let items = Pipe::new(Origin::here(self.by), captures);
-        let (items, promise) =
-            MessageSequencePromise::appended(context, items, self.start, safe, around);
-        (MessageSequenceAppender { items }, promise)
+        MessageSequencePromise::appended(context, items, self.start, safe, around)
     }
 }
 
@@ -208,11 +211,6 @@ impl MessageSequenceAppender {
     /// What `body` fails with, unless it is captured; or the appender was closed already.
     pub async fn fill(&self, body: impl Future<Output = Result<()>>) -> Result<()> {
         self.items.fill(body).await
-    }
-
-    /// Where it is noted who opens it, see [`Opener::place`](crate::executor::Opener::place).
-    pub(crate) fn opener(&self) -> u64 {
-        self.items.pipe().opener()
     }
 
     /// Where it was made.

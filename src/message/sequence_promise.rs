@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::all_messages::{AllMessages, SafeResolver};
-use super::flatten::{FlattenMessages, GivenItem, side_by_side};
+use super::flatten::{FlattenMessages, GivenItem, MessageFlow, side_by_side};
 use super::into_messages::{IntoMessages, Item, Messages};
 use super::join::{Join, join_messages};
 use super::message::Message;
@@ -26,7 +26,7 @@ use super::sequence_reader::{Promises, SequenceReader};
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
-    Around, Given, OwnPieces, Pipe, Piped, PromisingContext, Source, Start, StreamedPromise, Wait,
+    Around, Given, OwnPieces, Pipe, PromisingContext, Source, Start, StreamedPromise, Wait,
     WeakStreamedPromise, WritingEnd, cancelled, flattened, flattened_pipe,
 };
 
@@ -157,13 +157,13 @@ impl MessageSequencePromise {
     /// The sequence of what comes through a pipe, flattened, what is done around that, and the end that is written
     /// to.
     #[track_caller]
-    pub(crate) fn appended(
+    pub(crate) fn appended<A: Around<MessagePromise> + 'static>(
         context: PromisingContext,
         items: Pipe<Item>,
         start: Start,
         safe: bool,
-        around: impl Around<MessagePromise> + 'static,
-    ) -> (WritingEnd<dyn Piped<Piece = Item>>, Self) {
+        around: A,
+    ) -> (WritingEnd<MessageFlow<A>>, Self) {
         let (end, flat) = flattened_pipe(context.clone(), items, FlattenMessages { around });
         let promised = Promised::of(context, start, safe, flat);
         (end, Self::in_form(Form::Promised(promised)))

@@ -54,7 +54,7 @@ pub(crate) fn flattened_pipe<I: 'static, O: 'static, F: Flatten<I, O>>(
     context: PromisingContext,
     pipe: Pipe<I>,
     flatten: F,
-) -> (WritingEnd<dyn Piped<Piece = I>>, Source<O>) {
+) -> (WritingEnd<PipedFlow<I, O, F>>, Source<O>) {
     let flow = Flow::new(context, pipe, true, flatten);
     (WritingEnd::of(flow.clone()), Source::of(flow))
 }
@@ -99,7 +99,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
 }
 
 /// Items that are flattened into one output, and who does it.
-pub(super) struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+pub(crate) struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     pub(super) input: S,
     pub(super) output: Output<O>,
     pub(super) flatten: F,
@@ -117,6 +117,9 @@ pub(super) struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     generation: Cell<Generation>,
     _items: PhantomData<fn(I)>,
 }
+
+/// Items that come through a pipe.
+pub(crate) type PipedFlow<I, O, F> = Flow<I, O, Pipe<I>, F>;
 
 /// What the one does that goes over what comes in order.
 #[derive(Clone, Copy, PartialEq)]

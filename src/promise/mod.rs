@@ -49,7 +49,7 @@ pub use wait::Wait;
 
 pub(crate) use flat_drop::drop_flat;
 pub(crate) use flatten::{Around, Flatten, Rest};
-pub(crate) use flow::{flattened, flattened_pipe};
+pub(crate) use flow::{PipedFlow, flattened, flattened_pipe};
 pub(crate) use generator::{Generated, generate_batches};
 pub(crate) use given::{Given, Told};
 pub(crate) use input::{Input, Way};

@@ -86,6 +86,14 @@ impl<T: Piped + ?Sized> WritingEnd<T> {
     }
 }
 
+impl<T: Piped + 'static> WritingEnd<T> {
+    /// A handle of it, whatever it is that the pipe lies in, instead of this one.
+    pub(crate) fn of_any(self) -> WritingEnd<dyn Piped<Piece = T::Piece>> {
+        self.pipe().add_writer();
+        WritingEnd(self.0.clone())
+    }
+}
+
 impl<T: Piped + ?Sized> Clone for WritingEnd<T> {
     fn clone(&self) -> Self {
         self.pipe().add_writer();
