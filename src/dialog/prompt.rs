@@ -44,13 +44,13 @@ impl PromptAgent {
 
     /// What it gets before the messages.
     pub fn with_prefix(mut self, prompt: impl IntoMessages) -> Self {
-        self.prefix = prompt.into_messages();
+        self.prefix = prompt.into_messages().into_resendable();
         self
     }
 
     /// What it gets after the messages.
     pub fn with_suffix(mut self, prompt: impl IntoMessages) -> Self {
-        self.suffix = prompt.into_messages();
+        self.suffix = prompt.into_messages().into_resendable();
         self
     }
 }

@@ -195,8 +195,11 @@ pub(crate) enum Asker<'a, 'b> {
 
 /// Who goes on in a step.
 pub(crate) trait InStep {
-    /// What has it go on with that step.
-    fn waiter(&self) -> Waiter;
+    /// It, to go on.
+    fn to_step(&self) -> Rc<dyn Step>;
+
+    /// With which step it goes on.
+    fn which(&self) -> u32;
 
     /// What it has in common with a task; see [`Step::guest`].
     fn guest(&self) -> Option<&Guest>;
@@ -207,8 +210,13 @@ pub(crate) struct Going<'a, T>(pub(crate) &'a Rc<T>, pub(crate) u32);
 
 impl<T: Step + 'static> InStep for Going<'_, T> {
     #[inline]
-    fn waiter(&self) -> Waiter {
-        Waiter::step(self.0.clone(), self.1)
+    fn to_step(&self) -> Rc<dyn Step> {
+        self.0.clone()
+    }
+
+    #[inline]
+    fn which(&self) -> u32 {
+        self.1
     }
 
     fn guest(&self) -> Option<&Guest> {
@@ -260,7 +268,7 @@ impl<'b> Asks<'b> for Asker<'_, 'b> {
     fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter> {
         match self {
             Asker::Task(cx) => cx.waiter(what, by),
-            Asker::Step(going) => Some(going.waiter()),
+            Asker::Step(going) => Some(Waiter::going_on(*going)),
         }
     }
 
@@ -316,7 +324,7 @@ impl Asker<'_, '_> {
     pub(crate) fn waiter_for(&self, what: Awaited) -> Waiter {
         match self {
             Asker::Task(cx) => Waiter::waiting_for(what, cx),
-            Asker::Step(going) => going.waiter(),
+            Asker::Step(going) => Waiter::going_on(*going),
         }
     }
 
@@ -325,7 +333,7 @@ impl Asker<'_, '_> {
     pub(crate) fn still_waiting(&self) -> Waiter {
         match self {
             Asker::Task(cx) => Waiter::still_waiting(cx),
-            Asker::Step(going) => going.waiter(),
+            Asker::Step(going) => Waiter::going_on(*going),
         }
     }
 }
@@ -373,6 +381,12 @@ impl Waiter {
     pub(crate) fn step(step: Rc<dyn Step>, which: u32) -> Self {
         let _room = Room::Taken;
         Waiter { step, which, _room }
+    }
+
+    /// What has it go on with its step.
+    #[inline(always)]
+    pub(crate) fn going_on(going: &(impl InStep + ?Sized)) -> Self {
+        Self::step(going.to_step(), going.which())
     }
 
     #[inline(always)]

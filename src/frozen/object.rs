@@ -71,6 +71,7 @@ pub(super) const CLASS_KEY: &str = "class_";
 pub struct Frozen(Rc<Inner>);
 
 /// What all handles of an object share: small, as most objects are texts.
+#[derive(Default)]
 struct Inner {
     /// Its text, if that is what one of its fields holds.
     text: OnceCell<Text>,
@@ -295,10 +296,7 @@ impl Frozen {
 
     /// As [`text`](Self::text), of what these arguments say.
     pub(crate) fn of_formatted(arguments: fmt::Arguments<'_>) -> Self {
-        let mut inner = Rc::new(Inner {
-            text: OnceCell::new(),
-            more: Late::default(),
-        });
+        let mut inner = Rc::<Inner>::default(); // made where it lies
         let own = Rc::get_mut(&mut inner).expect("nobody else has it");
         own.text = OnceCell::from(Text::empty());
         if let Some(text) = own.text.get_mut() {

@@ -18,6 +18,7 @@ use super::history::History;
 use super::into_messages::{Item, ItemStream};
 use super::message::Message;
 use super::message_promise::MessagePromise;
+use super::sequence_promise::MessageSequencePromise;
 use super::sequence_reader::Promises;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
@@ -183,11 +184,17 @@ impl Flattening {
                 }
                 output.put_batch(Batch::Run(Run::of(block)));
             }
-            Item::Promise(promise) => output.put(Ok(promise)),
             Item::Error(error) => return Err(error),
             Item::List(items) => self.open(Open::List(items.into_items())),
-            Item::Sequence(sequence) => self.sequence = Some(sequence.into_promises()),
-            Item::Stream(items) => self.open(Open::Stream(Items::of(items))),
+            Item::Stream(items) => self.open(Open::Stream(Items::of(*items))),
+            Item::Nothing => {}
+            item => match MessagePromise::of_item(item) {
+                Ok(promise) => output.put(Ok(promise)),
+                Err(item) => {
+                    let sequence = MessageSequencePromise::of_item(item).ok();
+                    self.sequence = sequence.map(MessageSequencePromise::into_promises);
+                }
+            },
         }
         Ok(())
     }
@@ -231,10 +238,7 @@ pub(crate) fn side_by_side(item: Item) -> std::result::Result<Option<Batch<Messa
         Item::Message(message) => Some(Batch::One(Ok(MessagePromise::known(message)))),
         Item::Block(block) if block.len() == 0 => None,
         Item::Block(block) => Some(Batch::Run(Run::of(block))),
-        Item::List(items) => match items.into_known() {
-            Ok(promises) => (!promises.is_empty()).then_some(Batch::Several(promises)),
-            Err(items) => return Err(Item::List(items)),
-        },
+        Item::Nothing => None,
         Item::Error(error) => Some(Batch::One(Err(error))),
         item => return Err(item),
     })
@@ -262,20 +266,17 @@ fn put_all(
     }
 }
 
-fn message_promise(item: Item) -> MessagePromise {
-    match item {
-        Item::Message(message) => MessagePromise::known(message),
-        Item::Promise(promise) => promise,
-        _ => unreachable!("it was looked at before"),
-    }
-}
-
 /// Takes the next item, if it is a message or a promise of one.
 fn next_promise(items: &mut vec::IntoIter<Item>) -> Option<MessagePromise> {
-    let [Item::Message(_) | Item::Promise(_), ..] = items.as_slice() else {
-        return None;
-    };
-    items.next().map(message_promise)
+    match items.as_slice().first()? {
+        Item::Message(_) => {}
+        item if item.is_promise() => {}
+        _ => return None,
+    }
+    match items.next()? {
+        Item::Message(message) => Some(MessagePromise::known(message)),
+        item => MessagePromise::of_item(item).ok(),
+    }
 }
 
 impl Rest<MessagePromise> for Flattening {

@@ -10,11 +10,12 @@ use super::builder::MessageBuilder;
 use super::flatten::MessageBlock;
 use super::history::History;
 use super::message::Message;
-use super::message_promise::MessagePromise;
-use super::sequence_promise::MessageSequencePromise;
+use super::message_promise::{MessagePromise, Safe, Streamed};
+use super::sequence_promise::{MessageSequencePromise, Sequence};
+use super::token::Token;
 use crate::error::{Error, Result, What};
 use crate::frozen::{Frozen, Text, Value};
-use crate::promise::{Block, drop_flat};
+use crate::promise::{Batch, Block, Given, StreamedPromise, drop_flat};
 
 /// Zero or more messages, promises of messages, and errors, nested as they come: what is sent,
 /// replied or put into a sequence, and flattened there.
@@ -26,41 +27,111 @@ pub struct Messages {
     pub(crate) item: Item,
 }
 
+/// One thing that can be sent: what it is and one pointer, so that it is handed on in registers. What a promise of a
+/// message or of a sequence is lies open for that.
 pub(crate) enum Item {
     Message(Message),
     /// Several messages that are there.
     Block(Rc<MessageBlock>),
-    Promise(MessagePromise),
-    Sequence(MessageSequencePromise),
-    List(List),
-    Stream(ItemStream),
+    /// A promise of a message that is there.
+    Known(Message),
+    /// A promise of a message, of one kind or the other.
+    Text(StreamedPromise<Token, Message>),
+    Streamed(Rc<Streamed>),
+    SafePromise(Rc<Safe>),
+    /// A sequence that need be no promise before somebody looks at it.
+    Given(Rc<Given<MessagePromise>>),
+    Sequence(Sequence),
+    /// A sequence whose errors become messages.
+    SafeSequence(Sequence),
+    List(Box<List>),
+    Stream(Box<ItemStream>),
     Error(Error),
+    Nothing,
+}
+
+impl Item {
+    /// Whether it is one message, there or to come.
+    #[inline]
+    fn is_one(&self) -> bool {
+        matches!(self, Item::Message(_)) || self.is_promise()
+    }
+
+    /// Whether it is a promise of a message.
+    #[inline]
+    pub(super) fn is_promise(&self) -> bool {
+        matches!(
+            self,
+            Item::Known(_) | Item::Text(_) | Item::Streamed(_) | Item::SafePromise(_)
+        )
+    }
 }
 
 pub(crate) type ItemStream = Pin<Box<dyn Stream<Item = Result<Item>>>>;
+
+/// What is put into a sequence: one item, or several side by side, which need no place of their own for that.
+#[doc(hidden)]
+pub struct Parts(pub(crate) std::result::Result<List, Item>);
+
+impl Parts {
+    /// It as one item.
+    fn into_item(self) -> Item {
+        match self.0 {
+            Ok(list) => Item::List(Box::new(list)),
+            Err(item) => item,
+        }
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+impl From<Messages> for Parts {
+    #[inline]
+    fn from(messages: Messages) -> Self {
+        Parts(match messages.item {
+            Item::List(list) => Ok(*list),
+            item => Err(item),
+        })
+    }
+}
 
 /// Items in order; however deep they are nested, they are dropped without a deep stack.
 #[derive(Default)]
 pub(crate) struct List(Vec<Item>);
 
 impl List {
+    #[inline]
+    fn of(parts: impl IntoIterator<Item = Messages>) -> Parts {
+        Parts(Ok(List(parts.into_iter().map(|part| part.item).collect())))
+    }
+
     /// How many messages are said by them; without a deep stack.
     fn count(&self) -> u64 {
         let (mut open, mut said) = (vec![self.0.iter()], 0);
         while let Some(items) = open.last_mut() {
             match items.next() {
                 None => drop(open.pop()),
-                Some(Item::Message(_) | Item::Promise(_)) => said += 1,
+                Some(item) if item.is_one() => said += 1,
                 Some(Item::Block(block)) => said += block.len() as u64,
                 Some(Item::List(items)) => open.push(items.0.iter()),
-                Some(Item::Sequence(_) | Item::Stream(_) | Item::Error(_)) => {}
+                Some(_) => {}
             }
         }
         said
     }
 
+    /// They as they come out of a sequence, if they are nothing but messages; or else they as they are.
+    pub(super) fn side_by_side(self) -> std::result::Result<Option<Batch<MessagePromise>>, Self> {
+        let promises = self.into_known()?;
+        Ok((!promises.is_empty()).then_some(Batch::Several(promises)))
+    }
+
     /// The promises of them, if they are nothing but messages that are there; or else they as they are.
-    pub(crate) fn into_known(mut self) -> std::result::Result<Vec<MessagePromise>, Self> {
+    fn into_known(mut self) -> std::result::Result<Vec<MessagePromise>, Self> {
         if !self.0.iter().all(|item| matches!(item, Item::Message(_))) {
             return Err(self);
         }
@@ -95,14 +166,14 @@ impl Messages {
     /// No messages at all.
     pub fn none() -> Self {
         Messages {
-            item: Item::List(List::default()),
+            item: Item::Nothing,
         }
     }
 
     /// All of these, in order. [`messages!`](crate::messages) is a shorter way to write it.
     pub fn list(parts: impl IntoIterator<Item = Messages>) -> Self {
         Messages {
-            item: Item::List(List(parts.into_iter().map(|part| part.item).collect())),
+            item: List::of(parts).into_item(),
         }
     }
 
@@ -111,7 +182,7 @@ impl Messages {
     pub fn from_stream<T: IntoMessages>(stream: impl Stream<Item = Result<T>> + 'static) -> Self {
         let items = stream.map(|item| item.map(|item| item.into_messages().item));
         Messages {
-            item: Item::Stream(items.boxed_local()),
+            item: Item::Stream(Box::new(items.boxed_local())),
         }
     }
 
@@ -125,13 +196,32 @@ impl Messages {
 
     /// These messages when they are there; what is not a sequence is handed on as it is.
     pub(crate) async fn resolved(self) -> Result<Self> {
-        match self.item {
-            Item::Sequence(sequence) => Ok(sequence.quietly().await?.into_messages()),
-            item => Ok(Messages { item }),
+        match MessageSequencePromise::of_item(self.item) {
+            Ok(sequence) => Ok(sequence.quietly().await?.into_messages()),
+            Err(item) => Ok(Messages { item }),
         }
     }
 
-    /// The same messages to send again.
+    /// These messages as [many times](Self::again) as they are sent.
+    pub(crate) fn into_resendable(self) -> Self {
+        let mut made = Messages { item: self.item };
+        let mut open = vec![std::slice::from_mut(&mut made.item).iter_mut()];
+        while let Some(innermost) = open.last_mut() {
+            match innermost.next() {
+                None => drop(open.pop()),
+                Some(Item::List(list)) => open.push(list.0.iter_mut()),
+                Some(item) => {
+                    if let Item::Given(_) = item {
+                        let given = std::mem::replace(item, Item::Nothing);
+                        *item = MessageSequencePromise::promised_item(given);
+                    }
+                }
+            }
+        }
+        made
+    }
+
+    /// The same messages to send again, which were made [to be](Self::into_resendable).
     ///
     /// # Errors
     ///
@@ -145,8 +235,11 @@ impl Messages {
                 Some(Item::List(list)) => open.push(list.0.iter()),
                 Some(Item::Message(message)) => items.push(Item::Message(message.clone())),
                 Some(Item::Block(block)) => items.push(Item::Block(block.clone())),
-                Some(Item::Promise(promise)) => items.push(Item::Promise(promise.clone())),
-                Some(Item::Sequence(sequence)) => items.push(Item::Sequence(sequence.clone())),
+                Some(Item::Sequence(promise)) => items.push(Item::Sequence(promise.clone())),
+                Some(Item::SafeSequence(promise)) => {
+                    items.push(Item::SafeSequence(promise.clone()));
+                }
+                Some(Item::Nothing) => {}
                 Some(Item::Error(error)) => items.push(Item::Error(error.clone())),
                 Some(Item::Stream(_)) => {
                     return Err(Error::own(
@@ -154,10 +247,15 @@ impl Messages {
                         "a stream can be sent only once: make a `MessageSequencePromise` of it",
                     ));
                 }
+                Some(Item::Given(_)) => unreachable!("it was made resendable"),
+                Some(promise) => {
+                    let promise = MessagePromise::handle_of_item(promise);
+                    items.extend(promise.map(MessagePromise::into_item));
+                }
             }
         }
         Ok(Messages {
-            item: Item::List(List(items)),
+            item: Item::List(Box::new(List(items))),
         })
     }
 
@@ -165,10 +263,10 @@ impl Messages {
     #[inline]
     pub(crate) fn count(&self) -> u64 {
         match &self.item {
-            Item::Message(_) | Item::Promise(_) => 1,
+            item if item.is_one() => 1,
             Item::Block(block) => block.len() as u64,
             Item::List(items) => items.count(),
-            Item::Sequence(_) | Item::Stream(_) | Item::Error(_) => 0,
+            _ => 0,
         }
     }
 
@@ -186,14 +284,23 @@ impl Messages {
     }
 }
 
+fn describe_sequence(safe: bool, done: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.debug_struct("MessageSequencePromise")
+        .field("errors_as_messages", &safe)
+        .field("done", &done)
+        .finish_non_exhaustive()
+}
+
 impl fmt::Debug for Messages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fn describe(item: &Item, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             match item {
                 Item::Message(message) => fmt::Debug::fmt(message, f),
                 Item::Block(block) => fmt::Debug::fmt(block, f),
-                Item::Promise(promise) => fmt::Debug::fmt(promise, f),
-                Item::Sequence(sequence) => fmt::Debug::fmt(sequence, f),
+                Item::Given(_) => describe_sequence(false, false, f),
+                Item::Sequence(promise) => describe_sequence(false, promise.is_done(), f),
+                Item::SafeSequence(promise) => describe_sequence(true, promise.is_done(), f),
+                Item::Nothing => f.write_str("[]"),
                 Item::List(items) => {
                     f.write_str("[")?;
                     for item in &items.0 {
@@ -204,6 +311,10 @@ impl fmt::Debug for Messages {
                 }
                 Item::Stream(_) => f.write_str("a stream"),
                 Item::Error(error) => write!(f, "an error: {error}"),
+                promise => match MessagePromise::handle_of_item(promise) {
+                    Some(promise) => fmt::Debug::fmt(&promise, f),
+                    None => Ok(()),
+                },
             }
         }
         describe(&self.item, f)
@@ -243,11 +354,35 @@ pub trait IntoMessages {
     {
         Messages::list(all.map(IntoMessages::into_messages))
     }
+
+    /// It as what is put into a sequence.
+    #[doc(hidden)]
+    fn into_parts(self) -> Parts
+    where
+        Self: Sized,
+    {
+        self.into_messages().into()
+    }
+
+    /// Several of them as what is put into a sequence.
+    #[doc(hidden)]
+    fn all_into_parts(all: impl Iterator<Item = Self>) -> Parts
+    where
+        Self: Sized,
+    {
+        Self::all_into_messages(all).into()
+    }
 }
 
 impl IntoMessages for Messages {
+    #[inline]
     fn into_messages(self) -> Messages {
         self
+    }
+
+    #[inline]
+    fn all_into_parts(all: impl Iterator<Item = Self>) -> Parts {
+        List::of(all)
     }
 }
 
@@ -371,7 +506,7 @@ impl IntoMessages for &History {
 impl IntoMessages for MessagePromise {
     fn into_messages(self) -> Messages {
         Messages {
-            item: Item::Promise(self),
+            item: self.into_item(),
         }
     }
 }
@@ -385,7 +520,7 @@ impl IntoMessages for &MessagePromise {
 impl IntoMessages for MessageSequencePromise {
     fn into_messages(self) -> Messages {
         Messages {
-            item: Item::Sequence(self),
+            item: self.into_item(),
         }
     }
 }
@@ -469,11 +604,20 @@ impl<T: IntoMessages> IntoMessages for Vec<T> {
     fn into_messages(self) -> Messages {
         T::all_into_messages(self.into_iter())
     }
+
+    #[inline]
+    fn into_parts(self) -> Parts {
+        T::all_into_parts(self.into_iter())
+    }
 }
 
 impl<T: IntoMessages, const N: usize> IntoMessages for [T; N] {
     fn into_messages(self) -> Messages {
         T::all_into_messages(self.into_iter())
+    }
+
+    fn into_parts(self) -> Parts {
+        T::all_into_parts(self.into_iter())
     }
 }
 
@@ -535,4 +679,16 @@ macro_rules! messages {
     ($($item:expr),* $(,)?) => {
         $crate::Messages::list([$($crate::IntoMessages::into_messages($item)),*])
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is sent is moved many times before it arrives.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn what_is_sent_is_two_words() {
+        assert_eq!(size_of::<Messages>(), 16);
+    }
 }

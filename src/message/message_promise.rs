@@ -12,6 +12,7 @@ use futures_lite::{Stream, StreamExt};
 use super::builder::{ErrorMessage, Fields, with_declared};
 use super::class::{CONTENT, MessageClass};
 use super::defaults::error_text;
+use super::into_messages::Item;
 use super::kept_tokens::Tokens as KeptTokens;
 use super::message::{Message, owned_fields};
 use super::token::Token;
@@ -68,13 +69,13 @@ enum Kind {
 #[derive(Default)]
 struct Nothing(Frozen);
 
-struct Streamed {
+pub(crate) struct Streamed {
     promise: StreamedPromise<Token, Message>,
     known: Frozen,
     class: &'static MessageClass,
 }
 
-struct Safe {
+pub(crate) struct Safe {
     original: MessagePromise,
     /// Reads the original on demand.
     promise: StreamedPromise<Token, Message>,
@@ -112,6 +113,41 @@ impl MessagePromise {
         MessagePromise {
             kind: Kind::Known(message),
         }
+    }
+
+    #[inline]
+    pub(super) fn into_item(self) -> Item {
+        match self.kind {
+            Kind::Known(message) => Item::Known(message),
+            Kind::Text(promise) => Item::Text(promise),
+            Kind::Streamed(streamed) => Item::Streamed(streamed),
+            Kind::Safe(safe) => Item::SafePromise(safe),
+        }
+    }
+
+    /// The promise that an item is, or else it as it is.
+    #[inline]
+    pub(super) fn of_item(item: Item) -> std::result::Result<Self, Item> {
+        let kind = match item {
+            Item::Known(message) => Kind::Known(message),
+            Item::Text(promise) => Kind::Text(promise),
+            Item::Streamed(streamed) => Kind::Streamed(streamed),
+            Item::SafePromise(safe) => Kind::Safe(safe),
+            item => return Err(item),
+        };
+        Ok(MessagePromise { kind })
+    }
+
+    /// A handle of the promise that an item is.
+    pub(super) fn handle_of_item(item: &Item) -> Option<Self> {
+        let kind = match item {
+            Item::Known(message) => Kind::Known(message.clone()),
+            Item::Text(promise) => Kind::Text(promise.clone()),
+            Item::Streamed(streamed) => Kind::Streamed(streamed.clone()),
+            Item::SafePromise(safe) => Kind::Safe(safe.clone()),
+            _ => return None,
+        };
+        Some(MessagePromise { kind })
     }
 
     #[track_caller]

@@ -16,7 +16,7 @@ use std::task::Poll;
 
 use super::all_messages::{AllMessages, SafeResolver};
 use super::flatten::{FlattenMessages, GivenItem, MessageFlow, side_by_side};
-use super::into_messages::{IntoMessages, Item, Messages};
+use super::into_messages::{IntoMessages, Item, List, Messages, Parts};
 use super::join::{Join, join_messages};
 use super::message::Message;
 use super::message_promise::MessagePromise;
@@ -124,22 +124,71 @@ impl MessageSequencePromise {
     /// If no context is active.
     #[track_caller]
     pub fn of(messages: impl IntoMessages) -> Self {
-        let messages = messages.into_messages();
-        if let Item::Sequence(sequence) = messages.item {
-            return sequence;
-        }
+        let parts = match messages.into_parts().0 {
+            Ok(list) => Ok(list),
+            Err(item) => match Self::of_item(item) {
+                Ok(sequence) => return sequence,
+                Err(item) => Err(item),
+            },
+        };
         let context = PromisingContext::current();
         let safe = MessageSequence::options().errors_as_messages(&context);
-        Self::given(context, messages, safe)
+        Self::of_parts(context, parts, safe)
+    }
+
+    /// The sequence that an item is, or else it as it is.
+    pub(super) fn of_item(item: Item) -> std::result::Result<Self, Item> {
+        let (promise, safe) = match item {
+            Item::Given(given) => return Ok(Self::in_form(Form::Given(given))),
+            Item::Sequence(promise) => (promise, false),
+            Item::SafeSequence(promise) => (promise, true),
+            item => return Err(item),
+        };
+        Ok(Self::in_form(Form::Promised(Promised { promise, safe })))
+    }
+
+    pub(super) fn into_item(self) -> Item {
+        match self.form.into_inner() {
+            Form::Given(given) => Item::Given(given),
+            Form::Promised(Promised { promise, safe }) => match safe {
+                false => Item::Sequence(promise),
+                true => Item::SafeSequence(promise),
+            },
+            Form::Nothing => unreachable!("nobody looks at it meanwhile"),
+        }
+    }
+
+    /// An item that several may look at, where it is a sequence.
+    pub(super) fn promised_item(item: Item) -> Item {
+        match Self::of_item(item) {
+            Ok(sequence) => sequence.clone().into_item(),
+            Err(item) => item,
+        }
     }
 
     /// As [`of`](Self::of), with errors as messages or not; a sequence becomes another one.
     #[track_caller]
     pub(crate) fn given(context: PromisingContext, messages: Messages, safe: bool) -> Self {
+        let Parts(parts) = messages.into();
+        Self::of_parts(context, parts, safe)
+    }
+
+    #[track_caller]
+    fn of_parts(
+        context: PromisingContext,
+        parts: std::result::Result<List, Item>,
+        safe: bool,
+    ) -> Self {
         let start = Start::OnDemand;
-        match side_by_side(messages.item) {
+        let known = match parts {
+            Ok(list) => list
+                .side_by_side()
+                .map_err(|list| Item::List(Box::new(list))),
+            Err(item) => side_by_side(item),
+        };
+        match known {
             Ok(known) => {
-                let given = Form::Given(Rc::new(Given::of(context, known)));
+                let given = Form::Given(Given::shared(context, known));
                 Self::in_form(match safe {
                     false => given,
                     true => Form::Promised(given.into_promised(safe)),

@@ -106,7 +106,8 @@ const WHOLE: u32 = 2;
 
 impl<P: Told> Given<P> {
     /// What gives `pieces`.
-    pub(crate) fn of(context: PromisingContext, pieces: Option<Batch<P>>) -> Self {
+    #[inline(always)]
+    fn of(context: PromisingContext, pieces: Option<Batch<P>>) -> Self {
         Given {
             pieces: Cell::new(pieces),
             state: Cell::new(State::NotBegun),
@@ -116,6 +117,11 @@ impl<P: Told> Given<P> {
             reader: Cell::new(None),
             heir: Cell::new(NOWHERE),
         }
+    }
+
+    /// As [`of`](Self::of), made where it lies, and not moved there.
+    pub(crate) fn shared(context: PromisingContext, pieces: Option<Batch<P>>) -> Rc<Self> {
+        Rc::new_cyclic(|_| Self::of(context, pieces))
     }
 
     pub(crate) fn context(&self) -> &PromisingContext {

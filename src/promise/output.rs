@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::collections::VecDeque;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Poll;
@@ -69,11 +70,10 @@ impl<O> Line<O> {
     }
 
     fn pop(&mut self) -> Option<Batch<O>> {
-        let first = self.first.take()?;
-        if !self.others.is_empty() {
-            self.first = self.others.pop_front();
+        match self.others.is_empty() {
+            true => self.first.take(),
+            false => mem::replace(&mut self.first, self.others.pop_front()),
         }
-        Some(first)
     }
 }
 

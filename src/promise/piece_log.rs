@@ -485,13 +485,13 @@ impl<P: Clone + 'static> PieceLog<P> {
                     true
                 }
                 Step::Line | Step::Gate if stand.at == At::PIECES => {
-                    stand.at = state.line.next_place().take(going.waiter());
+                    stand.at = state.line.next_place().take(Waiter::going_on(going));
                     stands.set(stand);
                     return Poll::Pending;
                 }
                 Step::Line | Step::Gate => {
                     stands.set(stand);
-                    State::wait_on(state, stand.at, going.waiter());
+                    State::wait_on(state, stand.at, Waiter::going_on(going));
                     return Poll::Pending;
                 }
             };
@@ -503,7 +503,7 @@ impl<P: Clone + 'static> PieceLog<P> {
             stand.index = state.taken;
             if passed && let Some(called) = state.call_next() {
                 if !is_over && !state.end_taken {
-                    stand.at = state.line.next_place().take(going.waiter()); // behind all others
+                    stand.at = state.line.next_place().take(Waiter::going_on(going)); // behind all others
                     stands.set(stand);
                     drop(state);
                     called.wake();

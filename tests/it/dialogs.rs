@@ -8,8 +8,9 @@ use miniagents::dialog::{
 };
 use miniagents::history::InMemoryHistoryAgent;
 use miniagents::{
-    Agent, AssistantMessage, CallOptions, Error, InteractionContext, Message, Messages, MiniAgent,
-    MiniAgents, Result, SystemMessage, UserMessage, messages,
+    Agent, AssistantMessage, CallOptions, Error, InteractionContext, Message, MessagePromise,
+    MessageSequence, MessageSequencePromise, Messages, MiniAgent, MiniAgents, Result,
+    SystemMessage, UserMessage, messages,
 };
 
 type Trace = Rc<RefCell<Vec<String>>>;
@@ -422,6 +423,42 @@ fn a_prompt_hands_the_arguments_on_and_can_be_used_again() {
         Ok([texts(&first), texts(&second)])
     });
     assert_eq!(replies.unwrap(), [["a,b,c,d to Ada"], ["a,c,d to Ada"]]);
+}
+
+#[test]
+fn a_prompt_of_sequences_and_promises_can_be_used_again() {
+    async fn echo(ctx: InteractionContext) -> Result<()> {
+        ctx.reply(ctx.messages());
+        Ok(())
+    }
+    let replies = MiniAgents::new().run(async {
+        let fails = MessageSequence::options()
+            .with_errors_as_messages(true)
+            .make();
+        fails.appender().open()?.append(Error::msg("no luck"))?;
+        fails.appender().close();
+        let tokens = futures_lite::stream::iter([Ok("to".into()), Ok("ken".into())]);
+        let prefix = messages![
+            MessageSequencePromise::of(["one", "two"]),
+            [MessageSequencePromise::of(["three"])],
+            (),
+            MessagePromise::new(tokens),
+            fails.promise(),
+        ];
+        assert!(format!("{prefix:?}").contains("MessageSequencePromise"));
+        let prompted = MiniAgent::new(
+            PromptAgent::new(echo)
+                .with_prefix(prefix)
+                .with_suffix(MessageSequencePromise::of("z")),
+        );
+        let first = prompted.trigger("a").await?;
+        let second = prompted.trigger("b").await?;
+        Ok([texts(&first).join(","), texts(&second).join(",")])
+    });
+    let [first, second] = replies.unwrap();
+    assert!(first.starts_with("one,two,three,token,"), "{first}");
+    assert!(first.ends_with("no luck,a,z"), "{first}");
+    assert_eq!(second, first.replace(",a,z", ",b,z"));
 }
 
 #[test]
