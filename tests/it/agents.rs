@@ -1,6 +1,6 @@
 //! Agents: when they run, what they are given, what becomes of their errors.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -721,6 +721,51 @@ fn an_agent_starts_in_the_executor_in_which_its_replies_are_first_asked_for() {
         })
         .unwrap();
     assert_eq!(recorded.get(), 1);
+}
+
+/// The agent begins with what whoever asks first has; what is recorded of its replies, with what whoever comes to
+/// their end has, be it another.
+#[test]
+fn replies_are_recorded_with_the_task_locals_of_whoever_reads_them_to_the_end() {
+    static READS: TaskLocal<&'static str> = TaskLocal::new();
+
+    async fn say(ctx: InteractionContext) -> Result<()> {
+        let by = READS.get().unwrap_or("nobody");
+        ctx.reply(["Hello, Ada!", by]);
+        Ok(())
+    }
+
+    let recorded = Rc::new(RefCell::new(Vec::new()));
+    let (noted, miniagents) = (recorded.clone(), MiniAgents::new());
+    miniagents.on_promise_resolved(move |resolved| {
+        let message = resolved.downcast_ref::<Message>();
+        let node = message.filter(|message| message.class_name().ends_with("Node"));
+        if let Some(node) = node {
+            let by = READS.get().unwrap_or("nobody");
+            noted
+                .borrow_mut()
+                .push(format!("{} {by}", node.class_name()));
+        }
+        async { Ok(()) }
+    });
+    let read = async {
+        READS.set("first");
+        let options = CallOptions::new().with_start(false);
+        let replies = say.trigger_with((), options);
+        let mut promises = replies.stream();
+        promises.try_next().await?;
+        READS.set("last");
+        let by = promises.try_next().await?;
+        assert_eq!(by.expect("there are two").await?.text(), "first");
+        assert!(promises.try_next().await?.is_none());
+        MiniAgents::current().promising().flush().await;
+        Result::Ok(())
+    };
+    miniagents.run(read).unwrap();
+    assert_eq!(
+        recorded.take(),
+        ["AgentCallNode first", "AgentReplyNode last"]
+    );
 }
 
 /// Shows what it is told, by way of a message of its own, and then fails or panics if it is to.
