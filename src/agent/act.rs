@@ -243,12 +243,10 @@ impl Act {
 
     /// What is recorded of its arguments: what the agent says of itself, and those of the call; nothing if
     /// they were refused.
-    pub(crate) fn recorded_arguments(&self) -> NamedValues {
-        let interaction = self.interaction.get();
+    pub(crate) fn recorded_arguments(&self) -> Option<&NamedValues> {
+        let interaction = self.interaction.get()?;
         let recorded = self.known_in_hand().and_then(InHand::recorded);
-        interaction.map_or_else(NamedValues::default, |interaction| {
-            recorded.unwrap_or(interaction.all_arguments()).clone()
-        })
+        Some(recorded.unwrap_or(interaction.all_arguments()))
     }
 
     /// What it is while the replies are recorded, where the call itself does not count for that.
@@ -259,14 +257,16 @@ impl Act {
     /// Has the context of `asker` wait until the replies are recorded: the call itself counts for that, where that has
     /// what the call began with.
     pub(super) fn begin_recording(&self, header: &Header, asker: &Asker<'_, '_>) {
-        let context = PromisingContext::current_for(asker);
-        let is_here = |interaction: &&Interaction| {
+        let is_here = |interaction: &Interaction| {
             let before = interaction.locals_before();
-            context.counts(header) && asker.look_at_locals(|current| current.are(&before))
+            asker.look_at_locals(|current| current.are(&before))
+                && self.miniagents().promising().counts(header)
         };
-        match self.interaction.get().filter(is_here) {
-            Some(_) => self.recording.set(header.count_more()),
-            None => drop(self.rare().guest.set(context.invite_for(asker))),
+        if self.interaction.get().is_some_and(is_here) {
+            self.recording.set(header.count_more());
+        } else {
+            let guest = PromisingContext::current_for(asker).invite_for(asker);
+            drop(self.rare().guest.set(guest));
         }
         self.phase.set(Phase::Recording);
     }
@@ -386,7 +386,7 @@ impl Act {
             _ if self.cancelled.get() => Ok(Poll::Pending),
             _ => catch_unwind(AssertUnwindSafe(|| self.poll(call, &mut stage, cx))),
         };
-        self.stage.set(match stage {
+        self.put_back(match stage {
             Stage::GoesOn => Stage::Over,
             stage => stage,
         });
@@ -400,13 +400,21 @@ impl Act {
         AfterTurn::Ended
     }
 
+    /// Says how far it has come when it does not go on any more.
+    #[inline(always)]
+    fn put_back(&self, stage: Stage) {
+        let goes_on = self.stage.replace(stage);
+        debug_assert!(matches!(goes_on, Stage::GoesOn), "nobody else looks at it");
+        mem::forget(goes_on); // so that nobody looks what there is to drop
+    }
+
     /// Lets go of the agent, unless it goes on just now; a panic of that is reported.
     fn let_go(&self) {
         let stage = self.stage.take();
         if let Stage::GoesOn = stage {
             return;
         }
-        self.stage.set(Stage::Over);
+        self.put_back(Stage::Over);
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             if let Stage::Recording(ticket) = stage {
                 self.input.leave(ticket);
@@ -504,12 +512,13 @@ impl Act {
     fn begin(&self, call: &Rc<Task<Act>>, arguments: Result<NamedValues>) -> Result<Stage> {
         let own = self.agent.own_arguments();
         let arguments = arguments?;
-        let recorded = arguments.behind(&own?);
+        let mut arguments = arguments.behind(&own?);
         let preset = self.agent.preset_arguments();
-        let interaction = Interaction::begin(call, recorded.behind(preset));
         if !preset.is_empty() {
-            self.in_hand().set_recorded(recorded);
+            self.in_hand().set_recorded(arguments.clone());
+            arguments = arguments.behind(preset);
         }
+        let interaction = Interaction::begin(call, arguments);
         let begun = self.interaction.set(interaction);
         debug_assert!(begun.is_ok(), "an agent begins to act once");
         let ctx = InteractionContext::of(call.clone());
@@ -547,11 +556,12 @@ impl Act {
 
     /// The record of the call; no record where nobody looks.
     fn make_record(&self) -> Result<Message> {
-        let recorded = self.recorded_arguments();
-        check_call_fields(&self.agent, &recorded)?;
+        let none = NamedValues::default();
+        let recorded = self.recorded_arguments().unwrap_or(&none);
+        check_call_fields(&self.agent, recorded)?;
         if PromisingContext::has_handlers() {
             let messages = self.input.get().transpose()?.unwrap_or_default();
-            call_node(&self.agent, &messages, &recorded)
+            call_node(&self.agent, &messages, recorded)
         } else {
             Ok(no_node())
         }

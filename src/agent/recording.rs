@@ -11,6 +11,7 @@ use super::act::Act;
 use super::nodes::{call_node, check_reply_fields, no_node, reply_node};
 use crate::error::Result;
 use crate::executor::{Asker, Awaitable, Task, Waiter, queue_step};
+use crate::frozen::NamedValues;
 use crate::message::{Message, Sequence};
 use crate::promise::PromisingContext;
 
@@ -50,7 +51,9 @@ fn tell(act: &Act, call_node: &Message, replies: &[Message]) -> Result<()> {
     let call_node = if call_node.fields().ptr_eq(no_node().fields()) {
         // Nobody looked when the agent ended; now somebody does.
         let messages = act.input().get().transpose()?.unwrap_or_default();
-        self::call_node(agent, &messages, &act.recorded_arguments())?
+        let none = NamedValues::default();
+        let arguments = act.recorded_arguments().unwrap_or(&none);
+        self::call_node(agent, &messages, arguments)?
     } else {
         call_node.clone()
     };

@@ -108,11 +108,21 @@ impl NamedValues {
         self.as_object().cloned().unwrap_or_else(Frozen::empty)
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Those of an object, and then these, which stand for those of the same name.
-    pub(crate) fn behind(&self, first: &Frozen) -> Self {
-        if first.is_empty() {
-            return self.clone();
+    #[inline]
+    pub(crate) fn behind(self, first: &Frozen) -> Self {
+        match first.is_empty() {
+            true => self,
+            false => self.behind_any(first),
         }
+    }
+
+    fn behind_any(&self, first: &Frozen) -> Self {
         let these = self.values().iter().cloned();
         NamedValues::of(these.fold(first.clone(), |all, (name, value)| all.with(name, value)))
     }
@@ -166,8 +176,8 @@ mod tests {
     fn they_stand_behind_those_of_an_object_and_for_them() {
         let first = Frozen::new().with("a", 1).with("b", 2);
         let none = NamedValues::default();
-        assert_eq!(none.behind(&first).to_object(), first);
-        assert!(none.behind(&Frozen::new()).as_object().is_none());
+        assert_eq!(none.clone().behind(&first).to_object(), first);
+        assert!(none.clone().behind(&Frozen::new()).as_object().is_none());
         let all = none.with("b".into(), 3.into()).with("c".into(), 4.into());
         let all = all.behind(&first).to_object();
         assert_eq!(all.full_json(), r#"{"class_":"Frozen","a":1,"b":3,"c":4}"#);

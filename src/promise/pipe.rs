@@ -295,7 +295,17 @@ impl<P> Pipe<P> {
     }
 
     /// Whether a piece could be appended now.
+    #[inline(always)]
     pub(super) fn check(&self) -> Result<()> {
+        match self.state.borrow().stage {
+            Stage::Open => Ok(()),
+            _ => self.refuse(),
+        }
+    }
+
+    /// Why no piece can be appended.
+    #[cold]
+    fn refuse(&self) -> Result<()> {
         let state = self.state.borrow();
         if !state.was_open() {
             return Err(Error::own(
