@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use super::origin::{Awaited, Noted, Origin};
-use super::ready_queue::{QueueRoom, Ready, ReadyQueue};
+use super::ready_queue::{Ready, ReadyQueue};
 use super::schedule::Conductor;
 use super::step::{Step, TURN, queue_step};
 use super::task::{AfterTurn, AnyTask, Body, Header, Task, TaskRef};
@@ -105,16 +105,12 @@ impl Table {
 impl Core {
     pub(crate) fn new(clock: Clock) -> Rc<Self> {
         let inbox = Arc::new(Inbox::new());
-        let room = ROOM.take().unwrap_or_default();
         let core = Rc::new_cyclic(|core| {
-            let ready = ReadyQueue::new(core, &inbox, room.queue);
+            let ready = ReadyQueue::new(core, &inbox);
             Core {
                 alone: Group::new(&ready),
                 ready,
-                table: RefCell::new(Table {
-                    places: room.places,
-                    free: 0,
-                }),
+                table: RefCell::default(),
                 timers: RefCell::default(),
                 any_timer: Cell::new(false),
                 clock,
@@ -236,26 +232,6 @@ impl Drop for Core {
             self.end(task.header());
         }
         self.ready.clear();
-        self.leave_room();
-    }
-}
-
-/// What executors have room in, one after the other: the next one on a thread begins with that of the last.
-#[derive(Default)]
-struct Room {
-    queue: QueueRoom,
-    places: Vec<Place>,
-}
-
-impl Core {
-    /// Leaves its room to the next executor.
-    fn leave_room(&mut self) {
-        let mut places = std::mem::take(&mut self.table.get_mut().places);
-        places.clear();
-        places.shrink_to(QueueRoom::MOST);
-        let queue = self.ready.take_room();
-        let room = Some(Box::new(Room { queue, places }));
-        let _ = ROOM.try_with(|known| known.set(room)); // the thread may be about to end
     }
 }
 
@@ -484,8 +460,6 @@ thread_local! {
             locals: LocalsCell::new(Locals::empty()),
         }
     };
-    /// What the next executor has room in; empty if there is none to be had.
-    static ROOM: Cell<Option<Box<Room>>> = const { Cell::new(None) };
     static CORES: RefCell<Vec<Weak<Core>>> = const { RefCell::new(Vec::new()) };
 }
 

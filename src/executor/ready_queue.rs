@@ -54,13 +54,13 @@ pub(crate) struct ReadyQueue {
 }
 
 impl ReadyQueue {
-    /// So much room it always keeps, once it has it.
-    const ROOM: usize = 1 << 11;
+    /// So much room it always keeps.
+    const ROOM: usize = 128;
 
-    pub(crate) fn new(core: &Weak<Core>, inbox: &Arc<Inbox>, room: QueueRoom) -> Rc<Self> {
+    pub(crate) fn new(core: &Weak<Core>, inbox: &Arc<Inbox>) -> Rc<Self> {
         Rc::new(ReadyQueue {
-            queue: RefCell::new(room.queue),
-            kept: RefCell::new(room.kept),
+            queue: RefCell::default(),
+            kept: RefCell::default(),
             polling: Cell::new(false),
             closed: Cell::new(false),
             clearing: Cell::new(false),
@@ -133,18 +133,6 @@ impl ReadyQueue {
         self.clearing.set(false);
     }
 
-    /// Its room, for another queue; it is empty.
-    pub(crate) fn take_room(&self) -> QueueRoom {
-        let mut room = QueueRoom {
-            queue: self.queue.take(),
-            kept: self.kept.take(),
-        };
-        room.queue.clear();
-        room.queue.shrink_to(QueueRoom::MOST);
-        room.kept.clear();
-        room
-    }
-
     fn take_any_kept(&self) -> Option<Rc<dyn Step>> {
         self.kept.borrow_mut().pop()
     }
@@ -198,18 +186,6 @@ impl ReadyQueue {
     }
 }
 
-/// What a queue has room in; nothing is there when another one gets it.
-#[derive(Default)]
-pub(crate) struct QueueRoom {
-    queue: VecDeque<Ready>,
-    kept: Kept,
-}
-
-impl QueueRoom {
-    /// Room for so many goes over to another queue.
-    pub(crate) const MOST: usize = ReadyQueue::ROOM;
-}
-
 /// Steps by place. A place is used again.
 #[derive(Default)]
 struct Kept {
@@ -233,13 +209,6 @@ impl Kept {
         let step = self.places.get_mut(place as usize)?.take()?;
         self.free.push(place);
         Some(step)
-    }
-
-    fn clear(&mut self) {
-        self.places.clear();
-        self.places.shrink_to(QueueRoom::MOST);
-        self.free.clear();
-        self.free.shrink_to(QueueRoom::MOST);
     }
 
     /// Takes out any; none is put in any more.
@@ -274,25 +243,5 @@ mod tests {
         let (before, after) = rooms.unwrap();
         assert!(before >= 5000);
         assert!(after <= 2 * ReadyQueue::ROOM, "{after}");
-    }
-    #[test]
-    fn the_next_executor_begins_with_the_room_of_the_last() {
-        let room_after = |spawned: usize| {
-            let room = Executor::new().block_on(async move {
-                let queue = ReadyQueue::current("the test");
-                let before = queue.queue.borrow().capacity();
-                for _ in 0..spawned {
-                    spawn(async {}).detach();
-                }
-                before
-            });
-            room.unwrap()
-        };
-        room_after(1000);
-        assert!((1000..=ReadyQueue::ROOM).contains(&room_after(5000)));
-        assert!(
-            room_after(0) <= ReadyQueue::ROOM,
-            "no more than it may keep"
-        );
     }
 }
