@@ -308,9 +308,19 @@ impl Poller {
             fn drop(&mut self) {
                 POLLED.with(|polled| {
                     self.0.note_wait(polled.noted.get());
-                    drop(polled.replace_task(None));
+                    polled.id.set(TaskId::MAX);
                 });
+                if let Some(task) = take_task() {
+                    let_go(task);
+                }
             }
+        }
+
+        /// Out of line, as most tasks have been [taken](take_own_task) when their turn ends.
+        #[cold]
+        #[inline(never)]
+        fn let_go(task: Rc<dyn AnyTask>) {
+            drop(task);
         }
 
         let waker = match header.waker() {
@@ -381,9 +391,10 @@ struct Outside {
 
 /// The task that is polled. Whoever looks at it runs nobody's code meanwhile: it is not there then.
 struct Polled {
-    /// Empty outside of tasks.
+    /// Empty outside of tasks, and when it was [taken](take_own_task) to be woken later: it is
+    /// [found](Self::find_task) otherwise then.
     task: Cell<ManuallyDrop<Option<Rc<dyn AnyTask>>>>,
-    /// Its number.
+    /// Its number; one that no task has, outside of tasks.
     id: Cell<TaskId>,
     /// Where the waker points that the task is polled with.
     waker: Cell<*const ()>,
@@ -412,10 +423,25 @@ impl Polled {
 
     #[inline(always)]
     fn look<R>(&self, look: impl FnOnce(&Option<Rc<dyn AnyTask>>) -> R) -> R {
-        let task = self.task.replace(ManuallyDrop::new(None));
+        let task = self.replace_task(None).or_else(|| self.find_task());
         let seen = look(&task);
-        self.task.set(task);
+        self.task.set(ManuallyDrop::new(task));
         seen
+    }
+
+    /// The task, if there is one, where it is not here any more.
+    #[inline(always)]
+    fn find_task(&self) -> Option<Rc<dyn AnyTask>> {
+        #[cold]
+        #[inline(never)]
+        fn find(id: TaskId) -> Option<Rc<dyn AnyTask>> {
+            POLLING.with_borrow(|core| core.as_ref().and_then(|core| core.task(id)))
+        }
+
+        match self.id.get() {
+            TaskId::MAX => None,
+            id => find(id),
+        }
     }
 }
 
@@ -566,13 +592,14 @@ fn polls_with(waker: &Waker) -> bool {
 }
 
 /// The task that is being polled.
-#[inline(always)]
 pub(crate) fn current_task() -> Option<Rc<dyn AnyTask>> {
-    // Each of these is short enough to be in line.
-    let task = POLLED.with(|polled| polled.replace_task(None));
-    let seen = task.clone();
-    POLLED.with(|polled| polled.task.set(ManuallyDrop::new(task)));
-    seen
+    POLLED.with(|polled| polled.look(Option::clone))
+}
+
+/// The task that is being polled, if nobody has taken it.
+#[inline(always)]
+fn take_task() -> Option<Rc<dyn AnyTask>> {
+    POLLED.with(|polled| polled.replace_task(None))
 }
 
 /// Does `body` with the values of `task`, which is not being polled.
@@ -590,11 +617,12 @@ pub(crate) fn waiting_for(what: Option<Awaited>, waker: &Waker) -> Option<Rc<dyn
     polls_with(waker).then_some(task)
 }
 
-/// The current task, if `waker` is its own; it waits for nothing that is to be noted.
+/// As [`waiting_for`] nothing that is to be noted, if nobody has taken the task in its turn: most wait once in that, and
+/// need not be counted once more for it.
 #[inline(always)]
-pub(crate) fn own_task_alone(waker: &Waker) -> Option<Rc<dyn AnyTask>> {
+pub(crate) fn take_own_task(waker: &Waker) -> Option<Rc<dyn AnyTask>> {
     match polls_with(waker) {
-        true => current_task(),
+        true => take_task(),
         false => None,
     }
 }
@@ -619,10 +647,9 @@ pub(crate) fn waiting_for_task(
     Ok(polls_with(waker).then_some(task))
 }
 
-/// The current task, if `waker` is its own and if it is not `by`, the task that should bring what it waits for,
-/// if one is known. Only then both are noted.
+/// As [`waiting_for_task`], [taken](take_own_task), if it waits for another. Only then both are noted.
 #[inline(always)]
-pub(crate) fn own_task(
+pub(crate) fn take_own_task_for(
     what: Awaited,
     by: Option<&TaskRef>,
     waker: &Waker,
@@ -631,7 +658,7 @@ pub(crate) fn own_task(
     if !polls_with(waker) || by == Some(POLLED.with(|polled| polled.id.get())) {
         return None;
     }
-    let task = current_task()?;
+    let task = take_task()?;
     POLLED.with(|polled| polled.note(what, by));
     Some(task)
 }

@@ -226,9 +226,9 @@ impl<T: Step + 'static> InStep for Going<'_, T> {
 
 /// Who asks, where it may be known from the types which one that is.
 pub(crate) trait Asks<'b> {
-    /// The task that asks, if it waits for that [as such](Waiter::task) and not for what it should bring itself;
-    /// only then is it noted.
-    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>>;
+    /// The task that asks, if it waits for that [as such](Waiter::task) and not for what it should bring itself, and
+    /// does so first in its turn; only then is it noted. Who gets it has it wait.
+    fn take_own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>>;
 
     /// As [`Waiter::waiting_for_task`].
     fn waiter(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Waiter>;
@@ -243,8 +243,8 @@ pub(crate) trait Asks<'b> {
 
 impl<'b> Asks<'b> for Context<'b> {
     #[inline(always)]
-    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>> {
-        core::own_task(what, by, self.waker())
+    fn take_own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>> {
+        core::take_own_task_for(what, by, self.waker())
     }
 
     #[inline(always)]
@@ -258,9 +258,9 @@ impl<'b> Asks<'b> for Context<'b> {
 }
 
 impl<'b> Asks<'b> for Asker<'_, 'b> {
-    fn own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>> {
+    fn take_own_task(&self, what: Awaited, by: Option<&TaskRef>) -> Option<Rc<dyn AnyTask>> {
         match self {
-            Asker::Task(cx) => cx.own_task(what, by),
+            Asker::Task(cx) => cx.take_own_task(what, by),
             Asker::Step(_) => None,
         }
     }

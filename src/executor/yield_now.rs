@@ -46,15 +46,43 @@ impl Future for YieldNow {
 /// Out of line, so that it is short where it is used, and ends with putting the task into its queue.
 #[inline(never)]
 fn go_to_the_end(cx: &Context<'_>) {
-    match core::own_task_alone(cx.waker()) {
+    match core::take_own_task(cx.waker()) {
         Some(task) => core::schedule(task),
-        None => wake_from_within(cx),
+        None => wake_otherwise(cx),
     }
 }
 
-/// Wakes whoever polls, a combinator or another executor.
+/// Wakes whoever polls: a combinator, another executor, or a task that has waited already.
 #[cold]
 #[inline(never)]
-fn wake_from_within(cx: &Context<'_>) {
-    Waiter::waiting_for(Awaited::Turn, cx).wake();
+fn wake_otherwise(cx: &Context<'_>) {
+    match core::waiting_for(None, cx.waker()) {
+        Some(task) => core::schedule(task),
+        None => Waiter::waiting_for(Awaited::Turn, cx).wake(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_lite::future::{poll_once, zip};
+
+    use super::*;
+    use crate::executor::Executor;
+
+    /// The first that has it wait takes it away from where it is current.
+    #[test]
+    fn a_task_that_waits_is_still_current_in_its_turn() {
+        Executor::new()
+            .block_on(async {
+                let task = core::current_task_id();
+                let mut both = pin!(zip(yield_now(), yield_now()));
+                assert!(poll_once(both.as_mut()).await.is_none());
+                assert!(task.is_some() && core::current_task_id() == task);
+                let current = core::current_task().map(|task| task.header().id.get());
+                assert_eq!(current, task);
+            })
+            .unwrap();
+    }
 }

@@ -312,7 +312,7 @@ impl<P: Clone + 'static> PieceLog<P> {
             && state.gate != At::PIECES
             && !state.is_known(stand.index)
             && let Some(place) = state.line.free_place()
-            && let Some(task) = asker.own_task(Awaited::NextPiece, feeding)
+            && let Some(task) = asker.take_own_task(Awaited::NextPiece, feeding)
         {
             stand.at = place.take(Waiter::task(task));
             return true;
@@ -370,7 +370,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         }
         let stand = &mut place.stand;
         if !stand.waits()
-            && let Some(task) = asker.own_task(Awaited::NextPiece, feeding())
+            && let Some(task) = asker.take_own_task(Awaited::NextPiece, feeding())
         {
             stand.at = state.line.next_place().take(Waiter::task(task));
             return Went::Waits;
