@@ -157,6 +157,14 @@ impl ReadyQueue {
         self.queue.borrow_mut().pop_front()
     }
 
+    /// As [`pop`](Self::pop), with how many are left.
+    #[inline(always)]
+    pub(crate) fn pop_first(&self) -> Option<(Ready, usize)> {
+        let mut queue = self.queue.borrow_mut();
+        let first = queue.pop_front()?;
+        Some((first, queue.len()))
+    }
+
     /// Takes out what others stand in front of.
     pub(crate) fn take(&self, index: usize) -> Option<Ready> {
         self.queue.borrow_mut().remove(index)

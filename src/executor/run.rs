@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use super::blocking::wake_at;
 use super::core::{Core, Poller};
-use super::ready_queue::Ready;
+use super::ready_queue::{Ready, ReadyQueue};
 use super::report::waiting_report;
+use super::schedule::Conductor;
 use super::step::Step;
 use super::task::{AfterTurn, Body, Header, Task};
 use crate::error::{Error, Result, What};
@@ -216,13 +217,72 @@ impl<F: Future> Future for Run<F> {
     }
 }
 
+/// Whom turns are given to, in which order.
+trait Queue {
+    /// The first one of a turn of the loop, and how many are left who have theirs in it.
+    fn first(&self) -> Option<(Ready, usize)>;
+
+    /// The next one, where so many are left.
+    fn next(&self, left: usize) -> Option<Ready>;
+}
+
+impl Queue for ReadyQueue {
+    #[inline(always)]
+    fn first(&self) -> Option<(Ready, usize)> {
+        self.pop_first()
+    }
+
+    #[inline(always)]
+    fn next(&self, _: usize) -> Option<Ready> {
+        self.pop()
+    }
+}
+
+/// The ready queue in the order of a schedule.
+struct Conducted<'a> {
+    conductor: &'a Conductor,
+    core: &'a Core,
+}
+
+impl Queue for Conducted<'_> {
+    fn first(&self) -> Option<(Ready, usize)> {
+        let all = self.core.ready.len();
+        self.next(all).map(|first| (first, all - 1))
+    }
+
+    fn next(&self, left: usize) -> Option<Ready> {
+        self.conductor.next(self.core, left)
+    }
+}
+
 impl<F: Future> Run<F> {
     /// Takes turns of the loop until the future has ended, nothing is ready, or the host should have a turn.
     fn take_turns(&mut self, poller: &mut Poller, cx: &Context<'_>) -> Poll<Result<()>> {
         let core = self.core.clone();
-        let queue = &*core.ready;
+        match core.conductor.get() {
+            None => self.take_turns_from(&core, &*core.ready, poller, cx),
+            Some(conductor) => self.take_turns_from(
+                &core,
+                &Conducted {
+                    conductor,
+                    core: &core,
+                },
+                poller,
+                cx,
+            ),
+        }
+    }
+
+    /// As [`take_turns`](Self::take_turns), of those that `queue` gives.
+    #[inline(always)]
+    fn take_turns_from(
+        &mut self,
+        core: &Core,
+        queue: &impl Queue,
+        poller: &mut Poller,
+        cx: &Context<'_>,
+    ) -> Poll<Result<()>> {
         let main = self.main.clone() as Rc<dyn Step>;
-        let conductor = core.conductor.get();
         let mut turns = 0;
         loop {
             if core.due.get() > 0 && self.take_due() && self.poll_main(poller) {
@@ -230,32 +290,26 @@ impl<F: Future> Run<F> {
             }
             core.collect_mail();
             core.fire_timers();
-            let mut left = queue.len();
-            if left == 0 {
+            if turns > TURNS_PER_POLL && core.ready.len() > 0 {
+                core.ready.give_room_back();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let Some((first, mut left)) = queue.first() else {
                 match self.idle(cx) {
                     Some(poll) => return poll,
                     None => continue,
                 }
+            };
+            turns += left + 1;
+            if self.give_turn(first, &main, poller) {
+                return Poll::Ready(Ok(()));
             }
-            if turns > TURNS_PER_POLL {
-                queue.give_room_back();
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            turns += left;
             while left > 0 {
-                // One place for each, so that what is popped need not be put together.
-                let ended = match conductor {
-                    None => match queue.pop() {
-                        Some(ready) => self.give_turn(ready, &main, poller),
-                        None => break,
-                    },
-                    Some(conductor) => match conductor.next(&core, left) {
-                        Some(ready) => self.give_turn(ready, &main, poller),
-                        None => break,
-                    },
+                let Some(next) = queue.next(left) else {
+                    break;
                 };
-                if ended {
+                if self.give_turn(next, &main, poller) {
                     return Poll::Ready(Ok(()));
                 }
                 left -= 1;
