@@ -105,12 +105,19 @@ impl Line {
         None
     }
 
-    /// As [`pop`](Self::pop), if the first of all has not left; or else nothing is done.
+    /// As [`pop`](Self::pop), if the first of all has not left; or else nothing is done. `called` notes that it is called
+    /// before it is taken out, so that only one of them has to be at hand at a time.
     #[inline(always)]
-    pub(super) fn pop_first(&mut self) -> Option<Waiter> {
-        let waiter = self.place(self.first)?.take()?;
-        self.first = self.first.wrapping_add(1);
-        Some(waiter)
+    pub(super) fn pop_first(&mut self, called: impl FnOnce(At)) -> Option<Waiter> {
+        let number = self.first;
+        let mask = self.places.len().wrapping_sub(1);
+        let first = self.places.get_mut(number as usize & mask)?;
+        if first.is_none() {
+            return None;
+        }
+        self.first = number.wrapping_add(1);
+        called(At::in_line(number));
+        first.take()
     }
 
     /// Takes out the first of all, if that has not left, and has another wait behind all others, whose ticket this

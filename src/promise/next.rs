@@ -124,9 +124,11 @@ impl<R: StepBack> Next<'_, R> {
     /// Asks the reader, where the item is not known.
     #[inline(always)]
     fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        match self.waits() {
-            true => self.ask_again(cx),
-            false => self.begin_to_ask(cx),
+        // Where the reader does not wait after all, there is nothing to pass on.
+        if self.asked == Asked::Waits {
+            self.ask_again(cx);
+        } else if self.begin_to_ask(cx) {
+            return Poll::Pending;
         }
         let item = match self.asked {
             Asked::Waits | Asked::NotYet => return Poll::Pending,
@@ -143,13 +145,15 @@ impl<R: StepBack> Next<'_, R> {
         self.asked == Asked::Waits && self.reader.waits()
     }
 
-    /// Out of line, so that what is known is read on the shortest way.
+    /// Whether it waits from then on. Out of line, so that what is known is read on the shortest way.
     #[inline(never)]
-    fn begin_to_ask(&mut self, cx: &mut Context<'_>) {
-        match self.reader.stand_in_line(cx) {
+    fn begin_to_ask(&mut self, cx: &mut Context<'_>) -> bool {
+        let waits = self.reader.stand_in_line(cx);
+        match waits {
             true => self.asked = Asked::Waits,
             false => self.ask_otherwise(cx),
         }
+        waits
     }
 
     #[inline(never)]

@@ -337,12 +337,13 @@ impl<P: Clone + 'static> PieceLog<P> {
         } else {
             return None;
         };
-        let called = state.line.pop_first()?;
-        state.taken = taken;
-        state.gate = state.line.last_called();
-        place.stand.at = At::PIECES;
-        place.until = until;
-        Some(called)
+        let state = &mut *state;
+        state.line.pop_first(|ticket| {
+            state.taken = taken;
+            state.gate = ticket;
+            place.stand.at = At::PIECES;
+            place.until = until;
+        })
     }
 
     /// Does what follows when a reader went as far as it could at once.
