@@ -254,7 +254,10 @@ impl Poller {
         Poller {
             lent: lent.unwrap_or_else(|| LentWaker::new(&core.inbox)),
             outer: replace_polling(Some(core.clone())),
-            outer_task: replace_polled(Polling::nothing()),
+            outer_task: replace_polled(Polling {
+                queue: Some(core.ready.clone()),
+                ..Polling::nothing()
+            }),
             was_polling: core.ready.polling.replace(true),
             core: core.clone(),
         }
@@ -394,6 +397,8 @@ struct Polled {
     /// Empty outside of tasks, and when it was [taken](take_own_task) to be woken later: it is
     /// [found](Self::find_task) otherwise then.
     task: Cell<ManuallyDrop<Option<Rc<dyn AnyTask>>>>,
+    /// The queue of the executor that polls; empty while none does, and while something is put into it.
+    queue: Cell<ManuallyDrop<Option<Rc<ReadyQueue>>>>,
     /// Its number; one that no task has, outside of tasks.
     id: Cell<TaskId>,
     /// Where the waker points that the task is polled with.
@@ -422,6 +427,11 @@ impl Polled {
     }
 
     #[inline(always)]
+    fn replace_queue(&self, queue: Option<Rc<ReadyQueue>>) -> Option<Rc<ReadyQueue>> {
+        ManuallyDrop::into_inner(self.queue.replace(ManuallyDrop::new(queue)))
+    }
+
+    #[inline(always)]
     fn look<R>(&self, look: impl FnOnce(&Option<Rc<dyn AnyTask>>) -> R) -> R {
         let task = self.replace_task(None).or_else(|| self.find_task());
         let seen = look(&task);
@@ -447,6 +457,7 @@ impl Polled {
 
 /// What [`Polled`] holds.
 struct Polling {
+    queue: Option<Rc<ReadyQueue>>,
     task: Option<Rc<dyn AnyTask>>,
     id: TaskId,
     waker: *const (),
@@ -456,6 +467,7 @@ struct Polling {
 impl Polling {
     const fn nothing() -> Self {
         Polling {
+            queue: None,
             task: None,
             id: TaskId::MAX,
             waker: ptr::null(),
@@ -469,6 +481,7 @@ impl Polling {
 thread_local! {
     static POLLED: Polled = const {
         Polled {
+            queue: Cell::new(ManuallyDrop::new(None)),
             task: Cell::new(ManuallyDrop::new(None)),
             id: Cell::new(TaskId::MAX),
             waker: Cell::new(ptr::null()),
@@ -497,6 +510,7 @@ fn replace_polling(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
 /// Makes a task the one that is polled and gives the one before.
 fn replace_polled(polling: Polling) -> Polling {
     POLLED.with(|polled| Polling {
+        queue: polled.replace_queue(polling.queue),
         task: polled.replace_task(polling.task),
         id: polled.id.replace(polling.id),
         waker: polled.waker.replace(polling.waker),
@@ -732,6 +746,7 @@ fn as_current<R>(
     }
 
     let polled = Polling {
+        queue: None,
         task: Some(task.clone()),
         id: task.header().id.get(),
         waker: waker.data(),
@@ -739,6 +754,17 @@ fn as_current<R>(
     };
     let _restore = Restore(replace_polled(polled));
     body(&mut Context::from_waker(waker))
+}
+
+/// Takes the queue of the executor that polls, for whoever [leaves](leave_polled_queue) it there at once.
+#[inline(always)]
+pub(crate) fn take_polled_queue() -> Option<Rc<ReadyQueue>> {
+    POLLED.with(|polled| polled.replace_queue(None))
+}
+
+#[inline(always)]
+pub(crate) fn leave_polled_queue(queue: Rc<ReadyQueue>) {
+    POLLED.with(|polled| polled.queue.set(ManuallyDrop::new(Some(queue))));
 }
 
 /// Puts a task at the end of its ready queue, once.

@@ -136,7 +136,7 @@ struct Countdown {
 
 impl Step for Countdown {
     fn enqueue(self: Rc<Self>, which: u32) {
-        self.ready.clone().put(self, which);
+        ReadyQueue::put(self, which, |countdown| &countdown.ready);
     }
 
     fn step(self: Rc<Self>, _: u32, _: &mut Poller) {

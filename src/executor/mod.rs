@@ -97,7 +97,7 @@ pub(crate) use self::core::{
 pub(crate) use lock::{Lock, Locked};
 pub(crate) use origin::{Awaited, Noted, Opener, Origin, WrittenBy};
 pub(crate) use random::{mixed, mixed_bytes};
-pub(crate) use ready_queue::Ready;
+pub(crate) use ready_queue::{Ready, ReadyQueue};
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use step::{ALL, Step, queue_step};
 pub(crate) use task::{AfterTurn, AnyTask, Body, Header, Report, Task, TaskRef, idle_task};

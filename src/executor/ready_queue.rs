@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use super::core::Core;
+use super::core::{self, Core};
 use super::step::{ALL, Step, TURN};
 use super::task::AnyTask;
 use super::waker::{Inbox, TaskId};
@@ -83,9 +83,14 @@ impl ReadyQueue {
         }
     }
 
-    /// Puts a step at the end of its queue, in the way that all wakes take.
+    /// Puts a step at the end of `its` queue, in the way that all wakes take. That is mostly the one that is polled:
+    /// where this lies is known before it is known who is woken, so that nobody has to wait for that.
     #[inline(always)]
-    pub(crate) fn put(self: Rc<Self>, step: Rc<dyn Step>, which: u32) {
+    pub(crate) fn put<S: Step + 'static>(
+        step: Rc<S>,
+        which: u32,
+        its: impl Fn(&S) -> &Rc<ReadyQueue>,
+    ) {
         /// What is done here takes everything along, so that nothing is left to whoever called.
         #[cold]
         #[inline(never)]
@@ -93,14 +98,19 @@ impl ReadyQueue {
             queue.push(ready);
         }
 
-        let ready = Ready { step, which };
-        if self.polling.get()
-            && let Ok(mut queue) = self.queue.try_borrow_mut()
-            && queue.len() < queue.capacity()
-        {
-            return queue.push_back(ready);
+        let mut left = Some(step);
+        if let Some(polled) = core::take_polled_queue() {
+            if let Ok(mut queue) = polled.queue.try_borrow_mut()
+                && queue.len() < queue.capacity()
+                && let Some(step) = left.take_if(|step| Rc::ptr_eq(&polled, its(step)))
+            {
+                queue.push_back(Ready { step, which });
+            }
+            core::leave_polled_queue(polled);
         }
-        otherwise(self, ready);
+        if let Some(step) = left {
+            otherwise(its(&step).clone(), Ready { step, which });
+        }
     }
 
     /// Makes whoever polls the executor poll it again, unless that is going on just now.

@@ -88,7 +88,7 @@ mod tests {
 
     impl Step for Steps {
         fn enqueue(self: Rc<Self>, which: u32) {
-            self.queue.clone().put(self, which);
+            ReadyQueue::put(self, which, |steps| &steps.queue);
         }
 
         fn step(self: Rc<Self>, which: u32, _: &mut Poller) {

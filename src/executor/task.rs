@@ -111,12 +111,15 @@ impl<B: Body + 'static> AnyTask for Task<B> {
 impl<B: Body + 'static> Step for Task<B> {
     /// As a task it stands there once.
     fn enqueue(self: Rc<Self>, which: u32) {
-        let queue = match self.body.beside().filter(|_| which != TURN) {
-            Some(guest) => guest.queue().clone(),
-            None if which == TURN && self.header.queued.replace(true) => return,
-            None => self.header.ready().clone(),
-        };
-        queue.put(self, which);
+        if which != TURN {
+            return ReadyQueue::put(self, which, |task| match task.body.beside() {
+                Some(guest) => guest.queue(),
+                None => task.header.ready(),
+            });
+        }
+        if !self.header.queued.replace(true) {
+            ReadyQueue::put(self, which, |task| task.header.ready());
+        }
     }
 
     fn into_task(self: Rc<Self>) -> Option<Rc<dyn AnyTask>> {

@@ -35,8 +35,8 @@ use super::source::{Asked, LEVELS, Source};
 use super::writing_end::WritingEnd;
 use crate::error::Result;
 use crate::executor::{
-    AfterTurn, Asker, Body, Generation, Going, Guest, Header, Poller, Step, Task, TaskRef,
-    queue_step,
+    AfterTurn, Asker, Body, Generation, Going, Guest, Header, Poller, ReadyQueue, Step, Task,
+    TaskRef, queue_step,
 };
 
 /// The flat stream of what comes in: a source for a promise. Something comes out of order if `beside` says so.
@@ -491,8 +491,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, S, F> {
     fn enqueue(self: Rc<Self>, which: u32) {
-        let queue = self.guest().queue().clone();
-        queue.put(self, which);
+        ReadyQueue::put(self, which, |flow| flow.guest().queue());
     }
 
     fn guest(&self) -> Option<&Guest> {

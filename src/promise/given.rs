@@ -25,7 +25,7 @@ use super::streamed_promise::{MAKE, StreamedPromise};
 use super::tap;
 use super::waiters::FIRST as FIRST_TICKET;
 use crate::executor::{
-    Asker, Asks, Awaited, Guest, NOWHERE, Poller, Step, Ticket, Waiter, queue_step,
+    Asker, Asks, Awaited, Guest, NOWHERE, Poller, ReadyQueue, Step, Ticket, Waiter, queue_step,
 };
 
 /// What is given: a source for a promise.
@@ -405,9 +405,10 @@ impl<P: Told> Asked<P> for Given<P> {
 
 impl<P: Told> Step for Given<P> {
     fn enqueue(self: Rc<Self>, which: u32) {
-        let guest = self.guest.get();
-        let guest = guest.expect("it takes steps when it has begun");
-        guest.queue().clone().put(self, which);
+        ReadyQueue::put(self, which, |given| {
+            let guest = given.guest.get();
+            guest.expect("it takes steps when it has begun").queue()
+        });
     }
 
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller) {

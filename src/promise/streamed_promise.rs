@@ -20,7 +20,8 @@ use super::wait::{Promised, Wait, Work, cancelled, note_wait, start_resolving};
 use super::whole::{ByTask, Collected, MadeSoFar, Maker, Making, Whole};
 use crate::error::{Error, Result};
 use crate::executor::{
-    ALL, Asks, Awaitable, Guest, Notify, Poller, Step, TaskRef, Ticket, Waiter, queue_step,
+    ALL, Asks, Awaitable, Guest, Notify, Poller, ReadyQueue, Step, TaskRef, Ticket, Waiter,
+    queue_step,
 };
 
 /// A value that comes in pieces `P`, together a whole `W`.
@@ -685,9 +686,10 @@ pub(super) const FEED: u32 = 1;
 
 impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
     fn enqueue(self: Rc<Self>, which: u32) {
-        let guest = self.guest.get();
-        let guest = guest.expect("it takes steps when it has begun");
-        guest.queue().clone().put(self, which);
+        ReadyQueue::put(self, which, |inner| {
+            let guest = inner.guest.get();
+            guest.expect("it takes steps when it has begun").queue()
+        });
     }
 
     fn guest(&self) -> Option<&Guest> {
