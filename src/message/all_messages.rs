@@ -61,8 +61,14 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
     {
         return block.to_messages();
     }
-    if promises.len() == 0 {
-        return NONE.with(Rc::clone);
+    match promises.len() {
+        0 => return NONE.with(Rc::clone),
+        1 => {
+            if let Some(Ok(only)) = promises.get(0).map(MessagePromise::into_known) {
+                return Rc::new([only]);
+            }
+        }
+        _ => {}
     }
     let mut gathered = GATHERED.take();
     promises.for_each(|promise| match promise.as_known() {
