@@ -44,6 +44,9 @@ async fn program(events: Events) -> Result<()> {
         yield_now().await;
         events.add(format_args!("appended {number}"));
     }
+    for _ in 0..10 {
+        yield_now().await; // the readers come to have read all before time counts
+    }
     sleep(SHORT).await;
     events.add("slept");
     appender.append(unblock(|| 2).await?)?;
