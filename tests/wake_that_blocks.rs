@@ -1,6 +1,6 @@
 //! A waker of somebody else's may run the executor before it passes the wake on.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -8,21 +8,25 @@ use std::task::{Context, Wake, Waker};
 
 use futures_lite::{StreamExt, future};
 use miniagents::executor::{Executor, spawn, yield_now};
-use miniagents::{Error, PromisingContext, Result, StreamAppender, StreamedPromise};
+use miniagents::{
+    Agent, CallOptions, Error, InteractionContext, Message, MiniAgents, PromisingContext, Result,
+    StreamAppender, StreamedPromise, TextMessage,
+};
 
 type Numbers = StreamedPromise<i32, Rc<[i32]>>;
 
 thread_local! {
     static CANCELLED_IN_THE_WAKE: RefCell<Option<Numbers>> = const { RefCell::new(None) };
+    static OTHERS_RUN_IN_THE_WAKE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Cancels a promise and lets others run, and only then wakes.
+/// Cancels a promise, if there is one to be cancelled, and lets others run, once, and only then wakes.
 struct Slow(Mutex<Waker>);
 
 impl Wake for Slow {
     fn wake(self: Arc<Self>) {
-        if let Some(promise) = CANCELLED_IN_THE_WAKE.take() {
-            promise.cancel();
+        let cancelled = CANCELLED_IN_THE_WAKE.take();
+        if cancelled.is_some_and(|promise| promise.cancel()) || OTHERS_RUN_IN_THE_WAKE.take() {
             let turns = async {
                 for _ in 0..5 {
                     yield_now().await;
@@ -75,4 +79,40 @@ fn a_reader_is_not_lost_where_the_whole_is_cancelled_while_it_is_woken() {
         Result::Ok(read)
     });
     assert_eq!(read.unwrap(), ["an error", "an error"]);
+}
+
+#[test]
+fn no_reply_is_lost_where_others_run_while_somebody_is_woken_for_another() {
+    fn said(text: &str) -> Message {
+        TextMessage::new(text).build().unwrap()
+    }
+
+    async fn speaks(ctx: InteractionContext) -> Result<()> {
+        ctx.reply_out_of_order(said("beside"));
+        ctx.reply(said("one"));
+        ctx.reply(said("two"));
+        yield_now().await;
+        ctx.reply_out_of_order(said("late"));
+        ctx.reply(said("three"));
+        Ok(())
+    }
+
+    let mut texts = MiniAgents::new()
+        .run(async {
+            PromisingContext::current().on_promise_resolved(|_| async { Ok(()) });
+            let replies = speaks.trigger_with((), CallOptions::new().with_start(false));
+            OTHERS_RUN_IN_THE_WAKE.set(true);
+            let (mut texts, mut reader) = (Vec::new(), replies.stream());
+            while let Some(reply) = with_slow_waker(reader.next()).await {
+                texts.push(match reply {
+                    Ok(promise) => promise.await?.text().to_owned(),
+                    Err(error) => error.to_string(),
+                });
+            }
+            Result::Ok(texts)
+        })
+        .unwrap();
+    assert!(!OTHERS_RUN_IN_THE_WAKE.get(), "somebody was woken");
+    texts.sort();
+    assert_eq!(texts, ["beside", "late", "one", "three", "two"]);
 }

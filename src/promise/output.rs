@@ -141,8 +141,8 @@ impl<O: 'static> Output<O> {
         };
         let filled = self.filled.get();
         fill(&places[usize::from(filled)], part);
-        self.places.set(Some(places));
         self.filled.set(filled + 1);
+        self.places.set(Some(places)); // which may drop what was there, and so run user's code
     }
 
     #[inline(always)]
@@ -235,18 +235,16 @@ impl<O: 'static> Output<O> {
     /// Puts what is ready; `tell` is done before each, if handlers are to hear of it.
     #[inline(never)]
     pub(super) fn put_ready(&self, tell: impl Fn(&O)) {
-        let ready = self.ready.take();
         if !PromisingContext::any_handlers() {
-            self.filled.set(ready);
+            self.filled.set(self.ready.take());
             return self.contain(|| self.wake_reader());
         }
-        let places = look(&self.places, Option::clone);
-        for place in places.iter().flat_map(|places| places.iter()) {
-            if let Some(part) = place.get() {
-                tell(part);
-                self.filled.set(self.filled.get() + 1);
-                self.contain(|| self.wake_reader());
-            }
+        // Whoever is told, or woken, may have others run, who put something in between.
+        let ready = self.take_ready();
+        self.note_more(true);
+        for part in ready {
+            tell(&part);
+            self.contain(|| self.put(Ok(part)));
         }
     }
 
