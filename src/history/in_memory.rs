@@ -46,7 +46,9 @@ impl InMemoryHistoryAgent {
 
     /// A history in which this was said.
     pub fn with_messages(self, messages: impl IntoIterator<Item = Message>) -> Self {
-        self.said.borrow_mut().extend(messages);
+        for message in messages {
+            self.said.borrow_mut().push(message); // the iterator may look at it meanwhile
+        }
         self
     }
 
@@ -62,6 +64,19 @@ impl InMemoryHistoryAgent {
     }
 
     /// What was said so far, to be sent, or to go on from; nothing is copied for that.
+    ///
+    /// ```
+    /// use miniagents::history::InMemoryHistoryAgent;
+    /// use miniagents::{Result, UserMessage};
+    ///
+    /// # fn main() -> Result<()> {
+    /// let history = InMemoryHistoryAgent::new().with_messages([UserMessage::new("one").build()?]);
+    /// let mut said = history.said();
+    /// said.push(UserMessage::new("two").build()?);
+    /// assert_eq!((said.len(), history.said().len()), (2, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn said(&self) -> History {
         self.said.borrow().clone()
     }

@@ -124,3 +124,12 @@ fn history_in_memory_gives_what_was_said() {
     assert!(before.is_empty());
     assert_eq!(agent.said(), agent.messages());
 }
+
+#[test]
+fn history_in_memory_can_be_looked_at_while_it_is_filled() {
+    let agent = InMemoryHistoryAgent::new();
+    let before = |n: usize| said(&format!("{} were there", agent.said().len() + n));
+    let messages = (0..2).map(before);
+    let filled = agent.clone().with_messages(messages);
+    assert_eq!(filled.messages()[1].text(), "2 were there");
+}
