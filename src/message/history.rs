@@ -26,8 +26,9 @@ use super::message::Message;
 ///
 /// - What was sent stays what it was, whatever becomes of the history.
 /// - A clone is a history of its own: from there on each goes its way.
-/// - Pushing is as cheap as with a vector. Only who pushes where another clone has pushed before copies the
-///   handles of what both have.
+/// - Pushing is as cheap as with a vector. Only who pushes where a message lies that somebody else still has copies
+///   the handles of all before it: where another clone has pushed, or where it has gone back from what was sent.
+/// - Clones share what they have in common, so a short one may keep in memory what others have pushed behind it.
 ///
 /// ```
 /// use miniagents::{Agent, History, InteractionContext, MiniAgents, Result, TextMessage};
