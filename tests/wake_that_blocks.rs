@@ -9,8 +9,8 @@ use std::task::{Context, Wake, Waker};
 use futures_lite::{StreamExt, future};
 use miniagents::executor::{Executor, spawn, yield_now};
 use miniagents::{
-    Agent, CallOptions, Error, InteractionContext, Message, MiniAgents, PromisingContext, Result,
-    StreamAppender, StreamedPromise, TextMessage,
+    Agent, CallOptions, Error, InteractionContext, Message, MessageSequencePromise, MiniAgents,
+    PromisingContext, Result, StreamAppender, StreamedPromise, TextMessage,
 };
 
 type Numbers = StreamedPromise<i32, Rc<[i32]>>;
@@ -115,4 +115,38 @@ fn no_reply_is_lost_where_others_run_while_somebody_is_woken_for_another() {
     assert!(!OTHERS_RUN_IN_THE_WAKE.get(), "somebody was woken");
     texts.sort();
     assert_eq!(texts, ["beside", "late", "one", "three", "two"]);
+}
+
+/// It is polled in every turn, also in those that others have in the wake.
+async fn polled_always<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(with_slow_waker(future));
+    future::poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        future.as_mut().poll(cx)
+    })
+    .await
+}
+
+#[test]
+fn nothing_given_is_lost_where_others_run_while_its_reader_is_woken() {
+    let read = MiniAgents::new().run(async {
+        PromisingContext::current().on_promise_resolved(|_| async { Ok(()) });
+        let given = MessageSequencePromise::of(["one", "two", "three"]);
+        let mut reader = given.stream();
+        OTHERS_RUN_IN_THE_WAKE.set(true);
+        let reading = spawn(async move {
+            let mut texts = Vec::new();
+            while let Some(promise) = polled_always(reader.try_next()).await? {
+                texts.push(promise.await?.text().to_owned());
+            }
+            Result::<_, Error>::Ok(texts)
+        });
+        let texts = reading.await??;
+        assert!(!OTHERS_RUN_IN_THE_WAKE.get(), "somebody was woken");
+        Result::<_, Error>::Ok((texts, given.await?.len()))
+    });
+    assert_eq!(
+        read.unwrap(),
+        (["one", "two", "three"].map(String::from).to_vec(), 3)
+    );
 }

@@ -148,19 +148,24 @@ impl<P: Told> Given<P> {
         }
     }
 
-    /// Tells handlers of each piece. The reader is woken behind the first of them, or behind a block.
+    /// Tells handlers of each piece. The reader is woken behind the first of them, or behind a block: it may have others
+    /// run before it goes on, so the pieces lie ready by then.
     fn hand_out_and_tell(self: &Rc<Self>) {
         let pieces = self.pieces.take();
-        match &pieces {
-            Some(Batch::One(Ok(piece))) => piece.tell(),
-            Some(Batch::Several(pieces)) => pieces.iter().for_each(|piece| {
-                piece.tell();
-                self.wake_reader();
-            }),
-            Some(Batch::Run(block)) => block.iter().for_each(|piece| piece.tell()),
-            Some(Batch::One(Err(_))) | None => {}
-        }
+        let told = match &pieces {
+            Some(Batch::One(Ok(piece))) => vec![piece.clone()],
+            Some(Batch::Several(pieces)) => pieces.clone(),
+            Some(Batch::Run(block)) => block.iter().collect(),
+            Some(Batch::One(Err(_))) | None => Vec::new(),
+        };
+        let several = matches!(pieces, Some(Batch::Several(_)));
         self.pieces.set(pieces);
+        for piece in told {
+            piece.tell();
+            if several {
+                self.wake_reader();
+            }
+        }
         self.wake_reader();
     }
 

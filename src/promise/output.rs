@@ -239,7 +239,7 @@ impl<O: 'static> Output<O> {
             self.filled.set(self.ready.take());
             return self.contain(|| self.wake_reader());
         }
-        // Whoever is told, or woken, may have others run, who put something in between.
+        // Whoever is woken may have others run, who put something in between.
         let ready = self.take_ready();
         self.note_more(true);
         for part in ready {
