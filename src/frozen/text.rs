@@ -193,20 +193,31 @@ impl<'a> Written<'a> {
         Written { short, long }
     }
 
-    /// Puts it behind what is short, if there is room. What is formatted comes in bits of one or two letters, mostly:
-    /// these are not worth a call.
+    /// Puts it behind what is short, if it is a few letters and there is room. What is formatted comes in such bits,
+    /// mostly: they are not worth a call, and none is made where their number is known.
     #[inline(always)]
-    fn push_short(&mut self, text: &str) -> bool {
-        let letter = |byte: &u8| char::from(*byte);
-        match text.as_bytes() {
-            [one] => self.short.try_push(letter(one)).is_ok(),
-            [one, two] if one.is_ascii() && self.short.remaining_capacity() > 1 => {
-                self.short.push(letter(one));
-                self.short.push(letter(two));
-                true
-            }
-            _ => self.short.try_push_str(text).is_ok(),
+    fn push_few(&mut self, text: &str) -> bool {
+        match text.len() {
+            1 => self.push_first::<1>(text),
+            2 => self.push_first::<2>(text),
+            3 => self.push_first::<3>(text),
+            4 => self.push_first::<4>(text),
+            _ => false,
         }
+    }
+
+    #[inline(always)]
+    fn push_first<const N: usize>(&mut self, text: &str) -> bool {
+        let first = text.get(..N);
+        first.is_some_and(|first| self.short.try_push_str(first).is_ok())
+    }
+
+    #[inline(never)]
+    fn push(&mut self, text: &str) -> fmt::Result {
+        if !self.long.is_empty() || self.short.try_push_str(text).is_err() {
+            self.push_long(text);
+        }
+        Ok(())
     }
 
     #[inline(never)]
@@ -237,10 +248,10 @@ impl<'a> Written<'a> {
 impl Write for Written<'_> {
     #[inline]
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !self.long.is_empty() || !self.push_short(text) {
-            self.push_long(text);
+        if self.long.is_empty() && self.push_few(text) {
+            return Ok(());
         }
-        Ok(())
+        self.push(text)
     }
 }
 
@@ -277,6 +288,13 @@ mod tests {
                 &*Text::format(format_args!("{len:>4}{one} {other}!")),
                 format!("{len:>4}{one} {other}!")
             );
+        }
+        for (before, bit) in
+            (0..30).flat_map(|len| ["a", "é", "ab", "€", "éé", "🦀"].map(|bit| (len, bit)))
+        {
+            let before = "-".repeat(before);
+            let all = format!("{before}{bit}{bit}!");
+            assert_eq!(&*Text::format(format_args!("{before}{bit}{bit}!")), all);
         }
         assert_eq!(&*Text::format(format_args!("")), "");
         assert_eq!(&*Text::format(format_args!("as {{it}} is")), "as {it} is");
