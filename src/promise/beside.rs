@@ -3,6 +3,7 @@
 //! A task goes over the items that come out of order, and starts another one for each: so neither waits for the
 //! other. It has ended when all of them have.
 
+use std::cell::Cell;
 use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -19,7 +20,8 @@ use crate::executor::{AfterTurn, Asker, Body, Gather, Header, Poller, Task, gath
 /// The task that starts another one for each item that comes out of order.
 pub(super) struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     flow: Rc<Flow<I, O, S, F>>,
-    work: Chore<Unfinished>,
+    work: Chore,
+    unfinished: Cell<Unfinished>,
 }
 
 /// What is out of order and not at its end.
@@ -37,11 +39,13 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
     fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| {
             let (work, output) = (&self.work, &self.flow.output);
-            match work.go_on(&output.context, |work| self.poll(work, cx)) {
+            match work.go_on(&self.unfinished, &output.context, |work| {
+                self.poll(work, cx)
+            }) {
                 After::Goes(after) => return after,
                 After::Ended => {
                     output.end_input(true);
-                    work.let_go(&output.context, || {});
+                    work.let_go(&self.unfinished, &output.context, || {});
                 }
                 After::BrokenOff => self.abandon(),
             }
@@ -55,7 +59,9 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
 
     fn abandon(&self) {
         let Flow { input, output, .. } = &*self.flow;
-        if (self.work).let_go(&output.context, || input.let_go(Way::Beside)) {
+        if (self.work).let_go(&self.unfinished, &output.context, || {
+            input.let_go(Way::Beside)
+        }) {
             output.break_off();
         }
     }
@@ -63,12 +69,16 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F> {
     pub(super) fn new(flow: Rc<Flow<I, O, S, F>>) -> Self {
-        let work = Chore::new(Unfinished {
+        let unfinished = Unfinished {
             more_come: true,
             tasks: Vec::new(),
             end: None,
-        });
-        Unordered { flow, work }
+        };
+        Unordered {
+            flow,
+            work: Chore::new(),
+            unfinished: Cell::new(unfinished),
+        }
     }
 
     fn poll(&self, work: &mut Unfinished, cx: &mut Context<'_>) -> Poll<()> {

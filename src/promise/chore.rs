@@ -12,17 +12,31 @@ use super::context::PromisingContext;
 use crate::error::Error;
 use crate::executor::AfterTurn;
 
-pub(super) struct Chore<W> {
-    /// What is left of it; nothing while it is looked at.
-    left: Cell<W>,
-    /// Whether it goes on, or is looked at.
-    is_in_use: Cell<bool>,
-    /// Whether nothing is left of it.
-    is_over: Cell<bool>,
-    /// Whether it is to be dropped when its turn comes.
-    is_stopped: Cell<bool>,
-    /// Whether its turn came while it goes on.
-    missed: Cell<bool>,
+///
+/// What is left of it lies beside it, in a place of whoever has both, and is nothing while it is looked at.
+pub(super) struct Chore {
+    phase: Cell<Phase>,
+    meanwhile: Cell<Meanwhile>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    /// Its next turn may come.
+    Waits,
+    /// It goes on, or is looked at.
+    InUse,
+    /// Nothing is left of it.
+    Over,
+}
+
+/// What has come about since it was looked at for that.
+#[derive(Clone, Copy, PartialEq)]
+enum Meanwhile {
+    Nothing,
+    /// Its turn came while it went on.
+    Missed,
+    /// It is to be dropped when its turn comes.
+    Stopped,
 }
 
 /// What comes after a bit of it.
@@ -33,42 +47,62 @@ pub(super) enum After {
     BrokenOff,
 }
 
-impl<W: Default> Chore<W> {
-    pub(super) fn new(work: W) -> Self {
+impl Chore {
+    pub(super) fn new() -> Self {
         Chore {
-            left: Cell::new(work),
-            is_in_use: Cell::new(false),
-            is_over: Cell::new(false),
-            is_stopped: Cell::new(false),
-            missed: Cell::new(false),
+            phase: Cell::new(Phase::Waits),
+            meanwhile: Cell::new(Meanwhile::Nothing),
         }
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.is_over.get()
+        self.phase.get() == Phase::Over
     }
 
-    pub(super) fn go_on(
+    fn is_stopped(&self) -> bool {
+        self.meanwhile.get() == Meanwhile::Stopped
+    }
+
+    /// Takes what is left to look at it, unless somebody does.
+    fn take<W: Default>(&self, left: &Cell<W>) -> Option<W> {
+        if self.phase.get() != Phase::Waits {
+            return None;
+        }
+        self.phase.set(Phase::InUse);
+        Some(left.take())
+    }
+
+    fn put_back<W>(&self, left: &Cell<W>, work: W) {
+        left.set(work);
+        self.phase.set(Phase::Waits);
+    }
+
+    pub(super) fn go_on<W: Default>(
         &self,
+        left: &Cell<W>,
         context: &PromisingContext,
         poll: impl FnOnce(&mut W) -> Poll<()>,
     ) -> After {
-        if self.is_over.get() || self.is_in_use.replace(true) {
-            self.missed.set(true);
+        let Some(mut work) = self.take(left) else {
+            if !self.is_stopped() {
+                self.meanwhile.set(Meanwhile::Missed);
+            }
             return After::Goes(AfterTurn::Waits);
-        }
-        let mut left = self.left.take();
-        let polled = catch_unwind(AssertUnwindSafe(|| match self.is_stopped.get() {
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| match self.is_stopped() {
             true => Poll::Pending,
-            false => poll(&mut left),
+            false => poll(&mut work),
         }));
-        self.put_back(left);
-        match polled {
-            Ok(Poll::Ready(())) => After::Ended,
-            Ok(Poll::Pending) if self.is_stopped.get() => After::BrokenOff,
-            Ok(Poll::Pending) if self.missed.take() => After::Goes(AfterTurn::Again),
-            Ok(Poll::Pending) => After::Goes(AfterTurn::Waits),
-            Err(panic) => {
+        self.put_back(left, work);
+        match (polled, self.meanwhile.get()) {
+            (Ok(Poll::Ready(())), _) => After::Ended,
+            (Ok(Poll::Pending), Meanwhile::Stopped) => After::BrokenOff,
+            (Ok(Poll::Pending), Meanwhile::Missed) => {
+                self.meanwhile.set(Meanwhile::Nothing);
+                After::Goes(AfterTurn::Again)
+            }
+            (Ok(Poll::Pending), Meanwhile::Nothing) => After::Goes(AfterTurn::Waits),
+            (Err(panic), _) => {
                 Error::from_panic("a task", &*panic).capture(context.error_level());
                 After::BrokenOff
             }
@@ -76,31 +110,32 @@ impl<W: Default> Chore<W> {
     }
 
     /// Looks at what is left of it, unless it goes on just now, or is over.
-    pub(super) fn look<R>(&self, look: impl FnOnce(&W) -> R) -> Option<R> {
-        if self.is_over.get() || self.is_in_use.replace(true) {
-            return None;
-        }
-        let left = self.left.take();
-        let seen = look(&left);
-        self.put_back(left);
+    pub(super) fn look<W: Default, R>(
+        &self,
+        left: &Cell<W>,
+        look: impl FnOnce(&W) -> R,
+    ) -> Option<R> {
+        let work = self.take(left)?;
+        let seen = look(&work);
+        self.put_back(left, work);
         Some(seen)
     }
 
-    fn put_back(&self, left: W) {
-        self.left.set(left);
-        self.is_in_use.set(false);
-    }
-
     pub(super) fn stop(&self) -> bool {
-        !self.is_stopped.replace(true)
+        self.meanwhile.replace(Meanwhile::Stopped) != Meanwhile::Stopped
     }
 
     /// Drops what is left of it, behind what else `let_go` does, and tells whether there was anything.
-    pub(super) fn let_go(&self, context: &PromisingContext, let_go: impl FnOnce()) -> bool {
-        if self.is_in_use.get() || self.is_over.replace(true) {
+    pub(super) fn let_go<W: Default>(
+        &self,
+        left: &Cell<W>,
+        context: &PromisingContext,
+        let_go: impl FnOnce(),
+    ) -> bool {
+        let Some(left) = self.take(left) else {
             return false;
-        }
-        let left = self.left.take();
+        };
+        self.phase.set(Phase::Over);
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             let left = left;
             let_go();

@@ -105,7 +105,8 @@ pub(crate) struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     pub(super) flatten: F,
     /// What is left of the item that is flattened of what comes in order; empty between items. Most items leave
     /// nothing to be done, so this lies elsewhere.
-    ordered: Chore<Option<Box<F::Rest>>>,
+    rest: Cell<Option<Box<F::Rest>>>,
+    ordered: Chore,
     /// What its steps have in common with tasks; empty before it has begun. It counts for what comes in order, until
     /// there is a task for that.
     guest: OnceCell<Guest>,
@@ -181,7 +182,8 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             input,
             output: Output::new(context, 1 + u8::from(beside)),
             flatten,
-            ordered: Chore::new(None),
+            rest: Cell::new(None),
+            ordered: Chore::new(),
             guest: OnceCell::new(),
             tasks: OnceCell::new(),
             state: Cell::new(State::Waits),
@@ -270,7 +272,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             }
             (_, Some(task)) => task.note_wait(),
             (state, None) => {
-                self.ordered.look(|rest| match rest {
+                self.ordered.look(&self.rest, |rest| match rest {
                     Some(rest) if state == State::Flattens => rest.note_wait(depth),
                     _ => self.input.note_wait(),
                 });
@@ -296,13 +298,13 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     /// Goes on with what comes in order.
     fn go_on(self: &Rc<Self>, asker: &mut Asker<'_, '_>, guest: Option<&Guest>) -> AfterTurn {
         let (work, context) = (&self.ordered, &self.output.context);
-        let after = work.go_on(context, |ordered| self.poll(ordered, asker, guest));
+        let after = work.go_on(&self.rest, context, |rest| self.poll(rest, asker, guest));
         match after {
             After::Goes(after) => return after,
             After::Ended => {
                 self.state.set(State::Ended);
                 self.output.end_input(true);
-                work.let_go(context, || self.input.let_go(Way::InOrder));
+                work.let_go(&self.rest, context, || self.input.let_go(Way::InOrder));
             }
             After::BrokenOff => lending(guest, || self.break_off()),
         }
@@ -392,7 +394,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     fn needs_task(&self) -> bool {
         let needs_task =
             |rest: &Option<Box<F::Rest>>| rest.as_ref().is_some_and(|it| it.needs_task());
-        self.ordered.look(needs_task).unwrap_or(false)
+        self.ordered.look(&self.rest, needs_task).unwrap_or(false)
     }
 
     /// Begins with what comes out of order, in a turn to come.
@@ -479,7 +481,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             self.beside.set(Beside::Gone);
         }
         let context = &self.output.context;
-        if (self.ordered).let_go(context, || self.input.let_go(Way::InOrder)) {
+        if (self.ordered).let_go(&self.rest, context, || self.input.let_go(Way::InOrder)) {
             self.output.break_off();
         }
         if never_began {
