@@ -15,9 +15,9 @@ use std::vec;
 use futures_lite::Stream;
 
 use super::history::History;
-use super::into_messages::{Item, ItemStream};
 use super::message::Message;
 use super::message_promise::MessagePromise;
+use super::messages::{Item, ItemStream};
 use super::sequence_promise::MessageSequencePromise;
 use super::sequence_reader::Promises;
 use crate::error::Result;

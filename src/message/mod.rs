@@ -16,6 +16,7 @@ mod kept_tokens;
 mod message;
 mod message_promise;
 mod message_stream;
+mod messages;
 mod sequence;
 mod sequence_promise;
 mod sequence_reader;
@@ -30,7 +31,7 @@ pub use builder::{
 };
 pub use class::MessageClass;
 pub use history::{History, HistoryIter};
-pub use into_messages::{IntoMessages, Messages};
+pub use into_messages::IntoMessages;
 pub use join::{Join, join_messages};
 pub use kept_tokens::{KeepTokens, TokensHeld};
 pub use message::{Message, value_from_json};
@@ -38,6 +39,7 @@ pub use message_promise::{
     FieldCollector, MessagePromise, MessagePromiseBuilder, MessageWait, TokenStream,
 };
 pub use message_stream::MessageStream;
+pub use messages::Messages;
 pub use sequence::{MessageSequence, MessageSequenceAppender, SequenceOptions};
 pub use sequence_promise::MessageSequencePromise;
 pub use split::{Split, split_messages};

@@ -5,8 +5,9 @@ use std::panic::Location;
 
 use super::defaults::MessageDefaults;
 use super::flatten::MessageFlow;
-use super::into_messages::{IntoMessages, Item};
+use super::into_messages::IntoMessages;
 use super::message_promise::MessagePromise;
+use super::messages::Item;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result};
 use crate::executor::{Origin, WrittenBy};

@@ -16,11 +16,12 @@ use std::task::Poll;
 
 use super::all_messages::{AllMessages, SafeResolver};
 use super::flatten::{FlattenMessages, GivenItem, MessageFlow, side_by_side};
-use super::into_messages::{IntoMessages, Item, List, Messages, Parts};
+use super::into_messages::IntoMessages;
 use super::join::{Join, join_messages};
 use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::message_stream::MessageStream;
+use super::messages::{Item, List, Messages, Parts};
 use super::sequence::MessageSequence;
 use super::sequence_reader::{Promises, SequenceReader};
 use crate::error::{Error, Result};

@@ -3,9 +3,10 @@
 use futures_lite::StreamExt;
 
 use super::class::MessageClass;
-use super::into_messages::{IntoMessages, Messages};
+use super::into_messages::IntoMessages;
 use super::join::{Join, join_messages};
 use super::message_promise::MessagePromise;
+use super::messages::Messages;
 use super::sequence::MessageSequence;
 use super::sequence_promise::MessageSequencePromise;
 use super::token_appender::MessageTokenAppender;

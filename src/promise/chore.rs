@@ -29,7 +29,7 @@ enum Phase {
     Over,
 }
 
-/// What has come about since it was looked at for that.
+/// What has come about since its turns were asked for last.
 #[derive(Clone, Copy, PartialEq)]
 enum Meanwhile {
     Nothing,
