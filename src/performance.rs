@@ -73,10 +73,11 @@
 //!   copied once. A [`History`](crate::History) is not even that: what is sent of it is where it lies and how
 //!   far it goes, so that a dialogue of N turns costs what its N² reads cost, and N calls.
 //! - **A call of an agent** is the dearest thing: eight allocations, two of them for an argument, and
-//!   fourteen turns, about a microsecond, whatever the agent then does; a reply that is waited for takes two more. The agent acts in a task; all
-//!   other turns are steps of the two sequences and of the call. The turns are the original's: they decide
-//!   who comes first where agents run side by side. The records of calls and replies are made only where
-//!   a handler is registered ([`on_persist_messages`](crate::MiniAgents::on_persist_messages),
+//!   fourteen turns, about a microsecond, whatever the agent then does; a reply that is waited for takes two
+//!   turns more. The agent acts in a task; all other turns are steps of the two sequences and of the call.
+//!   The turns are the original's: they decide who comes first where agents run side by side. The records of
+//!   calls and replies are made only where a handler is registered
+//!   ([`on_persist_messages`](crate::MiniAgents::on_persist_messages),
 //!   [`on_promise_resolved`](crate::MiniAgents::on_promise_resolved)).
 //! - **A sequence** needs no task until something turns up in it that has to be polled: somebody's stream, or
 //!   replies on demand that are persisted before their end. What comes out of order has a task per item, and
