@@ -175,8 +175,7 @@ struct Parts {
 impl AgentCall {
     #[track_caller]
     pub(crate) fn begin(agent: MiniAgent, options: CallOptions) -> Self {
-        let context = PromisingContext::current();
-        let caller = Caller::here(&context);
+        let (caller, context) = Caller::here();
         let (messages, input) = MessageSequence::options()
             .with_start(Start::OnDemand)
             .with_errors_as_messages(false)
@@ -208,8 +207,7 @@ impl AgentCall {
         options: CallOptions,
         messages: impl IntoMessages,
     ) -> MessageSequencePromise {
-        let context = PromisingContext::current();
-        let caller = Caller::here(&context);
+        let (caller, context) = Caller::here();
         let input = MessageSequencePromise::given(context.clone(), messages.into_messages(), false);
         caller.call(context, agent, input, options)
     }
@@ -322,15 +320,22 @@ enum Caller {
 }
 
 impl Caller {
+    /// Who makes a call here, and the context that it is made in.
     #[track_caller]
-    fn here(context: &PromisingContext) -> Self {
-        match InteractionContext::here() {
+    fn here() -> (Self, PromisingContext) {
+        let (caller, context) = InteractionContext::here_in_context();
+        let context = match context {
+            Some(context) => context,
+            None => PromisingContext::current(), // says that there is none
+        };
+        let caller = match caller {
             Some(caller) => Caller::Agent(caller),
             None => {
                 let miniagents = MiniAgents::of(context.clone());
                 Caller::Context(miniagents.unwrap_or_else(|error| panic!("{error}")))
             }
-        }
+        };
+        (caller, context)
     }
 
     /// The context that it calls in, if that is one of agents.

@@ -14,11 +14,12 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    Awaitable, Entry, Gather, Locals, Notify, Task, TaskLocal, Values, gather, name_current_task,
+    Awaitable, Entry, Gather, Locals, Notify, Task, TaskLocal, Values, gather, look_at_locals,
+    name_current_task,
 };
 use crate::frozen::{Frozen, NamedValues};
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
-use crate::promise::Way;
+use crate::promise::{PromisingContext, Way};
 
 static CURRENT: TaskLocal<Task<Act>> = TaskLocal::new();
 
@@ -143,6 +144,9 @@ impl Values for Task<Act> {
         if key == CURRENT.key() {
             return Some(self);
         }
+        if PromisingContext::is_called(key) {
+            return Some(self.body().miniagents().promising()); // the agent began in it
+        }
         self.body().interaction().outer.get(key)
     }
 
@@ -193,6 +197,14 @@ impl InteractionContext {
     /// The one that acts here, if any does.
     pub(crate) fn here() -> Option<Self> {
         CURRENT.shared().map(Self::of)
+    }
+
+    /// As [`here`](Self::here), and the context that is current here.
+    pub(crate) fn here_in_context() -> (Option<Self>, Option<PromisingContext>) {
+        look_at_locals(|locals| {
+            let here = CURRENT.shared_of(locals).map(Self::of);
+            (here, PromisingContext::current_of(locals))
+        })
     }
 
     fn act(&self) -> &Act {
@@ -287,7 +299,9 @@ impl InteractionContext {
     /// If the replies have ended, the error becomes that of the agent, unless it fails with another
     /// one; [`try_reply`](Self::try_reply) gives it instead.
     pub fn reply(&self, messages: impl IntoMessages) -> &Self {
-        self.note_refusal(self.try_reply(messages));
+        if let Err(error) = self.try_reply(messages) {
+            self.note_refusal(error);
+        }
         self
     }
 
@@ -295,15 +309,16 @@ impl InteractionContext {
     ///
     /// If the replies have ended, the error becomes that of the agent, as for [`reply`](Self::reply).
     pub fn reply_out_of_order(&self, messages: impl IntoMessages) -> &Self {
-        self.note_refusal(self.try_reply_out_of_order(messages));
+        if let Err(error) = self.try_reply_out_of_order(messages) {
+            self.note_refusal(error);
+        }
         self
     }
 
-    fn note_refusal(&self, replied: Result<()>) {
-        if let Err(error) = replied {
-            let mut refused = self.act().in_hand().refused.borrow_mut();
-            refused.get_or_insert(error);
-        }
+    #[cold]
+    fn note_refusal(&self, error: Error) {
+        let mut refused = self.act().in_hand().refused.borrow_mut();
+        refused.get_or_insert(error);
     }
 
     pub(crate) fn take_refusal(&self) -> Option<Error> {

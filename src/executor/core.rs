@@ -547,6 +547,14 @@ pub(crate) fn current() -> Option<Rc<Core>> {
     polling.or_else(|| OUTSIDE.with(|outside| outside.appointed.borrow().clone()))
 }
 
+/// Whether another schedule than first come, first served decides who goes on.
+pub(crate) fn is_conducted() -> bool {
+    POLLING.with_borrow(|core| {
+        core.as_ref()
+            .is_some_and(|core| core.conductor.get().is_some())
+    })
+}
+
 /// Whether an executor polls just now.
 pub(crate) fn is_polling() -> bool {
     POLLING.with_borrow(|core| core.is_some())

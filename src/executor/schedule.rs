@@ -154,14 +154,18 @@ pub(crate) trait Observer {
 
 /// Tells whoever observes the executor what the current task is called.
 pub(crate) fn name_current_task(name: &dyn Fn() -> String) {
-    if let Some(core) = super::core::current() {
-        let observer = core
-            .conductor
-            .get()
-            .and_then(|known| known.observer.as_ref());
-        if let Some((observer, task)) = observer.zip(super::core::current_task()) {
-            observer.name(task.header().id.get(), name);
+    #[cold]
+    fn tell(name: &dyn Fn() -> String) {
+        let core = super::core::current();
+        let conductor = core.as_ref().and_then(|core| core.conductor.get());
+        let observer = conductor.and_then(|known| known.observer.as_ref());
+        if let Some((observer, task)) = observer.zip(super::core::current_task_id()) {
+            observer.name(task, name);
         }
+    }
+
+    if super::core::is_conducted() {
+        tell(name);
     }
 }
 

@@ -234,16 +234,24 @@ impl<T: 'static> TaskLocal<T> {
     }
 
     fn find(&'static self) -> Option<Rc<T>> {
-        let value = core::look_at_locals(|locals| locals.share(self.key()))?;
-        value.downcast().ok()
+        core::look_at_locals(|locals| self.shared_of(locals))
+    }
+
+    /// Its value among those.
+    #[inline]
+    pub(crate) fn of<'a>(&'static self, locals: &'a Locals) -> Option<&'a T> {
+        locals.get(self.key())?.downcast_ref()
+    }
+
+    /// As [`of`](Self::of), to be kept.
+    #[inline]
+    pub(crate) fn shared_of(&'static self, locals: &Locals) -> Option<Rc<T>> {
+        locals.share(self.key())?.downcast().ok()
     }
 
     /// Looks at its value without taking a handle of it; `look` must not look at task-locals or set any.
     pub(crate) fn inspect<R>(&'static self, look: impl FnOnce(Option<&T>) -> R) -> R {
-        core::look_at_locals(|locals| {
-            let value = locals.get(self.key());
-            look(value.and_then(|value| value.downcast_ref()))
-        })
+        core::look_at_locals(|locals| look(self.of(locals)))
     }
 
     /// As [`inspect`](Self::inspect), among the values that whoever asks has.
@@ -252,10 +260,7 @@ impl<T: 'static> TaskLocal<T> {
         asker: &Asker<'_, '_>,
         look: impl FnOnce(Option<&T>) -> R,
     ) -> R {
-        asker.look_at_locals(|locals| {
-            let value = locals.get(self.key());
-            look(value.and_then(|value| value.downcast_ref()))
-        })
+        asker.look_at_locals(|locals| look(self.of(locals)))
     }
 
     /// Its value among those that whoever asks has; its clone has nothing to do with task-locals.

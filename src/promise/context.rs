@@ -13,8 +13,8 @@ use super::outcome::Outcome;
 use super::start::Start;
 use crate::error::{Error, Result, What};
 use crate::executor::{
-    self, Asker, Body, Executor, Guest, Header, JoinHandle, Report, Task, TaskGroup, TaskLocal,
-    TaskRef,
+    self, Asker, Body, Executor, Guest, Header, JoinHandle, Locals, Report, Task, TaskGroup,
+    TaskLocal, TaskRef,
 };
 
 static CURRENT: TaskLocal<PromisingContext> = TaskLocal::new();
@@ -263,6 +263,17 @@ impl PromisingContext {
     /// There is none; [`Error::is_no_context`] tells.
     pub fn try_current() -> Result<Self> {
         CURRENT.cloned().ok_or_else(no_context)
+    }
+
+    /// What is [current](Self::current) where those are the task-locals.
+    pub(crate) fn current_of(locals: &Locals) -> Option<Self> {
+        CURRENT.of(locals).cloned()
+    }
+
+    /// Whether that is what it is called among task-locals.
+    #[inline]
+    pub(crate) fn is_called(key: usize) -> bool {
+        CURRENT.key() == key
     }
 
     /// What is [current](Self::current) for whoever asks.

@@ -218,7 +218,11 @@ impl<P: Told> Given<P> {
             Whole::There => return Some(Poll::Ready(())),
             _ => {}
         }
-        let waiter = asker.waiter(Awaited::Promise, None)?;
+        let task = asker.take_own_task(Awaited::Promise, None);
+        let waiter = match task {
+            Some(task) => Waiter::task(task),
+            None => asker.waiter(Awaited::Promise, None)?,
+        };
         drop(self.reader.replace(Some(waiter)));
         *ticket = Some(FIRST_TICKET);
         Some(Poll::Pending)
