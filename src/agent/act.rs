@@ -102,6 +102,16 @@ enum Stage {
     Over,
 }
 
+impl Stage {
+    /// Puts what comes next in the place of what goes on.
+    #[inline(always)]
+    fn goes_on_as(&mut self, next: Stage) {
+        let goes_on = mem::replace(self, next);
+        debug_assert!(matches!(goes_on, Stage::GoesOn), "nobody else looks at it");
+        mem::forget(goes_on); // so that nobody looks what there is to drop
+    }
+}
+
 /// The calls that an agent made.
 #[derive(Default)]
 struct Calls(RefCell<Vec<WeakSequence>>);
@@ -415,11 +425,10 @@ impl Act {
             return;
         }
         self.put_back(Stage::Over);
-        let dropped = catch_unwind(AssertUnwindSafe(|| {
-            if let Stage::Recording(ticket) = stage {
-                self.input.leave(ticket);
-            }
-            drop(stage);
+        let dropped = catch_unwind(AssertUnwindSafe(|| match stage {
+            Stage::Recording(None) => {}
+            Stage::Recording(ticket) => self.input.leave(ticket),
+            stage => drop(stage),
         }));
         if let Err(panic) = dropped {
             let level = self.miniagents().promising().error_level();
@@ -586,10 +595,10 @@ impl Act {
                         spending.activate();
                     }
                     self.appender().pipe().open()?;
-                    *stage = match self.begin(call, arguments) {
+                    stage.goes_on_as(match self.begin(call, arguments) {
                         Ok(body) => body,
                         Err(error) => self.close_replies(Err(error))?,
-                    };
+                    });
                 }
                 Stage::Body(body) => {
                     let polled = catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(cx)));
@@ -602,20 +611,23 @@ impl Act {
                     };
                     *stage = Stage::GoesOn; // drops the function
                     let result = Self::end_of_body(call, ended);
-                    *stage = match self.known_in_hand().and_then(InHand::begin_to_finalize) {
+                    let waiting = self.known_in_hand().and_then(InHand::begin_to_finalize);
+                    stage.goes_on_as(match waiting {
                         Some(waiting) => Stage::Finalizing(Box::new((waiting, result))),
                         None => self.finalized(call, result)?,
-                    };
+                    });
                 }
                 Stage::Finalizing(finalizing) => {
                     let (waiting, result) = &mut **finalizing;
                     ready!(Pin::new(waiting).poll(cx));
                     let result = mem::replace(result, Ok(()));
                     *stage = Stage::GoesOn; // lets go of what was waited for
-                    *stage = self.finalized(call, result)?;
+                    stage.goes_on_as(self.finalized(call, result)?);
                 }
                 Stage::Recording(ticket) => {
-                    ready!(self.input.poll_done(ticket, cx))?;
+                    let done = ready!(self.input.poll_done(ticket, cx));
+                    *ticket = None; // nobody waits there any more
+                    done?;
                     return Poll::Ready(self.make_record());
                 }
             }
