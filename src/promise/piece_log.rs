@@ -93,14 +93,6 @@ impl<P: Clone + 'static> PieceLog<P> {
         Self::new(Pieces::none(), None, false)
     }
 
-    /// As [`fed`](Self::fed), by steps that find `source` here.
-    #[inline(always)]
-    pub(crate) fn fed_in_steps(source: Source<P>) -> Self {
-        let mut log = Self::fed();
-        log.source = Cell::new(Some(source));
-        log
-    }
-
     /// A log that asks `source` for a piece when a reader does.
     #[inline(always)]
     pub(crate) fn on_demand(source: Source<P>) -> Self {

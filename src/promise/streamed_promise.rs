@@ -308,14 +308,14 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     ) -> Self {
         let context = PromisingContext::current();
         if context.starts_soon(start) {
-            let promise = Self::make(context, PieceLog::fed(), None);
+            let promise = Self::make(context, PieceLog::fed, None);
             let work = resolver(promise.clone());
             let resolving = start_resolving(promise.inner.clone(), work);
             promise.inner.resolved_by(resolving);
             promise.feed(source);
             promise
         } else {
-            let log = PieceLog::on_demand(source.into_source());
+            let log = || PieceLog::on_demand(source.into_source());
             Self::make(context, log, on_demand(resolver))
         }
     }
@@ -332,10 +332,10 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         if context.starts_soon(start) {
             Self::begin(context, source, whole())
         } else if source.takes_steps() {
-            let log = PieceLog::on_demand(source.into_source());
+            let log = || PieceLog::on_demand(source.into_source());
             Self::make(context, log, Some(whole()))
         } else {
-            let log = PieceLog::on_demand(source.into_source());
+            let log = || PieceLog::on_demand(source.into_source());
             let maker = on_demand(|promise: Self| promise.read_for(whole()));
             Self::make(context, log, maker)
         }
@@ -351,7 +351,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         pieces: impl IntoIterator<Item = Result<P>>,
         resolver: impl FnOnce(StreamedPromise<P, W>) -> F + 'static,
     ) -> Self {
-        let log = PieceLog::known(pieces.into_iter().collect());
+        let pieces = pieces.into_iter().collect();
+        let log = || PieceLog::known(pieces);
         Self::make(PromisingContext::current(), log, on_demand(by(resolver)))
     }
 
@@ -362,17 +363,22 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// If no context is active.
     #[track_caller]
     pub fn ready(pieces: impl IntoIterator<Item = Result<P>>, whole: Result<W>) -> Self {
-        let log = PieceLog::known(pieces.into_iter().collect());
+        let pieces = pieces.into_iter().collect();
+        let log = || PieceLog::known(pieces);
         let promise = Self::make(PromisingContext::current(), log, None);
         promise.inner.context.settle(&promise.inner.outcome, whole);
         promise
     }
 
+    /// It is made where it lies, and not moved there.
     #[inline(always)]
-    fn make(context: PromisingContext, log: PieceLog<P>, maker: Maker<P, W>) -> Self {
-        StreamedPromise {
-            inner: Rc::new(Inner::of(context, log, maker)),
-        }
+    fn make(
+        context: PromisingContext,
+        log: impl FnOnce() -> PieceLog<P>,
+        maker: Maker<P, W>,
+    ) -> Self {
+        let inner = Rc::new_cyclic(|_| Inner::of(context, log(), maker));
+        StreamedPromise { inner }
     }
 
     /// A promise that is made in steps, which begin soon, and then those that run its source, or a task that does.
@@ -382,27 +388,12 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         source: impl PieceSource<P> + Unpin + 'static,
         whole: Rc<dyn Whole<P, W>>,
     ) -> Self {
-        let guest = context.invite();
-        let (log, by_task) = match source.takes_steps() {
-            true => (PieceLog::fed_in_steps(source.into_source()), None),
-            false => (PieceLog::fed(), Some(source)),
-        };
-        let mut inner = Inner::of(context, log, Some(whole));
-        inner.guest = OnceCell::from(guest);
-        inner.made = Cell::new(MadeSoFar::GoesOver);
-        if by_task.is_none() {
-            inner.fed = Cell::new(Fed::Waits);
-        }
-        let inner = Rc::new(inner);
-        if let Some(guest) = inner.known_guest() {
-            guest.keep(inner.clone());
-        }
+        let promise = Self::make(context, PieceLog::fed, Some(whole));
+        let inner = &promise.inner;
+        inner.guest();
+        inner.made.set(MadeSoFar::GoesOver);
         queue_step(inner.clone(), MAKE);
-        let promise = StreamedPromise { inner };
-        match by_task {
-            Some(source) => promise.feed(source),
-            None => queue_step(promise.inner.clone(), FEED),
-        }
+        promise.feed(source);
         promise
     }
 
