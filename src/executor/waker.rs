@@ -328,6 +328,16 @@ impl Asker<'_, '_> {
         }
     }
 
+    /// As [`waiter_for`](Self::waiter_for), where a task mostly waits for nothing else in its turn: it need not be counted
+    /// once more for this.
+    #[inline(always)]
+    pub(crate) fn only_waiter_for(&self, what: Awaited) -> Waiter {
+        match self.take_own_task(what, None) {
+            Some(task) => Waiter::task(task),
+            None => self.waiter_for(what),
+        }
+    }
+
     /// As [`Waiter::still_waiting`].
     #[inline(always)]
     pub(crate) fn still_waiting(&self) -> Waiter {

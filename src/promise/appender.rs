@@ -18,7 +18,7 @@ use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
 use super::writing_end::WritingEnd;
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Origin, Ticket, WrittenBy};
+use crate::executor::{Asker, Origin, Ticket, Waiter, WrittenBy};
 
 /// A handle through which pieces enter a streamed promise.
 ///
@@ -226,9 +226,9 @@ pub struct Appended<P> {
 }
 
 impl<P> Appended<P> {
-    fn leave(&mut self) {
+    fn leave(&mut self) -> Option<Waiter> {
         let getter = Getter::Other(&mut self.ticket);
-        self.pipe.leave(Way::InOrder, getter);
+        self.pipe.leave(Way::InOrder, getter)
     }
 
     fn poll_get(&mut self, asker: &mut Asker<'_, '_>) -> Poll<Option<Result<P>>> {
@@ -244,9 +244,8 @@ impl<P: 'static> Asked<P> for RefCell<Appended<P>> {
         next.map(|piece| piece.map(Batch::One))
     }
 
-    fn forget_waiter(&self) {
-        let mut appended = self.borrow_mut();
-        appended.leave();
+    fn take_waiter(&self) -> Option<Waiter> {
+        self.borrow_mut().leave()
     }
 
     fn note_wait(&self, _: u8) {
@@ -264,7 +263,7 @@ impl<P> Stream for Appended<P> {
 
 impl<P> Drop for Appended<P> {
     fn drop(&mut self) {
-        self.leave();
+        drop(self.leave());
     }
 }
 

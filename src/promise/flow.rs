@@ -36,7 +36,7 @@ use super::writing_end::WritingEnd;
 use crate::error::Result;
 use crate::executor::{
     AfterTurn, Asker, Body, Generation, Going, Guest, Header, Poller, ReadyQueue, Step, Task,
-    TaskRef, queue_step,
+    TaskRef, Waiter, queue_step,
 };
 
 /// The flat stream of what comes in: a source for a promise. Something comes out of order if `beside` says so.
@@ -78,8 +78,8 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
         self.flatten.around().takes_steps()
     }
 
-    fn forget_waiter(&self) {
-        self.output.forget_reader();
+    fn take_waiter(&self) -> Option<Waiter> {
+        self.output.take_reader()
     }
 
     fn note_wait(&self, depth: u8) {

@@ -28,7 +28,7 @@ pub(super) enum Getter<'a> {
 pub(super) enum TakenOut {
     /// It did not wait.
     Nobody,
-    Waits(#[expect(dead_code, reason = "it is dropped")] Waiter),
+    Waits(Waiter),
     /// It was woken before.
     Woken,
 }

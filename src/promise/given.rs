@@ -353,7 +353,7 @@ impl<P: Told> Asked<P> for Given<P> {
                 }
             }
         }
-        let reader = asker.waiter_for(Awaited::Appended);
+        let reader = asker.only_waiter_for(Awaited::Appended);
         drop(self.reader.replace(Some(reader)));
         Poll::Pending
     }
@@ -383,13 +383,13 @@ impl<P: Told> Asked<P> for Given<P> {
                 }
             }
         }
-        let reader = asker.waiter_for(Awaited::Appended);
+        let reader = asker.only_waiter_for(Awaited::Appended);
         drop(self.reader.replace(Some(reader)));
         Poll::Pending
     }
 
-    fn forget_waiter(&self) {
-        drop(self.reader.take());
+    fn take_waiter(&self) -> Option<Waiter> {
+        self.reader.take()
     }
 
     fn is_over(&self) -> bool {

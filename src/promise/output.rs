@@ -316,13 +316,13 @@ impl<O: 'static> Output<O> {
             self.wait(asker);
             return Poll::Pending;
         }
-        self.forget_reader();
+        drop(self.take_reader());
         Poll::Ready(next)
     }
 
     /// Has whoever asks wait for more.
     fn wait(&self, asker: &Asker<'_, '_>) {
-        let reader = asker.waiter_for(Awaited::Appended);
+        let reader = asker.only_waiter_for(Awaited::Appended);
         let replaced = self.reader.replace(Some(reader));
         drop(replaced);
     }
@@ -349,9 +349,9 @@ impl<O: 'static> Output<O> {
         }
     }
 
-    /// Lets go of whoever waits for more.
-    pub(super) fn forget_reader(&self) {
-        drop(self.reader.take());
+    /// Takes whoever waits for more.
+    pub(super) fn take_reader(&self) -> Option<Waiter> {
+        self.reader.take()
     }
 
     /// Whether nothing comes any more and everything was got.

@@ -22,6 +22,7 @@
 //! they come from, and what is said of one piece after the other holds for each of them.
 
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
+use std::mem;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
@@ -70,7 +71,8 @@ struct State<P> {
     gate: At,
     /// Those who wait before the gate; nobody does while it is free.
     line: Line,
-    /// The one past the gate, when it waits for a task to produce a piece.
+    /// The one past the gate, when it waits for a task to produce a piece; but a task that asks a source on demand which
+    /// takes steps waits in that alone.
     getter: Option<Waiter>,
 }
 
@@ -186,13 +188,20 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Ends it with an error, and drops the source. False if it has ended already.
     pub(crate) fn cancel(&self, error: &Error) -> bool {
-        if self.has_ended() {
+        let state = self.state.borrow();
+        if state.ended {
             return false;
         }
+        let waits_in_source = state.gate == At::GATE && state.getter.is_none();
+        drop(state);
         self.push(Err(error.clone()));
         self.end();
-        if self.is_on_demand() {
-            drop(self.source.take());
+        if self.is_on_demand()
+            && let Some(source) = self.source.take()
+            && waits_in_source
+            && let Some(waiter) = source.take_waiter()
+        {
+            waiter.wake();
         }
         true
     }
@@ -216,7 +225,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         let mut pieces = Pieces::none();
         pieces.push_only(piece);
         let mut state = self.state.borrow_mut();
-        let before = std::mem::replace(&mut state.pieces, pieces);
+        let before = mem::replace(&mut state.pieces, pieces);
         (state.taken, state.end_taken) = (1, true);
         drop(state);
         drop(before);
@@ -232,7 +241,7 @@ impl<P: Clone + 'static> PieceLog<P> {
         if stand.at == At::GATE
             && let Some(source) = self.source.take()
         {
-            source.forget_waiter();
+            drop(source.take_waiter());
             self.source.set(Some(source));
         }
     }
@@ -613,7 +622,11 @@ impl<P: Clone + 'static> PieceLog<P> {
             }
             Poll::Pending => {
                 self.source.set(source);
-                let replaced = state.getter.replace(asker.still_waiting());
+                let waiter = match asker {
+                    Asker::Task(_) if !state.must_be_polled => None, // the source has it
+                    asker => Some(asker.still_waiting()),
+                };
+                let replaced = mem::replace(&mut state.getter, waiter);
                 drop(state);
                 drop(replaced);
                 Poll::Pending
@@ -629,7 +642,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     /// Gives up waiting: what was held is passed on.
     pub(crate) fn step_back(&self, stand: &mut Stand) {
         let mut state = self.state.borrow_mut();
-        let at = std::mem::replace(&mut stand.at, At::PIECES);
+        let at = mem::replace(&mut stand.at, At::PIECES);
         let (left, next) = match at {
             At::PIECES => return,
             At::GATE => (state.getter.take(), state.call_next()),

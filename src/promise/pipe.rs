@@ -19,7 +19,7 @@ use super::pieces::Batch;
 use super::source::Asked;
 use super::streamed_promise::OnCancel;
 use crate::error::{Error, Result, What};
-use crate::executor::{Asker, Awaited, Opener, Origin, WrittenBy};
+use crate::executor::{Asker, Awaited, Opener, Origin, Waiter, WrittenBy};
 
 pub(crate) struct Pipe<P> {
     state: RefCell<State<P>>,
@@ -494,12 +494,11 @@ impl<P> Pipe<P> {
         });
     }
 
-    pub(super) fn leave(&self, way: Way, getter: Getter<'_>) {
+    /// A reader goes away; what it waited with, if it did.
+    pub(super) fn leave(&self, way: Way, getter: Getter<'_>) -> Option<Waiter> {
         let (taken_out, next) = {
             let mut state = self.state.borrow_mut();
-            let Some(lane) = state.known_lane(way) else {
-                return;
-            };
+            let lane = state.known_lane(way)?;
             let taken_out = lane.getters.take_out(getter);
             let next = match taken_out {
                 TakenOut::Woken if lane.first.is_some() => lane.getters.pop(),
@@ -507,9 +506,12 @@ impl<P> Pipe<P> {
             };
             (taken_out, next)
         };
-        drop(taken_out);
         if let Some(next) = next {
             next.wake();
+        }
+        match taken_out {
+            TakenOut::Waits(waiter) => Some(waiter),
+            TakenOut::Nobody | TakenOut::Woken => None,
         }
     }
 }
@@ -529,7 +531,7 @@ impl<P: 'static> Input<P> for Pipe<P> {
     }
 
     fn let_go(&self, way: Way) {
-        self.leave(way, Getter::One);
+        drop(self.leave(way, Getter::One));
     }
 
     fn nothing_in_order(&self) -> bool {
@@ -560,8 +562,8 @@ impl<P> Asked<P> for Pipe<P> {
         next.map(|piece| piece.map(Batch::One))
     }
 
-    fn forget_waiter(&self) {
-        self.leave(Way::InOrder, Getter::One);
+    fn take_waiter(&self) -> Option<Waiter> {
+        self.leave(Way::InOrder, Getter::One)
     }
 
     fn note_wait(&self, _: u8) {
@@ -569,7 +571,7 @@ impl<P> Asked<P> for Pipe<P> {
     }
 
     fn let_go(self: Rc<Self>) {
-        self.forget_waiter();
+        drop(self.take_waiter());
     }
 }
 

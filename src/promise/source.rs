@@ -19,7 +19,7 @@ use super::generator::Takes;
 use super::piece_log::PieceLog;
 use super::pieces::Batch;
 use crate::error::{Error, Result};
-use crate::executor::{AnyTask, Asker, Header};
+use crate::executor::{AnyTask, Asker, Header, Waiter};
 
 /// Over so many levels of sources inside of each other is told whom somebody waits for.
 pub(super) const LEVELS: u8 = 16;
@@ -88,8 +88,10 @@ pub(crate) trait Asked<P> {
         true
     }
 
-    /// Lets go of the step that waits for it.
-    fn forget_waiter(&self) {}
+    /// Takes the one who waits for it, if it takes steps.
+    fn take_waiter(&self) -> Option<Waiter> {
+        None
+    }
 
     /// Notes whom the current task waits for that waits for a piece of it, if it takes steps and that is known,
     /// over so many levels of sources at most.
@@ -128,9 +130,9 @@ impl<P> Source<P> {
         self.0.clone().ask_for_all(asker, put)
     }
 
-    /// See [`Asked::forget_waiter`].
-    pub(crate) fn forget_waiter(&self) {
-        self.0.forget_waiter();
+    /// See [`Asked::take_waiter`].
+    pub(crate) fn take_waiter(&self) -> Option<Waiter> {
+        self.0.take_waiter()
     }
 
     /// See [`Asked::note_wait`].

@@ -9,8 +9,8 @@ use futures_lite::StreamExt;
 use miniagents::executor::{Executor, sleep, timeout, unblock_stream, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, InteractionContext, Message, MessageClass, MessagePromise,
-    MessageSequence, MessageTokenAppender, MiniAgent, MiniAgents, Promise, Result, Start,
-    StreamAppender, StreamedPromise, Token, generate, messages,
+    MessageSequence, MessageSequencePromise, MessageTokenAppender, MiniAgent, MiniAgents, Promise,
+    Result, Start, StreamAppender, StreamedPromise, Token, generate, messages,
 };
 
 use super::events::{STARTS, events_of, note};
@@ -167,6 +167,43 @@ fn a_reader_that_waits_is_woken_by_the_cancelling() {
             Ok(())
         });
     }
+}
+
+#[test]
+fn a_task_that_waits_in_the_source_itself_is_woken_by_the_cancelling() {
+    async fn check(read: impl Future<Output = Vec<String>> + 'static, cancel: impl Fn() -> bool) {
+        let reader = MiniAgents::current().start_soon(async { Ok(read.await) });
+        yield_now().await;
+        assert!(cancel());
+        assert_eq!(reader.await.unwrap(), ["!this was cancelled"]);
+    }
+
+    events_of(async {
+        let appended = MessageSequence::options()
+            .with_start(Start::OnDemand)
+            .make();
+        appended.appender().open()?;
+        let nested = MessageSequencePromise::of([appended.promise()]);
+        let given = MessageSequencePromise::of("given"); // it takes a turn until that comes
+        for sequence in [&given, &nested, appended.promise()] {
+            let stream = sequence.stream().map(|it| it.map(|_| "a message"));
+            check(read(stream), || sequence.cancel()).await;
+        }
+
+        // The first promise that asks for what is appended does so itself.
+        let appender = MessageTokenAppender::new();
+        appender.open()?;
+        for _ in 0..2 {
+            let message = MessagePromise::of(MessageClass::TEXT).with_start(false);
+            let message = message.append_from(&appender)?;
+            let stream = message
+                .stream()
+                .map(|it| it.map(|token| token.as_str().to_owned()));
+            check(read(stream), || message.cancel()).await;
+        }
+        appender.close();
+        Ok(())
+    });
 }
 
 #[test]
