@@ -706,6 +706,12 @@ impl Tokens {
 }
 
 impl Tokens {
+    /// Whether the next token is known to be there, without asking anybody.
+    #[inline(always)]
+    fn knows_next(&self) -> bool {
+        matches!(self, Tokens::Streamed(reader) if reader.knows_next())
+    }
+
     /// Asks for the next token, where that is not read from a promise as it is.
     #[inline(never)]
     fn poll_otherwise(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
@@ -737,6 +743,8 @@ fn safely(token: Result<Token>) -> Result<Token> {
 }
 
 impl StepBack for Tokens {
+    type Piece = Token;
+
     #[inline(always)]
     fn waits(&self) -> bool {
         #[inline(never)]
@@ -759,8 +767,11 @@ impl StepBack for Tokens {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        matches!(self, Tokens::Streamed(reader) if reader.knows_next())
+    fn take_at_hand(&mut self) -> Option<Token> {
+        match self {
+            Tokens::Streamed(reader) => reader.take_at_hand(),
+            _ => None,
+        }
     }
 
     #[inline(always)]
@@ -856,6 +867,8 @@ impl TokenStream {
 }
 
 impl StepBack for TokenStream {
+    type Piece = Token;
+
     #[inline]
     fn waits(&self) -> bool {
         self.tokens.waits()
@@ -866,8 +879,8 @@ impl StepBack for TokenStream {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        self.tokens.knows_next()
+    fn take_at_hand(&mut self) -> Option<Token> {
+        self.tokens.take_at_hand()
     }
 
     #[inline(always)]

@@ -126,6 +126,8 @@ impl MessageStream {
 }
 
 impl StepBack for MessageStream {
+    type Piece = MessagePromise;
+
     #[inline]
     fn waits(&self) -> bool {
         self.reader.waits()
@@ -136,23 +138,22 @@ impl StepBack for MessageStream {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        self.ahead.left() > 0 || self.reader.knows_next() && !self.ahead.safe
+    fn take_at_hand(&mut self) -> Option<MessagePromise> {
+        if let Some(message) = self.ahead.take_next() {
+            return Some(MessagePromise::known(message));
+        }
+        match self.ahead.safe {
+            true => None,
+            false => self.reader.take_at_hand(),
+        }
     }
 
     #[inline(always)]
     fn read_known(&mut self) -> Result<MessagePromise> {
-        let known = self.take_known();
-        known.expect("it is known")
-    }
-
-    #[inline(always)]
-    fn take_known(&mut self) -> Option<Result<MessagePromise>> {
-        if let Some(message) = self.ahead.take_next() {
-            return Some(Ok(MessagePromise::known(message)));
+        match self.ahead.take_next() {
+            Some(message) => Ok(MessagePromise::known(message)),
+            None => read(self.reader.read_known()),
         }
-        let known = self.reader.knows_next() && !self.ahead.safe;
-        known.then(|| read(self.reader.read_known()))
     }
 
     #[inline(never)]

@@ -13,29 +13,25 @@ use crate::error::Result;
 use crate::executor::Waiter;
 
 /// A reader that can give up waiting and go on later at the same place.
-pub(crate) trait StepBack: Stream + Unpin {
+pub(crate) trait StepBack: Stream<Item = Result<Self::Piece>> + Unpin {
+    type Piece;
+
     /// Whether it holds anything that others wait for.
     fn waits(&self) -> bool;
 
     /// Passes on what it holds; does nothing if it does not wait.
     fn step_back(&mut self);
 
-    /// Whether the next item is known to be there, without asking anybody.
-    fn knows_next(&self) -> bool;
+    /// The next piece, if it lies at hand, as most do: it is known to be there, is no error, and nobody is asked.
+    fn take_at_hand(&mut self) -> Option<Self::Piece>;
 
     /// The next item, which is known to be there.
     fn read_known(&mut self) -> Self::Item;
 
-    /// The next item, if it is known to be there.
-    #[inline(always)]
-    fn take_known(&mut self) -> Option<Self::Item> {
-        self.knows_next().then(|| self.read_known())
-    }
-
     /// The next item, where it has come [otherwise](Come::Otherwise).
     fn read_otherwise(&mut self) -> Self::Item;
 
-    /// Asks for the next item, where it is not known.
+    /// Asks for the next item, where it is not at hand.
     fn poll_known(&mut self, cx: &mut Context<'_>) -> Poll<Come>;
 
     /// Has whoever asks wait in the line, where that is all that there is to be done; false if nothing was done.
@@ -48,27 +44,63 @@ pub(crate) trait StepBack: Stream + Unpin {
     /// The next item: what polling the stream gives.
     #[inline(always)]
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(item) = self.take_known() {
-            return Poll::Ready(Some(item));
+        match self.take_at_hand() {
+            Some(piece) => Poll::Ready(Some(Ok(piece))),
+            None => self.poll_further(cx),
         }
-        Poll::Ready(match ready!(self.poll_unknown(cx)) {
+    }
+
+    /// As [`poll_item`](Self::poll_item), where nothing is at hand.
+    #[inline(always)]
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.poll_unknown(cx) {
+            Poll::Ready(Come::Known) => Poll::Ready(Some(self.read_known())),
+            Poll::Ready(come) => Poll::Ready(self.read(come)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What has come; out of line, as mostly that is known.
+    #[inline(never)]
+    fn read(&mut self, come: Come) -> Option<Self::Item> {
+        match come {
             Come::Known => Some(self.read_known()),
             Come::Otherwise => Some(self.read_otherwise()),
             Come::End => None,
-        })
+        }
     }
 
-    /// As [`poll_known`](Self::poll_known); out of line, so that what is known is read on the shortest way.
-    #[inline(never)]
+    /// As [`poll_known`](Self::poll_known). What follows is out of line, so that what is at hand is read on the shortest
+    /// way, and so that each way of asking needs no more registers than it has to.
+    #[inline(always)]
     fn poll_unknown(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
-        if self.waits() {
-            if let Some(called) = self.pass_on() {
-                called.wake();
-                return Poll::Ready(Come::Known);
-            }
-        } else if self.stand_in_line(cx) {
-            return Poll::Pending;
+        match self.waits() {
+            false => self.begin_to_ask(cx),
+            true => self.ask_again(cx),
         }
+    }
+
+    #[inline(never)]
+    fn begin_to_ask(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
+        match self.stand_in_line(cx) {
+            true => Poll::Pending,
+            false => self.ask_otherwise(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn ask_again(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
+        match self.pass_on() {
+            Some(called) => {
+                called.wake();
+                Poll::Ready(Come::Known)
+            }
+            None => self.ask_otherwise(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn ask_otherwise(&mut self, cx: &mut Context<'_>) -> Poll<Come> {
         self.poll_known(cx)
     }
 }
@@ -94,87 +126,35 @@ pub(crate) fn read<T>(item: Result<T>) -> Result<T> {
 
 /// The next item; dropping it gives up waiting and skips nothing.
 pub(crate) struct Next<'a, R: StepBack> {
-    reader: &'a mut R,
-    asked: Asked,
-}
-
-/// What asking the reader came to. It is kept here and not given back, so that whoever asks can wake somebody as the
-/// last that it does.
-#[derive(Clone, Copy, PartialEq)]
-enum Asked {
-    /// There is nothing to give up, which is known without a look at the reader.
-    NotYet,
-    Waits,
-    Known,
-    Otherwise,
-    End,
+    /// Empty when the item was given.
+    reader: Option<&'a mut R>,
 }
 
 impl<'a, R: StepBack> Next<'a, R> {
     #[inline(always)]
     pub(crate) fn of(reader: &'a mut R) -> Self {
         Next {
-            reader,
-            asked: Asked::NotYet,
+            reader: Some(reader),
         }
     }
-}
 
-impl<R: StepBack> Next<'_, R> {
-    /// Asks the reader, where the item is not known.
+    /// The next item or the end, as it is to be given.
     #[inline(always)]
-    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        // Where the reader does not wait after all, there is nothing to pass on.
-        if self.asked == Asked::Waits {
-            self.ask_again(cx);
-        } else if self.begin_to_ask(cx) {
+    fn poll_as<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        piece: impl FnOnce(R::Piece) -> T,
+        item: impl FnOnce(Option<R::Item>) -> T,
+    ) -> Poll<T> {
+        let Some(reader) = &mut self.reader else {
             return Poll::Pending;
-        }
-        let item = match self.asked {
-            Asked::Waits | Asked::NotYet => return Poll::Pending,
-            Asked::Known => Some(self.reader.read_known()),
-            Asked::Otherwise => Some(self.reader.read_otherwise()),
-            Asked::End => None,
         };
-        self.asked = Asked::NotYet;
-        Poll::Ready(item)
-    }
-
-    #[inline(always)]
-    fn waits(&self) -> bool {
-        self.asked == Asked::Waits && self.reader.waits()
-    }
-
-    /// Whether it waits from then on. Out of line, so that what is known is read on the shortest way.
-    #[inline(never)]
-    fn begin_to_ask(&mut self, cx: &mut Context<'_>) -> bool {
-        let waits = self.reader.stand_in_line(cx);
-        match waits {
-            true => self.asked = Asked::Waits,
-            false => self.ask_otherwise(cx),
-        }
-        waits
-    }
-
-    #[inline(never)]
-    fn ask_again(&mut self, cx: &mut Context<'_>) {
-        match self.reader.pass_on() {
-            Some(called) => {
-                self.asked = Asked::Known;
-                called.wake();
-            }
-            None => self.ask_otherwise(cx),
-        }
-    }
-
-    #[inline(never)]
-    fn ask_otherwise(&mut self, cx: &mut Context<'_>) {
-        self.asked = match self.reader.poll_known(cx) {
-            Poll::Pending => Asked::Waits,
-            Poll::Ready(Come::Known) => Asked::Known,
-            Poll::Ready(Come::Otherwise) => Asked::Otherwise,
-            Poll::Ready(Come::End) => Asked::End,
+        let next = match reader.take_at_hand() {
+            Some(next) => piece(next),
+            None => item(ready!(reader.poll_further(cx))),
         };
+        self.reader = None;
+        Poll::Ready(next)
     }
 }
 
@@ -182,20 +162,18 @@ impl<R: StepBack> Future for Next<'_, R> {
     type Output = Option<R::Item>;
 
     #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<R::Item>> {
-        if let Some(item) = self.reader.take_known() {
-            self.asked = Asked::NotYet;
-            return Poll::Ready(Some(item));
-        }
-        self.ask(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_as(cx, |piece| Some(Ok(piece)), |item| item)
     }
 }
 
 impl<R: StepBack> Drop for Next<'_, R> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.waits() {
-            self.reader.step_back();
+        if let Some(reader) = &mut self.reader
+            && reader.waits()
+        {
+            reader.step_back();
         }
     }
 }
@@ -203,16 +181,12 @@ impl<R: StepBack> Drop for Next<'_, R> {
 /// As [`Next`], with the error on the outside.
 pub(crate) struct TryNext<'a, R: StepBack>(pub(crate) Next<'a, R>);
 
-impl<T, R: StepBack<Item = Result<T>>> Future for TryNext<'_, R> {
-    type Output = Result<Option<T>>;
+impl<R: StepBack> Future for TryNext<'_, R> {
+    type Output = Result<Option<R::Piece>>;
 
     #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<T>>> {
-        let next = &mut self.0;
-        if let Some(item) = next.reader.take_known() {
-            next.asked = Asked::NotYet;
-            return Poll::Ready(item.map(Some));
-        }
-        next.ask(cx).map(Option::transpose)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0
+            .poll_as(cx, |piece| Ok(Some(piece)), Option::transpose)
     }
 }

@@ -85,6 +85,22 @@ impl<P: Clone + 'static> Place<P> {
         self.knows_next().then(|| self.read_known())
     }
 
+    /// The next piece, if it is known to be there, in a place of its own.
+    #[inline(always)]
+    pub(crate) fn take_at_hand(&mut self) -> Option<P> {
+        if !self.knows_next() {
+            return None;
+        }
+        let index = self.stand.index;
+        let stretch = self.stretch.as_ref()?;
+        let Kept::Places(places) = &stretch.pieces else {
+            return None;
+        };
+        let piece = places.get(stretch.place(index))?.get()?;
+        self.stand.index = index + 1;
+        Some(piece.clone())
+    }
+
     /// The next piece, which is known to be there.
     #[inline(always)]
     pub(crate) fn read_known(&mut self) -> Result<P> {

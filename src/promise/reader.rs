@@ -119,6 +119,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
         went
     }
 
+    /// Whether the next piece is known to be there, without asking anybody.
+    #[inline(always)]
+    pub(crate) fn knows_next(&self) -> bool {
+        self.place.knows_next()
+    }
+
     /// Whether the pieces that it knows to be there are of a block.
     #[inline(always)]
     pub(crate) fn knows_block(&self) -> bool {
@@ -177,6 +183,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Reader<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
+    type Piece = P;
+
     #[inline]
     fn waits(&self) -> bool {
         self.place.waits()
@@ -187,8 +195,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        self.place.knows_next()
+    fn take_at_hand(&mut self) -> Option<P> {
+        self.place.take_at_hand()
     }
 
     #[inline(always)]
@@ -303,6 +311,8 @@ impl<P: Clone + 'static, W: Clone + 'static> Stream for Replay<P, W> {
 }
 
 impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
+    type Piece = P;
+
     #[inline]
     fn waits(&self) -> bool {
         self.reader.waits()
@@ -313,8 +323,8 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
     }
 
     #[inline(always)]
-    fn knows_next(&self) -> bool {
-        self.reader.knows_next()
+    fn take_at_hand(&mut self) -> Option<P> {
+        self.reader.take_at_hand()
     }
 
     #[inline(always)]
