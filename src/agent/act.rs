@@ -268,8 +268,7 @@ impl Act {
     /// what the call began with.
     pub(super) fn begin_recording(&self, header: &Header, asker: &Asker<'_, '_>) {
         let is_here = |interaction: &Interaction| {
-            let before = interaction.locals_before();
-            asker.look_at_locals(|current| current.are(&before))
+            asker.look_at_locals(|current| interaction.has_begun_with(current))
                 && self.miniagents().promising().counts(header)
         };
         if self.interaction.get().is_some_and(is_here) {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
@@ -15,7 +16,7 @@ use super::mini_agents::MiniAgents;
 use crate::error::{Error, Result, What};
 use crate::executor::{
     Awaitable, Entry, Gather, Locals, Notify, Task, TaskLocal, Values, gather, look_at_locals,
-    name_current_task,
+    name_current_task, with_locals,
 };
 use crate::frozen::{Frozen, NamedValues};
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
@@ -102,12 +103,24 @@ impl Interaction {
 
     /// The task-locals that were current before the agent began.
     pub(crate) fn locals_before(&self) -> Locals {
+        match self.parent_beneath() {
+            Some(parent) => parent.locals(),
+            None => Locals::of(self.outer.clone()),
+        }
+    }
+
+    /// Whether those are what was current before the agent began.
+    pub(crate) fn has_begun_with(&self, locals: &Locals) -> bool {
+        match self.parent_beneath() {
+            Some(parent) => locals.are_of(&parent.call),
+            None => locals.are(&self.outer),
+        }
+    }
+
+    /// The interaction that was on top of the task-locals when the agent began, if one was.
+    fn parent_beneath(&self) -> Option<&InteractionContext> {
         let parent = self.parent.as_ref();
-        let on_top = parent.filter(|parent| Locals::same(&parent.interaction().outer, &self.outer));
-        on_top.map_or_else(
-            || Locals::of(self.outer.clone()),
-            InteractionContext::locals,
-        )
+        parent.filter(|parent| Rc::ptr_eq(&parent.interaction().outer, &self.outer))
     }
 }
 
@@ -175,13 +188,15 @@ impl InteractionContext {
 
     /// Makes the one around it the current one again.
     pub(crate) fn deactivate(&self) {
-        if !self.locals().are_current() {
-            let parent = &self.interaction().parent;
-            CURRENT.replace(parent.as_ref().map(|parent| parent.call.clone()));
-            return;
+        let interaction = self.interaction();
+        let own = with_locals(|current| {
+            let is_on_top = current.are_of(&self.call);
+            is_on_top.then(|| mem::replace(current, interaction.locals_before()))
+        });
+        if own.is_none() {
+            let parent = interaction.parent.as_ref();
+            CURRENT.replace(parent.map(|parent| parent.call.clone()));
         }
-        let locals = self.interaction().locals_before().exchange();
-        drop(locals);
     }
 
     /// The task-locals with which the agent begins.

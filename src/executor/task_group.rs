@@ -395,7 +395,11 @@ impl TaskGroup {
     /// Whether it would count what is invited here together with that task.
     pub(crate) fn counts(&self, header: &Header) -> bool {
         let core = core::expect_current("counting what was started");
-        header.is_member_of(&self.part_on(&core))
+        match self.parts.borrow().first() {
+            Some(part) if part.is_of(&core) => return header.is_member_of(part),
+            _ => {}
+        }
+        header.is_member_of(&self.other_part_on(&core))
     }
 
     /// The part of the group on `core`, which begins with this if there is none.

@@ -27,6 +27,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::pin::Pin;
+use std::ptr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -112,11 +113,6 @@ impl Locals {
         core::replace_locals(self)
     }
 
-    /// Whether these are the current ones.
-    pub(crate) fn are_current(&self) -> bool {
-        core::look_at_locals(|current| current.are(self))
-    }
-
     /// Those of something that has a value of its own.
     pub(crate) fn of(values: Rc<dyn Values>) -> Self {
         Locals(Some(values))
@@ -151,18 +147,16 @@ impl Locals {
         beneath.map_or(self, Self::of)
     }
 
-    /// Whether both are the same.
-    pub(crate) fn are(&self, others: &Self) -> bool {
-        match (&self.0, &others.0) {
-            (Some(values), Some(others)) => Self::same(values, others),
-            (None, None) => true,
-            _ => false,
-        }
+    /// Whether these are those values.
+    pub(crate) fn are(&self, values: &Rc<dyn Values>) -> bool {
+        let own = self.0.as_ref();
+        own.is_some_and(|own| Rc::ptr_eq(own, values))
     }
 
-    /// Whether both are the same values.
-    pub(crate) fn same(values: &Rc<dyn Values>, others: &Rc<dyn Values>) -> bool {
-        Rc::as_ptr(values).cast::<()>() == Rc::as_ptr(others).cast()
+    /// As [`are`](Self::are), of values of that type.
+    pub(crate) fn are_of<V: Values>(&self, values: &Rc<V>) -> bool {
+        let own = self.0.as_ref();
+        own.is_some_and(|own| ptr::addr_eq(Rc::as_ptr(own), Rc::as_ptr(values)))
     }
 
     /// Sets a value and gives the one before, to be dropped when nobody looks at these any more.
@@ -198,14 +192,14 @@ impl LocalsCell {
     pub(crate) fn look<R>(&self, look: impl FnOnce(&Locals) -> R) -> R {
         let locals = self.replace(Locals::empty());
         let result = look(&locals);
-        self.0.set(locals);
+        mem::forget(self.replace(locals)); // so that nobody looks at what is empty
         result
     }
 
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Locals) -> R) -> R {
         let mut locals = self.replace(Locals::empty());
         let result = change(&mut locals);
-        self.0.set(locals);
+        mem::forget(self.replace(locals)); // so that nobody looks at what is empty
         result
     }
 }
@@ -230,7 +224,7 @@ impl<T: 'static> TaskLocal<T> {
     /// What it is called among the values of a task.
     #[inline]
     pub(crate) fn key(&'static self) -> usize {
-        std::ptr::from_ref(self).addr()
+        ptr::from_ref(self).addr()
     }
 
     fn find(&'static self) -> Option<Rc<T>> {

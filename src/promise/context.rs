@@ -547,19 +547,28 @@ impl PromisingContext {
     }
 
     /// Whether somebody would be told of a promise that resolves here.
+    #[inline]
     pub(crate) fn has_handlers() -> bool {
-        Self::any_handlers()
-            && CURRENT.inspect(|current| {
+        #[inline(never)]
+        fn are_here() -> bool {
+            CURRENT.inspect(|current| {
                 std::iter::successors(current, |context| context.parent())
                     .any(|context| !context.inner.handlers.borrow().is_empty())
             })
+        }
+
+        Self::any_handlers() && are_here()
     }
 
     /// Tells the handlers of this context and of those around it of a value.
+    #[inline]
     pub(crate) fn tell_resolved<T: Clone + 'static>(value: &T) {
-        if !Self::has_handlers() {
-            return;
+        if Self::has_handlers() {
+            Self::tell_handlers(value);
         }
+    }
+
+    fn tell_handlers<T: Clone + 'static>(value: &T) {
         let mut next = CURRENT.get();
         let mut resolved = None;
         while let Some(context) = next {
