@@ -5,7 +5,8 @@
 //! some of it on its way from one to another.
 
 use std::any::Any;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::mem;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -125,6 +126,8 @@ struct Earlier<P> {
     stretches: Vec<Stretch<P>>,
     /// The index of the first error of all, also if that is the last piece; behind all pieces where there is none.
     first_error: Index,
+    /// Which stretch was looked for last: whoever goes over the pieces looks for the one behind it.
+    found: Cell<u32>,
 }
 
 /// The last stretch goes first: what was allocated last is best given back first.
@@ -136,11 +139,36 @@ impl<P> Drop for Earlier<P> {
     }
 }
 
+impl<P> Earlier<P> {
+    /// See [`Pieces::stretch_of`], of a piece that comes before the stretch `last`.
+    #[inline(never)]
+    fn stretch_of<'a>(
+        &'a self,
+        index: Index,
+        last: &'a Stretch<P>,
+    ) -> Option<(&'a Stretch<P>, Index)> {
+        let begin = |number: usize| self.stretches.get(number).unwrap_or(last).begin;
+        let found = self.found.get() as usize;
+        let mut near = [found, found + 1].into_iter();
+        let near = near.find(|number| (begin(*number)..begin(number + 1)).contains(&index));
+        let number = match near {
+            Some(number) => number,
+            None => {
+                let is_before = |stretch: &Stretch<P>| stretch.begin <= index;
+                self.stretches.partition_point(is_before).checked_sub(1)?
+            }
+        };
+        self.found.set(number as u32); // there are no more than pieces
+        Some((self.stretches.get(number)?, begin(number + 1)))
+    }
+}
+
 impl<P> Default for Earlier<P> {
     fn default() -> Self {
         Earlier {
             stretches: Vec::new(),
             first_error: Index::MAX,
+            found: Cell::new(0),
         }
     }
 }
@@ -231,8 +259,6 @@ impl<P: 'static> Pieces<P> {
     /// How many pieces the first stretch has room for; each that was filled is followed by one twice as
     /// long.
     const FIRST: usize = 4;
-    /// So many stretches are few where one of them is looked for.
-    const FEW: usize = 16;
 
     pub(super) fn none() -> Self {
         Pieces {
@@ -443,10 +469,10 @@ impl<P: 'static> Pieces<P> {
         let Some(last) = &self.last else {
             return true;
         };
-        let earlier = self.stretches();
-        let ends = earlier.iter().skip(1).chain([last]);
-        let mut earlier = earlier.iter().zip(ends);
-        earlier.all(|(stretch, next)| holds(stretch, next.begin)) && holds(last, self.len)
+        let mut end = self.len;
+        let mut holds =
+            |stretch: &Stretch<P>| holds(stretch, mem::replace(&mut end, stretch.begin));
+        holds(last) && self.stretches().iter().rev().all(holds)
     }
 
     /// The stretches, one after the other.
@@ -465,29 +491,7 @@ impl<P: 'static> Pieces<P> {
         if last.begin <= index {
             return Some((last, self.len));
         }
-        let stretches = self.stretches();
-        let behind = match stretches.len() {
-            ..=Self::FEW => stretches.partition_point(|stretch| stretch.begin <= index),
-            _ => Self::find_among_many(stretches, last.begin, index),
-        };
-        let end = stretches.get(behind).unwrap_or(last).begin;
-        Some((stretches.get(behind.checked_sub(1)?)?, end))
-    }
-
-    /// How many stretches begin before the piece behind that one, which comes before `end`.
-    #[inline(never)]
-    fn find_among_many(stretches: &[Stretch<P>], end: Index, index: Index) -> usize {
-        let is_before = |stretch: &Stretch<P>| stretch.begin <= index;
-        // Most are about as long as the others: it is looked for where it would be then, before it is anywhere.
-        let guess = u64::from(index) * stretches.len() as u64 / u64::from(end);
-        let first = (guess as usize).saturating_sub(Self::FEW / 4);
-        let near = &stretches[first..stretches.len().min(first + Self::FEW / 2)];
-        match near {
-            [first_near, .., last_near] if is_before(first_near) && !is_before(last_near) => {
-                first + near.partition_point(is_before)
-            }
-            _ => stretches.partition_point(is_before),
-        }
+        self.earlier.as_ref()?.stretch_of(index, last)
     }
 
     pub(super) fn len(&self) -> usize {
