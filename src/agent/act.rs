@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 
 use super::agent::Running;
 use super::budget::Spending;
-use super::interaction_context::{InHand, Interaction, InteractionContext, WaitForAll};
+use super::interaction_context::{Arguments, InHand, Interaction, InteractionContext, WaitForAll};
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
@@ -40,6 +40,8 @@ pub(crate) struct Act {
     agent: MiniAgent,
     /// The messages that are sent to the agent.
     input: MessageSequencePromise,
+    /// The arguments of the call alone.
+    arguments: NamedValues,
     /// What the agent replies through; set at once.
     appender: OnceCell<RepliesEnd>,
     /// The replies, which live as long as anybody reads or makes them; set at once.
@@ -86,9 +88,9 @@ struct Rare {
 /// How far a call has come.
 #[derive(Default)]
 enum Stage {
-    /// It is not started, or about to begin. Here are the arguments of the call alone.
-    Called(NamedValues),
-    /// As that, and why they are refused.
+    /// It is not started, or about to begin.
+    Called,
+    /// As that, and why its arguments are refused.
     Refused(Error),
     /// It goes on just now, and nobody else can look at it.
     #[default]
@@ -151,7 +153,8 @@ impl Act {
         miniagents: Option<MiniAgents>,
         agent: MiniAgent,
         input: MessageSequencePromise,
-        arguments: Result<NamedValues>,
+        arguments: NamedValues,
+        refused: Option<Error>,
         spending: Option<Rc<Spending>>,
         persists: bool,
     ) -> Rc<Task<Self>> {
@@ -162,10 +165,8 @@ impl Act {
             replies: OnceCell::new(),
             miniagents,
             interaction: OnceCell::new(),
-            stage: Cell::new(match arguments {
-                Ok(arguments) => Stage::Called(arguments),
-                Err(error) => Stage::Refused(error),
-            }),
+            arguments,
+            stage: Cell::new(refused.map_or(Stage::Called, Stage::Refused)),
             record: OnceCell::new(),
             recorder: Cell::new(None),
             rare: OnceCell::new(),
@@ -254,9 +255,15 @@ impl Act {
     /// What is recorded of its arguments: what the agent says of itself, and those of the call; nothing if
     /// they were refused.
     pub(crate) fn recorded_arguments(&self) -> Option<&NamedValues> {
-        let interaction = self.interaction.get()?;
-        let recorded = self.known_in_hand().and_then(InHand::recorded);
-        Some(recorded.unwrap_or(interaction.all_arguments()))
+        self.interaction.get()?;
+        let with_own = self.known_in_hand().and_then(InHand::arguments);
+        Some(with_own.map_or(&self.arguments, |arguments| &arguments.recorded))
+    }
+
+    /// Those that are preset and those of the call.
+    pub(crate) fn all_arguments(&self) -> &NamedValues {
+        let with_own = self.known_in_hand().and_then(InHand::arguments);
+        with_own.map_or(&self.arguments, |arguments| &arguments.all)
     }
 
     /// What it is while the replies are recorded, where the call itself does not count for that.
@@ -517,16 +524,18 @@ impl OnCancel for Task<Act> {
 /// How the agent acts, and the call is recorded. Written by hand, as an async function is much larger.
 impl Act {
     /// Begins to act; empty if its arguments were refused.
-    fn begin(&self, call: &Rc<Task<Act>>, arguments: Result<NamedValues>) -> Result<Stage> {
+    fn begin(&self, call: &Rc<Task<Act>>, refused: Option<Error>) -> Result<Stage> {
         let own = self.agent.own_arguments();
-        let arguments = arguments?;
-        let mut arguments = arguments.behind(&own?);
-        let preset = self.agent.preset_arguments();
-        if !preset.is_empty() {
-            self.in_hand().set_recorded(arguments.clone());
-            arguments = arguments.behind(preset);
+        if let Some(refused) = refused {
+            return Err(refused);
         }
-        let interaction = Interaction::begin(call, arguments);
+        let (own, preset) = (own?, self.agent.preset_arguments());
+        if !(own.is_empty() && preset.is_empty()) {
+            let recorded = self.arguments.clone().behind(&own);
+            let all = recorded.clone().behind(preset);
+            self.in_hand().set_arguments(Arguments { recorded, all });
+        }
+        let interaction = Interaction::begin(call);
         let begun = self.interaction.set(interaction);
         debug_assert!(begun.is_ok(), "an agent begins to act once");
         let ctx = InteractionContext::of(call.clone());
@@ -584,17 +593,16 @@ impl Act {
         loop {
             match stage {
                 Stage::GoesOn | Stage::Over => unreachable!("nobody goes on then"),
-                Stage::Called(_) | Stage::Refused(_) => {
-                    let arguments = match mem::take(stage) {
-                        Stage::Called(arguments) => Ok(arguments),
-                        Stage::Refused(error) => Err(error),
-                        _ => unreachable!("it was looked at before"),
+                Stage::Called | Stage::Refused(_) => {
+                    let refused = match mem::take(stage) {
+                        Stage::Refused(error) => Some(error),
+                        _ => None,
                     };
                     if let Some(spending) = self.spending() {
                         spending.activate();
                     }
                     self.appender().pipe().open()?;
-                    stage.goes_on_as(match self.begin(call, arguments) {
+                    stage.goes_on_as(match self.begin(call, refused) {
                         Ok(body) => body,
                         Err(error) => self.close_replies(Err(error))?,
                     });

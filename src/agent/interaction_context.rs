@@ -35,8 +35,6 @@ pub struct InteractionContext {
 
 /// What a call holds for the agent while that acts.
 pub(crate) struct Interaction {
-    /// Those that are preset and those of the call.
-    arguments: NamedValues,
     /// The interaction in which this agent was called; empty for one called from outside of any.
     parent: Option<InteractionContext>,
     /// The task-locals of the agent, beneath the interaction. It has some, as it acts in a context.
@@ -52,8 +50,18 @@ pub(crate) struct InHand {
     child_calls: OnceCell<Rc<ChildCalls>>,
     /// The first reply that was refused.
     refused: RefCell<Option<Error>>,
-    /// What is recorded of the arguments, where that is not all of them; empty where it is.
-    recorded: OnceCell<NamedValues>,
+    /// The arguments, where the agent has some beside those of the call; empty where it has none.
+    arguments: OnceCell<Box<Arguments>>,
+    /// All arguments as an object; empty until somebody asks.
+    object: OnceCell<Frozen>,
+}
+
+/// The arguments of an agent that has some of its own.
+pub(crate) struct Arguments {
+    /// What is recorded of them: what the agent says of itself, and those of the call.
+    pub(crate) recorded: NamedValues,
+    /// Those that are preset as well.
+    pub(crate) all: NamedValues,
 }
 
 type Waited = Rc<dyn Awaitable<Output = ()>>;
@@ -86,19 +94,13 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
 
 impl Interaction {
     /// For an agent that begins to act here, in a call that is to hold it.
-    pub(crate) fn begin(call: &Rc<Task<Act>>, arguments: NamedValues) -> Self {
+    pub(crate) fn begin(call: &Rc<Task<Act>>) -> Self {
         let (outer, parent) = CURRENT.cover(call.clone());
         let outer = outer.into_values().expect("an agent acts in a context");
         Interaction {
-            arguments,
             parent: parent.map(InteractionContext::of),
             outer,
         }
-    }
-
-    /// Those that are preset and those of the call.
-    pub(crate) fn all_arguments(&self) -> &NamedValues {
-        &self.arguments
     }
 
     /// The task-locals that were current before the agent began.
@@ -125,13 +127,13 @@ impl Interaction {
 }
 
 impl InHand {
-    /// What is recorded of the arguments, where that is not all of them.
-    pub(crate) fn recorded(&self) -> Option<&NamedValues> {
-        self.recorded.get()
+    /// The arguments, where the agent has some beside those of the call.
+    pub(crate) fn arguments(&self) -> Option<&Arguments> {
+        self.arguments.get().map(|arguments| &**arguments)
     }
 
-    pub(crate) fn set_recorded(&self, recorded: NamedValues) {
-        self.recorded.get_or_init(|| recorded);
+    pub(crate) fn set_arguments(&self, arguments: Arguments) {
+        self.arguments.get_or_init(|| Box::new(arguments));
     }
 
     /// Waits for everything that the agent made sure to wait for; empty if there is nothing.
@@ -271,8 +273,11 @@ impl InteractionContext {
 
     /// Its arguments: those that are preset and those of this call.
     pub fn arguments(&self) -> &Frozen {
-        let all = self.interaction().arguments.as_object();
-        all.unwrap_or_else(|| self.this_agent().preset_arguments()) // there are none
+        let all = self.act().all_arguments();
+        match all.is_none() {
+            true => self.this_agent().preset_arguments(), // there are none
+            false => (self.act().in_hand().object).get_or_init(|| all.to_object()),
+        }
     }
 
     /// One of its arguments.
@@ -282,7 +287,7 @@ impl InteractionContext {
     /// It was not given, or does not fit the type; [`Error::is_value`] tells.
     pub fn argument<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
         let alias = self.this_agent().alias();
-        let value = self.interaction().arguments.get(key).ok_or_else(|| {
+        let value = self.act().all_arguments().get(key).ok_or_else(|| {
             let text = format_args!("agent `{alias}` was not given the argument `{key}`");
             Error::own(What::Value, text)
         })?;

@@ -48,7 +48,8 @@ pub(crate) fn begin(
         miniagents,
         agent.clone(),
         input,
-        options.refused.map_or(Ok(options.arguments), Err),
+        options.arguments,
+        options.refused,
         Spending::begin(budget, agent),
         persists,
     );

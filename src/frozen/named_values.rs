@@ -3,7 +3,6 @@
 //! Most arguments of calls are looked at one by one, and nobody wants their key or their text. So they are kept as they
 //! were given, by what a [`Frozen`] keeps of the same: in their order, each name once, and as deep as that allows.
 
-use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -14,26 +13,29 @@ use crate::error::Result;
 
 /// Named values in their order. Clones share them.
 #[derive(Clone, Default)]
-pub(crate) struct NamedValues(Option<Rc<Named>>);
+pub(crate) struct NamedValues(Kept);
 
-#[derive(Clone)]
-struct Named {
-    /// Each name once, none of them that of the class; empty where they were an object from the beginning.
-    values: Fields,
-    /// The object that they are, of class `Frozen` where they were none; empty until somebody asks.
-    object: OnceCell<Frozen>,
+type Named = (Rc<str>, Value);
+
+/// Each name once, none of them that of the class.
+#[derive(Clone, Default)]
+enum Kept {
+    #[default]
+    None,
+    /// One, as a call often has: it lies in whatever holds it.
+    One([Named; 1]),
+    Several(Rc<Vec<Named>>),
+    /// Those that were an object from the beginning.
+    Object(Frozen),
 }
 
 impl NamedValues {
     /// Those of an object.
     fn of(object: Frozen) -> Self {
-        if object.is_empty() {
-            return NamedValues(None);
-        }
-        NamedValues(Some(Rc::new(Named {
-            values: Fields::none(),
-            object: OnceCell::from(object),
-        })))
+        NamedValues(match object.is_empty() {
+            true => Kept::None,
+            false => Kept::Object(object),
+        })
     }
 
     /// These and one more, or another value in the place of one that is there, see [`Frozen::with`].
@@ -53,24 +55,17 @@ impl NamedValues {
         if value.depth() >= MAX_DEPTH {
             return Err(too_deep());
         }
-        let values = match self.0.map(Rc::unwrap_or_clone) {
-            None => Fields::one(as_used(name), value),
-            Some(Named { values, object }) => {
-                if let (true, Some(object)) = (values.is_empty(), object.into_inner()) {
-                    return object.with_value(name, value).map(NamedValues::of);
-                }
-                let mut values = values;
-                match values.iter_mut().find(|(other, _)| *other == name) {
-                    Some((_, replaced)) => *replaced = value,
-                    None => values.push(as_used(name), value),
-                }
-                values
-            }
+        let mut values = match self.0 {
+            Kept::None => return Ok(NamedValues(Kept::One([(as_used(name), value)]))),
+            Kept::One(one) => Vec::from(one),
+            Kept::Several(values) => Rc::unwrap_or_clone(values),
+            Kept::Object(object) => return object.with_value(name, value).map(NamedValues::of),
         };
-        Ok(NamedValues(Some(Rc::new(Named {
-            values,
-            object: OnceCell::new(),
-        }))))
+        match values.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, replaced)) => *replaced = value,
+            None => values.push((as_used(name), value)),
+        }
+        Ok(NamedValues(Kept::Several(Rc::new(values))))
     }
 
     /// The value of that name.
@@ -85,32 +80,28 @@ impl NamedValues {
         self.values().iter().map(|(name, _)| &**name)
     }
 
-    fn values(&self) -> &[(Rc<str>, Value)] {
+    fn values(&self) -> &[Named] {
         match &self.0 {
-            None => &[],
-            Some(named) if named.values.is_empty() => {
-                let object = named.object.get();
-                object.map_or(&[], Frozen::field_slice)
-            }
-            Some(named) => &named.values,
+            Kept::None => &[],
+            Kept::One(one) => one,
+            Kept::Several(values) => values,
+            Kept::Object(object) => object.field_slice(),
         }
-    }
-
-    /// They as an object; nothing where there are none.
-    pub(crate) fn as_object(&self) -> Option<&Frozen> {
-        let named = self.0.as_deref()?;
-        let object = || Frozen::of_fields(named.values.clone());
-        Some(named.object.get_or_init(object))
     }
 
     /// They as an object.
     pub(crate) fn to_object(&self) -> Frozen {
-        self.as_object().cloned().unwrap_or_else(Frozen::empty)
+        match &self.0 {
+            Kept::None => Frozen::empty(),
+            Kept::One(one) => Frozen::of_fields(Fields::One(one.clone())),
+            Kept::Several(values) => Frozen::of_fields(Vec::clone(values).into()),
+            Kept::Object(object) => object.clone(),
+        }
     }
 
     /// Whether there are none.
     pub(crate) fn is_none(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Kept::None)
     }
 
     /// Those of an object, and then these, which stand for those of the same name.
@@ -172,12 +163,19 @@ mod tests {
         }
     }
 
+    /// A call holds them where it lies.
+    #[cfg(target_pointer_width = "64")]
+    #[test]
+    fn one_is_no_larger_than_its_name_and_its_value() {
+        assert_eq!(size_of::<NamedValues>(), size_of::<Named>());
+    }
+
     #[test]
     fn they_stand_behind_those_of_an_object_and_for_them() {
         let first = Frozen::new().with("a", 1).with("b", 2);
         let none = NamedValues::default();
         assert_eq!(none.clone().behind(&first).to_object(), first);
-        assert!(none.clone().behind(&Frozen::new()).as_object().is_none());
+        assert!(none.clone().behind(&Frozen::new()).is_none());
         let all = none.with("b".into(), 3.into()).with("c".into(), 4.into());
         let all = all.behind(&first).to_object();
         assert_eq!(all.full_json(), r#"{"class_":"Frozen","a":1,"b":3,"c":4}"#);

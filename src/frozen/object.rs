@@ -125,14 +125,6 @@ pub(crate) enum Fields {
 }
 
 impl Fields {
-    pub(super) fn none() -> Self {
-        Fields::Any(Vec::new())
-    }
-
-    pub(super) fn one(key: Rc<str>, value: Value) -> Self {
-        Fields::One([(key, value)])
-    }
-
     pub(super) fn push(&mut self, key: Rc<str>, value: Value) {
         let mut fields = match std::mem::replace(self, Fields::Any(Vec::new())) {
             Fields::Any(fields) if fields.is_empty() => {
