@@ -29,12 +29,10 @@ impl Len {
 
 impl ShortText {
     /// This text, if it is short.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of(text: &str) -> Option<Self> {
         let len = *Len::ALL.get(text.len())?;
-        let backwards = text.bytes().rev();
-        let word = backwards.fold(0, |word: u128, byte| word << 8 | u128::from(byte));
-        let bytes = word.to_le_bytes();
+        let bytes = word(text.as_bytes()).to_le_bytes();
         Some(ShortText { len, bytes })
     }
 
@@ -52,4 +50,24 @@ impl ShortText {
         text.extend_from_slice(&self.bytes);
         text.truncate(end);
     }
+}
+
+/// At most sixteen bytes as one word, the first of them the lowest: its beginning and its end, which may overlap.
+#[inline(always)]
+fn word(bytes: &[u8]) -> u128 {
+    let at = |place: usize| 8 * place;
+    let len = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let last = u128::from(u64::from_le_bytes(*last)) << at(len - 8);
+        return last | u128::from(u64::from_le_bytes(*first));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << at(len - 4);
+        return (last | u64::from(u32::from_le_bytes(*first))).into();
+    }
+    let Some((first, last)) = bytes.first().zip(bytes.last()) else {
+        return 0;
+    };
+    let middle = u32::from(bytes[len / 2]) << at(len / 2);
+    (u32::from(*last) << at(len - 1) | middle | u32::from(*first)).into()
 }

@@ -176,7 +176,7 @@ impl PartialEq for Token {
 impl Eq for Token {}
 
 impl From<&str> for Token {
-    #[inline]
+    #[inline(always)]
     fn from(text: &str) -> Self {
         let kind = match ShortText::of(text) {
             Some(short) => Kind::Short(short),
@@ -252,7 +252,13 @@ mod tests {
             "",
             "a",
             "\0",
+            "ab",
             "é\n",
+            "abcd",
+            "abcdé",
+            "0123456",
+            "01234567",
+            "01234567é",
             "0123456789abcdéf",
             "0123456789abcdef",
             "0123456789abcdefg",

@@ -106,8 +106,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         }
     }
 
+    /// Puts a piece into the log, which is taken from where it is.
     #[inline(always)]
-    fn put_piece(&self, piece: P) {
+    fn put_piece(&self, piece: &mut Option<Result<P>>) {
+        if let Some(Err(error)) = piece {
+            error.capture(self.context().error_level());
+        }
         if self.log.add(piece) {
             self.log.tell_getter();
         }
@@ -116,11 +120,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     #[inline(always)]
     fn put(&self, batch: Batch<P>) {
         match batch {
-            Batch::One(Ok(piece)) => self.put_piece(piece),
-            Batch::One(Err(error)) => {
-                error.capture(self.context().error_level());
-                self.log.push(Err(error));
-            }
+            Batch::One(piece) => self.put_piece(&mut Some(piece)),
             Batch::Run(run) => self.log.push_run(run),
             Batch::Several(pieces) => self.log.push_several(pieces),
         }
@@ -150,11 +150,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
 impl<P: Clone + 'static, W: Clone + 'static> Takes<P> for Inner<P, W> {
     fn take(self: Rc<Self>, piece: &mut Option<Result<P>>) {
-        match piece.take() {
-            Some(Ok(piece)) => self.put_piece(piece),
-            Some(Err(error)) => self.put(Batch::One(Err(error))),
-            None => {}
-        }
+        self.put_piece(piece);
     }
 }
 

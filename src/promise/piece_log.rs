@@ -132,22 +132,25 @@ impl<P: Clone + 'static> PieceLog<P> {
         tap::tell(&piece);
         let mut state = self.state.borrow_mut();
         if !state.ended {
-            state.pieces.push(piece);
+            state.pieces.push(&mut Some(piece));
             State::tell_getter(state);
         }
     }
 
-    /// As [`push`](Self::push), for what is no error; whether somebody is to be [told](Self::tell_getter).
+    /// As [`push`](Self::push), for a piece that is taken from where it is; whether somebody is to be
+    /// [told](Self::tell_getter).
     #[inline(always)]
-    pub(crate) fn add(&self, piece: P) -> bool {
+    pub(crate) fn add(&self, piece: &mut Option<Result<P>>) -> bool {
         if !tap::is_set()
             && let Ok(mut state) = self.state.try_borrow_mut()
             && !state.ended
         {
-            state.pieces.push_filled(piece);
+            state.pieces.push(piece);
             return state.getter.is_some();
         }
-        self.push(Ok(piece));
+        if let Some(piece) = piece.take() {
+            self.push(piece);
+        }
         false
     }
 

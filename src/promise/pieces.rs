@@ -275,16 +275,18 @@ impl<P: 'static> Pieces<P> {
         self.len.checked_add(more).expect(TOO_MANY)
     }
 
-    pub(super) fn push(&mut self, piece: Result<P>) {
-        match piece {
-            Ok(piece) => self.push_filled(piece),
-            Err(error) => self.push_error(error),
+    /// Adds a piece, which is taken from where it is, if there is one: it lies nowhere else on its way to its place.
+    #[inline(never)]
+    pub(super) fn push(&mut self, piece: &mut Option<Result<P>>) {
+        match piece.take() {
+            Some(Ok(piece)) => self.push_filled(piece),
+            Some(Err(error)) => self.push_error(error),
+            None => {}
         }
     }
 
-    /// Out of line, so that this is the only one that looks what was in a place before.
-    #[inline(never)]
-    pub(super) fn push_filled(&mut self, piece: P) {
+    #[inline(always)]
+    fn push_filled(&mut self, piece: P) {
         match self.next_place() {
             Some(place) => {
                 let refused = place.set(piece);
@@ -379,7 +381,7 @@ impl<P: 'static> Pieces<P> {
 
     pub(super) fn push_batch(&mut self, batch: Batch<P>) {
         match batch {
-            Batch::One(piece) => self.push(piece),
+            Batch::One(piece) => self.push(&mut Some(piece)),
             Batch::Run(run) => self.push_run(run),
             Batch::Several(pieces) => self.push_several(pieces),
         }
@@ -502,7 +504,9 @@ impl<P: 'static> Pieces<P> {
 impl<P: 'static> FromIterator<Result<P>> for Pieces<P> {
     fn from_iter<I: IntoIterator<Item = Result<P>>>(pieces: I) -> Self {
         let mut all = Pieces::none();
-        pieces.into_iter().for_each(|piece| all.push(piece));
+        pieces
+            .into_iter()
+            .for_each(|piece| all.push(&mut Some(piece)));
         all
     }
 }
