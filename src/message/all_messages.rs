@@ -12,7 +12,8 @@ use futures_lite::Stream;
 
 use super::flatten::MessageBlock;
 use super::message::Message;
-use super::message_promise::{MessagePromise, QuietWait};
+use super::message_promise::MessagePromise;
+use super::message_wait::QuietWait;
 use super::sequence_promise::Sequence;
 use super::sequence_reader::SequenceReader;
 use crate::error::Result;

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use std::rc::Rc;
 
-use super::message_promise::FieldCollector;
+use super::field_collector::FieldCollector;
 use super::token::Token;
 use crate::error::{Error, Result};
 use crate::frozen::Value;
