@@ -136,7 +136,7 @@ struct Countdown {
 
 impl Step for Countdown {
     fn enqueue(self: Rc<Self>, which: u32) {
-        ReadyQueue::put(self, which, |countdown| &countdown.ready);
+        ReadyQueue::put(self, which, |countdown| Some(&countdown.ready));
     }
 
     fn step(self: Rc<Self>, _: u32, _: &mut Poller) {

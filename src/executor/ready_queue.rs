@@ -83,33 +83,42 @@ impl ReadyQueue {
         }
     }
 
-    /// Puts a step at the end of `its` queue, in the way that all wakes take. That is mostly the one that is polled:
-    /// where this lies is known before it is known who is woken, so that nobody has to wait for that.
+    /// Puts a step at the end of `its` queue, in the way that all wakes take. That is mostly the one that is polled,
+    /// and has room. It has one if it takes steps.
     #[inline(always)]
     pub(crate) fn put<S: Step + 'static>(
         step: Rc<S>,
         which: u32,
-        its: impl Fn(&S) -> &Rc<ReadyQueue>,
+        its: impl Fn(&S) -> Option<&Rc<ReadyQueue>>,
     ) {
         /// What is done here takes everything along, so that nothing is left to whoever called.
         #[cold]
         #[inline(never)]
-        fn otherwise(queue: Rc<ReadyQueue>, ready: Ready) {
-            queue.push(ready);
+        fn otherwise<S: Step + 'static>(
+            step: Rc<S>,
+            which: u32,
+            its: impl Fn(&S) -> Option<&Rc<ReadyQueue>>,
+        ) {
+            let queue = its(&step)
+                .expect("it takes steps when it has begun")
+                .clone();
+            queue.push(Ready { step, which });
         }
 
-        let mut left = Some(step);
-        if let Some(polled) = core::take_polled_queue() {
-            if let Ok(mut queue) = polled.queue.try_borrow_mut()
-                && queue.len() < queue.capacity()
-                && let Some(step) = left.take_if(|step| Rc::ptr_eq(&polled, its(step)))
-            {
+        let Some(polled) = core::take_polled_queue() else {
+            return otherwise(step, which, its);
+        };
+        let is_its = its(&step).is_some_and(|its| Rc::ptr_eq(&polled, its));
+        let left = match polled.queue.try_borrow_mut() {
+            Ok(mut queue) if is_its && queue.len() < queue.capacity() => {
                 queue.push_back(Ready { step, which });
+                None
             }
-            core::leave_polled_queue(polled);
-        }
+            _ => Some(step),
+        };
+        core::leave_polled_queue(polled);
         if let Some(step) = left {
-            otherwise(its(&step).clone(), Ready { step, which });
+            otherwise(step, which, its);
         }
     }
 

@@ -88,7 +88,7 @@ mod tests {
 
     impl Step for Steps {
         fn enqueue(self: Rc<Self>, which: u32) {
-            ReadyQueue::put(self, which, |steps| &steps.queue);
+            ReadyQueue::put(self, which, |steps| Some(&steps.queue));
         }
 
         fn step(self: Rc<Self>, which: u32, _: &mut Poller) {

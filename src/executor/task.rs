@@ -113,12 +113,12 @@ impl<B: Body + 'static> Step for Task<B> {
     fn enqueue(self: Rc<Self>, which: u32) {
         if which != TURN {
             return ReadyQueue::put(self, which, |task| match task.body.beside() {
-                Some(guest) => guest.queue(),
-                None => task.header.ready(),
+                Some(guest) => Some(guest.queue()),
+                None => Some(task.header.ready()),
             });
         }
         if !self.header.queued.replace(true) {
-            ReadyQueue::put(self, which, |task| task.header.ready());
+            ReadyQueue::put(self, which, |task| Some(task.header.ready()));
         }
     }
 

@@ -221,7 +221,7 @@ struct Flush {
 
 impl Step for Flush {
     fn enqueue(self: Rc<Self>, which: u32) {
-        ReadyQueue::put(self, which, |flush| &flush.ready);
+        ReadyQueue::put(self, which, |flush| Some(&flush.ready));
     }
 
     fn step(self: Rc<Self>, _: u32, _: &mut Poller) {

@@ -493,7 +493,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, S, F> {
     fn enqueue(self: Rc<Self>, which: u32) {
-        ReadyQueue::put(self, which, |flow| flow.guest().queue());
+        ReadyQueue::put(self, which, |flow| flow.guest.get().map(Guest::queue));
     }
 
     fn guest(&self) -> Option<&Guest> {

@@ -414,10 +414,7 @@ impl<P: Told> Asked<P> for Given<P> {
 
 impl<P: Told> Step for Given<P> {
     fn enqueue(self: Rc<Self>, which: u32) {
-        ReadyQueue::put(self, which, |given| {
-            let guest = given.guest.get();
-            guest.expect("it takes steps when it has begun").queue()
-        });
+        ReadyQueue::put(self, which, |given| given.guest.get().map(Guest::queue));
     }
 
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller) {

@@ -677,10 +677,7 @@ pub(super) const FEED: u32 = 1;
 
 impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
     fn enqueue(self: Rc<Self>, which: u32) {
-        ReadyQueue::put(self, which, |inner| {
-            let guest = inner.guest.get();
-            guest.expect("it takes steps when it has begun").queue()
-        });
+        ReadyQueue::put(self, which, |inner| inner.guest.get().map(Guest::queue));
     }
 
     fn guest(&self) -> Option<&Guest> {
