@@ -9,8 +9,9 @@ use std::task::{Context, Wake, Waker};
 use futures_lite::{StreamExt, future};
 use miniagents::executor::{Executor, spawn, yield_now};
 use miniagents::{
-    Agent, CallOptions, Error, InteractionContext, Message, MessageSequencePromise, MiniAgents,
-    PromisingContext, Result, StreamAppender, StreamedPromise, TextMessage,
+    Agent, CallOptions, Error, InteractionContext, KeepTokens, Message, MessagePromise,
+    MessageSequencePromise, MiniAgents, PromisingContext, Result, StreamAppender, StreamedPromise,
+    TextMessage, Token, generate,
 };
 
 type Numbers = StreamedPromise<i32, Rc<[i32]>>;
@@ -149,4 +150,36 @@ fn nothing_given_is_lost_where_others_run_while_its_reader_is_woken() {
         read.unwrap(),
         (["one", "two", "three"].map(String::from).to_vec(), 3)
     );
+}
+
+#[test]
+fn tokens_are_counted_right_where_the_last_reader_goes_while_others_are_woken_for_the_whole() {
+    let miniagents = MiniAgents::new().with_tokens_kept(KeepTokens::UpTo(1));
+    let context = miniagents.clone();
+    let body = async move {
+        let message = MessagePromise::new(generate(|out| async move {
+            for text in ["one ", "two ", "three"] {
+                out.emit(Token::from(text)).await;
+            }
+            yield_now().await;
+            Ok(())
+        }));
+        let waiting = message.wait();
+        let waiting = spawn(async move { with_slow_waker(waiting).await });
+        let (mut tokens, behind) = (message.stream(), message.wait());
+        let reading = spawn(async move {
+            while tokens.try_next().await?.is_some() {}
+            behind.await // the other one is woken first, and this one reads on meanwhile
+        });
+        OTHERS_RUN_IN_THE_WAKE.set(true);
+        waiting.await??;
+        reading.await??;
+        assert!(!OTHERS_RUN_IN_THE_WAKE.get(), "somebody was woken");
+        let held = context.tokens_held();
+        assert_eq!((held.messages, held.tokens, held.folded), (1, 1, 1));
+        drop(message);
+        assert_eq!(context.tokens_held().messages, 0);
+        Result::Ok(())
+    };
+    miniagents.run(body).unwrap();
 }

@@ -83,6 +83,8 @@ struct Rare<P, W> {
     resolving: OnceCell<TaskRef>,
     /// Who decides what is kept of the pieces; empty where all are, as nearly always.
     keeper: OnceCell<Rc<dyn Keeper<P, W>>>,
+    /// Whether that knows that the whole is there.
+    completed: Cell<bool>,
 }
 
 impl<P, W> Default for Rare<P, W> {
@@ -91,6 +93,7 @@ impl<P, W> Default for Rare<P, W> {
             feeding: OnceCell::new(),
             resolving: OnceCell::new(),
             keeper: OnceCell::new(),
+            completed: Cell::new(false),
         }
     }
 }
@@ -102,7 +105,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Drop for Inner<P, W> {
         {
             drop_flat(maker);
         }
-        if let (Some(keeper), Some(Ok(_))) = (self.keeper(), self.outcome.get()) {
+        if let Some(keeper) = self.keeper_of_whole() {
             keeper.released(self.log.len());
         }
     }
@@ -204,6 +207,12 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         self.rare.get()?.keeper.get()
     }
 
+    /// The keeper, if it knows that the whole is there: whoever waits for that may be woken, and go on, before.
+    fn keeper_of_whole(&self) -> Option<&Rc<dyn Keeper<P, W>>> {
+        let rare = self.rare.get().filter(|rare| rare.completed.get());
+        rare?.keeper.get()
+    }
+
     /// The task that runs the source, if one does.
     #[inline(always)]
     pub(super) fn feeding(&self) -> Option<&TaskRef> {
@@ -227,7 +236,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Lets go of the pieces if the whole is there, nobody reads them, and the keeper says so.
     pub(super) fn fold_if_idle(&self) {
-        if let (Some(keeper), Some(Ok(whole))) = (self.keeper(), self.outcome.get())
+        if let (Some(keeper), Some(Ok(whole))) = (self.keeper_of_whole(), self.outcome.get())
             && self.readers.get() == 0
             && let Some(piece) = keeper.fold(whole, self.log.len())
         {
@@ -660,6 +669,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Promised<W> for Inner<P, W> {
 
     fn resolved(&self) {
         if let (Some(keeper), Some(Ok(_))) = (self.keeper(), self.outcome.get()) {
+            self.rare().completed.set(true);
             keeper.completed(self.log.len());
             self.fold_if_idle();
         }
