@@ -16,7 +16,7 @@ use super::mini_agents::MiniAgents;
 use crate::error::{Error, Result, What};
 use crate::executor::{
     Awaitable, Entry, Gather, Locals, Notify, Task, TaskLocal, Values, gather, look_at_locals,
-    name_current_task, with_locals,
+    name_current_task,
 };
 use crate::frozen::{Frozen, NamedValues};
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
@@ -93,9 +93,9 @@ impl<A: Awaitable> Awaitable for Whatever<A> {
 }
 
 impl Interaction {
-    /// For an agent that begins to act here, in a call that is to hold it.
+    /// For an agent that begins to act, in a call that is to hold it.
     pub(crate) fn begin(call: &Rc<Task<Act>>) -> Self {
-        let (outer, parent) = CURRENT.cover(call.clone());
+        let (outer, parent) = CURRENT.cover(&call.header().locals, call.clone());
         let outer = outer.into_values().expect("an agent acts in a context");
         Interaction {
             parent: parent.map(InteractionContext::of),
@@ -191,7 +191,7 @@ impl InteractionContext {
     /// Makes the one around it the current one again.
     pub(crate) fn deactivate(&self) {
         let interaction = self.interaction();
-        let own = with_locals(|current| {
+        let own = self.call.header().locals.change(|current| {
             let is_on_top = current.are_of(&self.call);
             is_on_top.then(|| mem::replace(current, interaction.locals_before()))
         });

@@ -93,7 +93,7 @@ pub use yield_now::{YieldNow, yield_now};
 
 pub(crate) use self::core::{
     Core, Describer, Poller, Unfinished, appoint, is_polling, look_at_locals, set_describer,
-    with_locals, with_locals_of,
+    with_locals_of,
 };
 pub(crate) use lock::{Lock, Locked};
 pub(crate) use origin::{Awaited, Noted, Opener, Origin, WrittenBy};

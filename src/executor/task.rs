@@ -26,7 +26,7 @@ use super::gather::{Awaitable, Notify};
 use super::origin::{Awaited, Noted, Origin, WrittenBy};
 use super::ready_queue::ReadyQueue;
 use super::step::{Step, TURN};
-use super::task_group::{Generation, Group, Guest};
+use super::task_group::{Generation, Group, Guest, LastOf};
 use super::task_local::{Locals, LocalsCell};
 use super::wait_list::{Ticket, WaitList};
 use super::waker::{LentWaker, TaskId, Waiter};
@@ -400,8 +400,18 @@ impl Header {
         }
         let last = self.group.leave(self.generation);
         let locals = self.locals.replace(Locals::empty());
+        match (last, self.rare.get().map(Box::as_ref)) {
+            (None, None) => {}
+            (last, rare) => Self::tell_end(last, rare),
+        }
+        drop(locals);
+    }
+
+    /// Wakes those who wait for it, and for the group whose last it was. Out of line, as few tasks have either.
+    #[inline(never)]
+    fn tell_end(last: Option<LastOf>, rare: Option<&Rare>) {
         let mut later = None;
-        if let Some(rare) = self.rare.get() {
+        if let Some(rare) = rare {
             let waiters = rare.waiters.take();
             match rare.after_group.take().filter(|_| last.is_some()) {
                 Some(ticket) => later = Some(waiters.wake_until(ticket)),
@@ -414,7 +424,6 @@ impl Header {
         if let Some(later) = later {
             later.wake_all();
         }
-        drop(locals);
     }
 
     /// Counts once more, for something else that is of its group; gives what it counts as.

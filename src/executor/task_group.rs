@@ -173,25 +173,29 @@ impl Guest {
     }
 
     /// Counts no more, and knows no more what it inherits.
+    #[inline]
     pub(crate) fn leave(&self) {
-        self.leave_with(self.locals.replace(Locals::empty()));
+        let place = self.place.replace(LEFT);
+        if place != LEFT {
+            self.group.count_less(Generation(self.generation.get()));
+        }
+        drop(self.locals.replace(Locals::empty()));
+        self.let_go(place);
     }
 
     /// Counts no more, and still knows what it inherits.
     pub(crate) fn stop_counting(&self) {
-        self.leave_with(Locals::empty());
+        let place = self.place.replace(LEFT);
+        if place != LEFT {
+            self.group.count_less(Generation(self.generation.get()));
+        }
+        self.let_go(place);
     }
 
-    fn leave_with(&self, locals: Locals) {
-        let place = self.place.replace(LEFT);
-        if place == LEFT {
-            return;
-        }
-        if let Some(last) = self.group.leave(self.generation.get()) {
-            last.tell();
-        }
-        drop(locals);
-        if place != NOWHERE {
+    /// Lets go of what takes its steps, if it was kept there.
+    #[inline]
+    fn let_go(&self, place: u32) {
+        if !matches!(place, NOWHERE | LEFT) {
             self.queue().let_go(place);
         }
     }
@@ -274,6 +278,7 @@ impl Group {
     }
 
     /// Counts once less.
+    #[inline]
     pub(crate) fn count_less(&self, generation: Generation) {
         if let Some(last) = self.leave(generation.0) {
             last.tell();

@@ -278,10 +278,14 @@ impl<T: 'static> TaskLocal<T> {
         self.find()
     }
 
-    /// Puts a value on top of those of the current task, as `values` of which this is one. Gives those that are
-    /// beneath, and the value before.
-    pub(crate) fn cover(&'static self, values: Rc<dyn Values>) -> (Locals, Option<Rc<T>>) {
-        let before = Locals::of(values).exchange();
+    /// Puts a value on top of those of a task, as `values` of which this is one. Gives those that are beneath, and
+    /// the value before.
+    pub(crate) fn cover(
+        &'static self,
+        locals: &LocalsCell,
+        values: Rc<dyn Values>,
+    ) -> (Locals, Option<Rc<T>>) {
+        let before = locals.replace(Locals::of(values));
         let value = before.share(self.key());
         let beneath = before.beneath(self.key());
         (beneath, value.and_then(|value| value.downcast().ok()))

@@ -253,7 +253,7 @@ impl<P: Told> Given<P> {
     }
 
     /// The turn of who would make the whole: asks for the pieces, or for the end.
-    fn step_whole(self: &Rc<Self>, poller: &mut Poller) {
+    fn step_whole(self: Rc<Self>, poller: &mut Poller) {
         if let Some(heir) = self.take_heir() {
             return heir.step(MAKE, poller);
         }
@@ -264,7 +264,7 @@ impl<P: Told> Given<P> {
             State::NotBegun => {
                 self.whole.set(Whole::Waits);
                 self.state.set(State::Begun);
-                queue_step(self.clone(), FIRST);
+                queue_step(self, FIRST);
             }
             State::Ended => self.end_whole(),
             _ => self.whole.set(Whole::WaitsForEnd),
