@@ -129,20 +129,22 @@ impl List {
     }
 
     /// The promises of them, if they are nothing but messages that are there; or else they as they are.
-    fn into_known(mut self) -> std::result::Result<Vec<MessagePromise>, Self> {
+    fn into_known(self) -> std::result::Result<Vec<MessagePromise>, Self> {
         if !self.0.iter().all(|item| matches!(item, Item::Message(_))) {
             return Err(self);
         }
-        let items = std::mem::take(&mut self.0).into_iter();
-        let known = items.map(|item| match item {
+        let known = self.into_items().map(|item| match item {
             Item::Message(message) => MessagePromise::known(message),
             _ => unreachable!("it was looked at before"),
         });
         Ok(known.collect())
     }
 
+    #[inline(always)]
     pub(crate) fn into_items(mut self) -> std::vec::IntoIter<Item> {
-        std::mem::take(&mut self.0).into_iter()
+        let items = std::mem::take(&mut self.0);
+        std::mem::forget(self); // there is nothing left in it to be dropped
+        items.into_iter()
     }
 }
 
