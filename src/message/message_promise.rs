@@ -299,6 +299,15 @@ impl MessagePromise {
         }
     }
 
+    /// The message, which was there from the beginning.
+    #[inline(always)]
+    pub(super) fn expect_known(self) -> Message {
+        match self.kind {
+            Kind::Known(message) => message,
+            _ => unreachable!("it is known"),
+        }
+    }
+
     /// The message, if it was there from the beginning, or else the promise as it is.
     pub(crate) fn into_known(self) -> std::result::Result<Message, Self> {
         match self.kind {

@@ -101,9 +101,9 @@ impl QuietWait {
     /// Hands over the message, which is known.
     #[inline(always)]
     fn take_known(&mut self) -> Message {
-        match self.promise.take().map(MessagePromise::into_known) {
-            Some(Ok(message)) => message,
-            _ => unreachable!("it is known"),
+        match self.promise.take() {
+            Some(promise) => promise.expect_known(),
+            None => unreachable!("it is known"),
         }
     }
 
