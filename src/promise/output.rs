@@ -224,6 +224,7 @@ impl<O: 'static> Output<O> {
     }
 
     /// Makes a part ready; nothing else is put before it comes.
+    #[inline(always)]
     pub(super) fn make_ready(&self, part: O) {
         let places = self.places.take();
         let places = places.unwrap_or_else(|| new_places(Self::FIRST));
@@ -298,7 +299,9 @@ impl<O: 'static> Output<O> {
     /// Puts something behind all that there is.
     #[inline(always)]
     fn put_behind(&self, batch: Batch<O>) {
-        self.put_aside();
+        if self.given != self.filled {
+            self.put_aside();
+        }
         self.push(batch);
         self.wake_reader();
     }
@@ -310,6 +313,7 @@ impl<O: 'static> Output<O> {
     }
 
     /// All that is there up to the next error, or nothing after the end; or else whoever asks waits for more.
+    #[inline(always)]
     pub(super) fn poll_next(&self, asker: &Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
         let next = self.take_next();
         if next.is_none() && !self.is_closed() {
@@ -321,6 +325,7 @@ impl<O: 'static> Output<O> {
     }
 
     /// Has whoever asks wait for more.
+    #[inline(always)]
     fn wait(&self, asker: &Asker<'_, '_>) {
         let reader = asker.only_waiter_for(Awaited::Appended);
         let replaced = self.reader.replace(Some(reader));
@@ -328,6 +333,7 @@ impl<O: 'static> Output<O> {
     }
 
     /// Gives `put` all that is there, or up to where that says that it wants no more; ready at the end.
+    #[inline(always)]
     pub(super) fn poll_all(
         &self,
         asker: &Asker<'_, '_>,

@@ -589,7 +589,7 @@ impl<P: Clone + 'static> PieceLog<P> {
     }
 
     /// Asks a source on demand for more.
-    #[inline(never)]
+    #[inline(always)]
     fn poll_source(&self, source: Source<P>, asker: &mut Asker<'_, '_>) -> Poll<()> {
         let mut source = Some(source);
         let read = ask(

@@ -417,6 +417,7 @@ impl<P: 'static> Pieces<P> {
         }
     }
 
+    #[inline(always)]
     fn add(&mut self, pieces: Kept<P>, from: Index, len: Index) {
         let end = self.end_after(len);
         let stretch = Stretch {

@@ -408,6 +408,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
 
     /// Starts to run the source ahead of its readers.
     #[track_caller]
+    #[inline(always)]
     fn feed(&self, source: impl PieceSource<P> + Unpin + 'static) {
         let inner = &self.inner;
         if source.takes_steps() {

@@ -227,6 +227,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     }
 
     /// Ready, with the first error, when all pieces are there. It may ask a source on demand.
+    #[inline(always)]
     pub(super) fn go_over(self: &Rc<Self>) -> Poll<Result<()>> {
         let going = Going(self, MAKE);
         let poll = self.log.poll_over(&self.making.stand, &going, |ask| {
