@@ -1,33 +1,33 @@
 //! A waker of somebody else's may run the executor before it passes the wake on.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
-use futures_lite::{StreamExt, future};
+use futures_lite::{StreamExt, future, stream};
 use miniagents::executor::{Executor, spawn, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, InteractionContext, KeepTokens, Message, MessagePromise,
-    MessageSequencePromise, MiniAgents, PromisingContext, Result, StreamAppender, StreamedPromise,
-    TextMessage, Token, generate,
+    MessageSequencePromise, Messages, MiniAgents, PromisingContext, Result, StreamAppender,
+    StreamedPromise, TextMessage, Token, generate,
 };
 
 type Numbers = StreamedPromise<i32, Rc<[i32]>>;
 
 thread_local! {
-    static CANCELLED_IN_THE_WAKE: RefCell<Option<Numbers>> = const { RefCell::new(None) };
+    static DONE_IN_THE_WAKE: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
     static OTHERS_RUN_IN_THE_WAKE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Cancels a promise, if there is one to be cancelled, and lets others run, once, and only then wakes.
+/// Does what is to be done, if anything is, and lets others run, once, and only then wakes.
 struct Slow(Mutex<Waker>);
 
 impl Wake for Slow {
     fn wake(self: Arc<Self>) {
-        let cancelled = CANCELLED_IN_THE_WAKE.take();
-        if cancelled.is_some_and(|promise| promise.cancel()) || OTHERS_RUN_IN_THE_WAKE.take() {
+        let done = DONE_IN_THE_WAKE.take().map(|what| what());
+        if done.is_some() || OTHERS_RUN_IN_THE_WAKE.take() {
             let turns = async {
                 for _ in 0..5 {
                     yield_now().await;
@@ -64,7 +64,8 @@ fn a_reader_is_not_lost_where_the_whole_is_cancelled_while_it_is_woken() {
             yield_now().await;
         }
 
-        CANCELLED_IN_THE_WAKE.set(Some(promise.clone()));
+        let cancelled = promise.clone();
+        DONE_IN_THE_WAKE.set(Some(Box::new(move || assert!(cancelled.cancel()))));
         appender.append_error(Error::msg("an error"))?;
         for _ in 0..20 {
             yield_now().await;
@@ -182,4 +183,41 @@ fn tokens_are_counted_right_where_the_last_reader_goes_while_others_are_woken_fo
         Result::Ok(())
     };
     miniagents.run(body).unwrap();
+}
+
+#[test]
+fn what_has_ended_is_not_broken_off_where_it_is_cancelled_while_its_reader_is_woken() {
+    async fn silent(_: InteractionContext) -> Result<()> {
+        Ok(())
+    }
+
+    async fn speaks_beside(ctx: InteractionContext) -> Result<()> {
+        ctx.reply_out_of_order(MessageSequencePromise::of("beside"));
+        ctx.reply(Messages::from_stream(stream::pending::<Result<&str>>()));
+        Ok(())
+    }
+
+    fn read(agent: impl Agent, messages: usize) -> Vec<String> {
+        let read = MiniAgents::new().run(async move {
+            let replies = agent.trigger_with((), CallOptions::new().with_start(false));
+            let (mut texts, mut reader) = (Vec::new(), replies.stream());
+            loop {
+                if texts.len() == messages {
+                    let cancelled = replies.clone();
+                    DONE_IN_THE_WAKE.set(Some(Box::new(move || assert!(cancelled.cancel()))));
+                }
+                match polled_always(reader.next()).await {
+                    Some(Ok(reply)) => texts.push(reply.await?.text().to_owned()),
+                    Some(Err(error)) => texts.push(error.to_string()),
+                    None => break,
+                }
+            }
+            assert!(DONE_IN_THE_WAKE.take().is_none(), "somebody was woken");
+            Result::Ok(texts)
+        });
+        read.unwrap()
+    }
+
+    assert_eq!(read(silent, 0), ["this was cancelled"]);
+    assert_eq!(read(speaks_beside, 1), ["beside", "this was cancelled"]);
 }

@@ -44,8 +44,8 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
             }) {
                 After::Goes(after) => return after,
                 After::Ended => {
-                    output.end_input(true);
-                    work.let_go(&self.unfinished, &output.context, || {});
+                    let end = || output.end_input(true);
+                    work.let_go(&self.unfinished, &output.context, end);
                 }
                 After::BrokenOff => self.abandon(),
             }

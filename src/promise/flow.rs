@@ -303,8 +303,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             After::Goes(after) => return after,
             After::Ended => {
                 self.state.set(State::Ended);
-                self.output.end_input(true);
-                work.let_go(&self.rest, context, || self.input.let_go(Way::InOrder));
+                work.let_go(&self.rest, context, || {
+                    self.output.end_input(true); // whoever is woken may cancel it: it is over by then
+                    self.input.let_go(Way::InOrder);
+                });
             }
             After::BrokenOff => lending(guest, || self.break_off()),
         }
