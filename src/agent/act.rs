@@ -8,8 +8,8 @@
 //! called ──first reply asked for──▶ acting ──replies end, all messages are there──▶ ended
 //! ```
 //!
-//! All that is known of a call lies in this one place, from when it is made: until the agent starts, the task
-//! is idle.
+//! All that is known of a call lies in this one place, from when it is made, also the flow of what is replied: until
+//! the agent starts, the task is idle.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::mem;
@@ -25,14 +25,14 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::nodes::{call_node, check_call_fields, no_node};
 use super::recording;
-use super::reply_sequence::{Persisting, Phase, RepliesEnd};
+use super::reply_sequence::{Persisting, Phase};
 use crate::error::{Error, Result};
 use crate::executor::{
     AfterTurn, Asker, Body, Generation, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
 };
 use crate::frozen::NamedValues;
-use crate::message::{Message, MessageSequencePromise, Sequence, WeakSequence};
-use crate::promise::{OnCancel, PromisingContext, abandoned};
+use crate::message::{Message, MessageFlow, MessageSequencePromise, Sequence, WeakSequence};
+use crate::promise::{Bed, OnCancel, Piped, PromisingContext, Writing, abandoned};
 
 /// A call: what it was made with, what the agent that acts has in hand, and what it set in motion. It is kept
 /// as long as anybody could cancel that, or has the agent's context.
@@ -42,11 +42,11 @@ pub(crate) struct Act {
     input: MessageSequencePromise,
     /// The arguments of the call alone.
     arguments: NamedValues,
-    /// What the agent replies through; set at once.
-    appender: OnceCell<RepliesEnd>,
+    /// What the agent replies through.
+    flow: MessageFlow,
     /// The replies, which live as long as anybody reads or makes them; set at once.
     replies: OnceCell<WeakSequence>,
-    /// The context that it acts in; before it starts that of the call, empty where that is a bare one.
+    /// The context that it is called in, and mostly acts in; empty where that is a bare one.
     miniagents: Option<MiniAgents>,
     /// What the agent has in hand; empty until it acts, and where its arguments were refused.
     interaction: OnceCell<Interaction>,
@@ -71,6 +71,8 @@ pub(crate) struct Act {
 /// What few calls have.
 #[derive(Default)]
 struct Rare {
+    /// The context that it acts in, where it is called in another one.
+    acts_in: OnceCell<MiniAgents>,
     spending: OnceCell<Rc<Spending>>,
     /// The calls that the agent made; empty if it made none.
     calls: OnceCell<Rc<Calls>>,
@@ -155,13 +157,13 @@ impl Act {
         input: MessageSequencePromise,
         arguments: NamedValues,
         refused: Option<Error>,
-        spending: Option<Rc<Spending>>,
         persists: bool,
+        flow: MessageFlow,
     ) -> Rc<Task<Self>> {
-        let act = Act {
+        idle_task(Act {
             agent,
             input,
-            appender: OnceCell::new(),
+            flow,
             replies: OnceCell::new(),
             miniagents,
             interaction: OnceCell::new(),
@@ -175,11 +177,7 @@ impl Act {
             phase: Cell::new(Phase::Beginning { persists }),
             cancelled: Cell::new(false),
             missed: Cell::new(false),
-        };
-        if let Some(spending) = spending {
-            act.rare().spending.get_or_init(|| spending);
-        }
-        idle_task(act)
+        })
     }
 
     fn rare(&self) -> &Rare {
@@ -194,24 +192,19 @@ impl Act {
         &self.input
     }
 
-    /// What the agent replies through.
-    pub(super) fn appender(&self) -> &RepliesEnd {
-        let appender = self.appender.get();
-        appender.expect("a call has replies when it is made")
-    }
-
     pub(crate) fn spending(&self) -> Option<&Rc<Spending>> {
         self.rare.get()?.spending.get()
     }
 
-    /// Says what the replies are, and what the agent replies through.
-    pub(super) fn is_replied_by(&self, replies: &MessageSequencePromise, appender: RepliesEnd) {
+    /// Says where it is counted what it spends.
+    pub(super) fn spends_from(&self, spending: Rc<Spending>) {
+        self.rare().spending.get_or_init(|| spending);
+    }
+
+    /// Says what the replies are.
+    pub(super) fn is_replied_by(&self, replies: &MessageSequencePromise) {
         let known = self.replies.set(replies.downgrade());
-        let set = self.appender.set(appender);
-        debug_assert!(
-            known.is_ok() && set.is_ok(),
-            "a call has one sequence of replies"
-        );
+        debug_assert!(known.is_ok(), "a call has one sequence of replies");
     }
 
     /// The replies, if anybody has them.
@@ -242,7 +235,8 @@ impl Act {
 
     /// The context that the agent acts in.
     pub(crate) fn miniagents(&self) -> &MiniAgents {
-        let miniagents = self.miniagents.as_ref();
+        let acts_in = self.rare.get().and_then(|rare| rare.acts_in.get());
+        let miniagents = acts_in.or(self.miniagents.as_ref());
         miniagents.expect("nobody asks before the agent starts")
     }
 
@@ -338,7 +332,7 @@ impl Act {
         }
         let record = self.record.get_or_init(|| record);
         if let Some(recorder) = self.recorder.take() {
-            queue_step(recorder, 0);
+            queue_step(recorder, recording::STEP);
         }
         if !failed {
             PromisingContext::tell_resolved(record);
@@ -408,7 +402,13 @@ impl Act {
         });
         match polled {
             Ok(Poll::Ready(record)) => self.end(record),
-            Ok(Poll::Pending) if self.cancelled.get() => self.abandon(),
+            Ok(Poll::Pending) if self.cancelled.get() => {
+                self.abandon();
+                // Who has the interaction still cannot reply any more.
+                if self.flow.is_given_up() {
+                    call.break_off();
+                }
+            }
             Ok(Poll::Pending) if self.missed.take() => return AfterTurn::Again,
             Ok(Poll::Pending) => return AfterTurn::Waits,
             Err(panic) => self.end(Err(Error::from_panic("the work behind a promise", &*panic))),
@@ -458,7 +458,7 @@ impl Body for Act {
     }
 
     fn opens(&self) -> Option<u64> {
-        Some(self.appender().pipe().opener())
+        Some(self.flow.pipe().opener())
     }
 
     fn stop(&self) -> bool {
@@ -473,33 +473,47 @@ impl Body for Act {
         self.forget();
     }
 
-    fn beside(&self) -> Option<&Guest> {
-        self.guest()
+    fn beside(&self, which: u32) -> Option<&Guest> {
+        match which {
+            recording::STEP => self.guest(),
+            _ => self.flow.known_guest(),
+        }
     }
 
-    fn step_beside(call: Rc<Task<Self>>, _: u32) {
-        recording::step(&call);
+    /// Those of the flow, and those in which the replies are recorded.
+    #[inline]
+    fn step_beside(call: Rc<Task<Self>>, which: u32, poller: &mut Poller) {
+        match which {
+            recording::STEP => recording::step(&call),
+            _ => MessageFlow::take_step(&call, which, poller),
+        }
     }
 
-    fn abandon_beside(call: Rc<Task<Self>>) {
-        recording::abandon(&call);
+    fn abandon_beside(call: Rc<Task<Self>>, which: u32) {
+        match which {
+            recording::STEP => recording::abandon(&call),
+            _ => call.body().flow.abandon_step(which),
+        }
     }
 }
 
-/// Starts the agent, with what whoever asks for the replies inherits; it is cancelled with them. Nobody else has the
-/// call before.
-pub(crate) fn start(call: &mut Rc<Task<Act>>, asker: &Asker<'_, '_>) {
-    let miniagents = &mut Task::idle_body(call).miniagents;
-    let miniagents = match miniagents
-        .take()
-        .filter(|known| known.promising().is_current_for(asker))
-    {
-        Some(known) => miniagents.insert(known),
-        None => miniagents.insert(asker.lend(MiniAgents::current)),
-    };
-    let context = miniagents.promising().clone();
-    context.start(call, asker);
+impl Bed for Task<Act> {
+    type Flow = MessageFlow;
+
+    fn flow(&self) -> &MessageFlow {
+        &self.body().flow
+    }
+}
+
+/// Starts the agent, with what whoever asks for the replies inherits; it is cancelled with them.
+pub(crate) fn start(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>) {
     let act = call.body();
+    let known = act.miniagents.as_ref();
+    if !known.is_some_and(|known| known.promising().is_current_for(asker)) {
+        let current = asker.lend(MiniAgents::current);
+        act.rare().acts_in.get_or_init(|| current);
+    }
+    act.miniagents().promising().start(call, asker);
     if let Some(replies) = act.replies() {
         replies.on_cancel(call.clone());
     }
@@ -558,15 +572,14 @@ impl Act {
     /// Goes on when all was waited for that the agent made sure of.
     fn finalized(&self, call: &Rc<Task<Act>>, result: Result<()>) -> Result<Stage> {
         InteractionContext::of(call.clone()).deactivate();
-        self.close_replies(result)
+        Self::close_replies(call, result)
     }
 
     /// Ends the replies.
-    fn close_replies(&self, result: Result<()>) -> Result<Stage> {
-        let appender = self.appender();
+    fn close_replies(call: &Rc<Task<Act>>, result: Result<()>) -> Result<Stage> {
         match result {
-            Ok(()) => appender.close(),
-            Err(error) => appender.close_with(error)?,
+            Ok(()) => call.close(),
+            Err(error) => call.close_with(error)?,
         }
         Ok(Stage::Recording(None))
     }
@@ -601,10 +614,10 @@ impl Act {
                     if let Some(spending) = self.spending() {
                         spending.activate();
                     }
-                    self.appender().pipe().open()?;
+                    self.flow.pipe().open()?;
                     stage.goes_on_as(match self.begin(call, refused) {
                         Ok(body) => body,
-                        Err(error) => self.close_replies(Err(error))?,
+                        Err(error) => Self::close_replies(call, Err(error))?,
                     });
                 }
                 Stage::Body(body) => {

@@ -20,7 +20,7 @@ use crate::executor::{
 };
 use crate::frozen::{Frozen, NamedValues};
 use crate::message::{IntoMessages, MessageSequencePromise, Messages};
-use crate::promise::{PromisingContext, Way};
+use crate::promise::{PromisingContext, Way, Writing};
 
 static CURRENT: TaskLocal<Task<Act>> = TaskLocal::new();
 
@@ -352,8 +352,7 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        let appender = self.act().appender();
-        appender.append(Way::InOrder, messages.into_item())
+        self.call.append(Way::InOrder, messages.into_item())
     }
 
     /// Messages that the budgets allow to be said.
@@ -370,8 +369,7 @@ impl InteractionContext {
     /// The replies have ended ([`Error::is_closed`]), or a budget is used up ([`Error::is_budget`]).
     pub fn try_reply_out_of_order(&self, messages: impl IntoMessages) -> Result<()> {
         let messages = Self::paid(messages)?;
-        let appender = self.act().appender();
-        appender.append(Way::Beside, messages.into_item())
+        self.call.append(Way::Beside, messages.into_item())
     }
 
     /// Counts an expense in the [budgets](super::Budget) of this call and of those around it. Replies
@@ -416,12 +414,12 @@ impl InteractionContext {
     /// [`make_sure_to_wait`](Self::make_sure_to_wait) was told of. The agent goes on.
     pub async fn finish_early(&self) {
         self.await_now().await;
-        self.act().appender().close();
+        self.call.close();
     }
 
     /// Ends the replies now.
     pub fn finish_now(&self) {
-        self.act().appender().close();
+        self.call.close();
     }
 
     /// The agents from this one to the outermost that led to it.

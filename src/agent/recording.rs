@@ -15,13 +15,16 @@ use crate::frozen::NamedValues;
 use crate::message::{Message, Sequence};
 use crate::promise::PromisingContext;
 
+/// The step in which they are recorded, behind those of the flow of replies.
+pub(super) const STEP: u32 = 2;
+
 /// Records the replies of a call when all of them are there.
 pub(crate) fn begin(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>) {
     let act = call.body();
     if let Some(replies) = act.replies() {
         act.begin_recording(call.header(), asker);
         act.hold(replies);
-        queue_step(call.clone(), 0);
+        queue_step(call.clone(), STEP);
     }
 }
 
@@ -32,7 +35,7 @@ fn poll(call: &Rc<Task<Act>>, replies: &Sequence) -> Poll<Result<()>> {
     if !replies.is_made() {
         act.while_recording(|| replies.start());
     }
-    ready!(replies.done_or_notify(|| Waiter::step(call.clone(), 0)))?;
+    ready!(replies.done_or_notify(|| Waiter::step(call.clone(), STEP)))?;
     let call_node = ready!(act.poll_record(call))?;
     check_reply_fields(act.agent())?;
     if PromisingContext::any_handlers() {

@@ -4,7 +4,6 @@
 //! task of its own. Whatever it replies is flattened into the sequence. When the agent has ended,
 //! the call is recorded as a node; when its replies have ended, they are recorded too.
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -16,9 +15,9 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::recording;
 use crate::error::Result;
-use crate::executor::{Asker, Task, WrittenBy};
+use crate::executor::{Asker, Task, Waiter, WrittenBy};
 use crate::message::{MessageFlow, MessagePromise, MessageSequence, MessageSequencePromise};
-use crate::promise::{Around, Batch, PromisingContext, WritingEnd};
+use crate::promise::{Asked, Batch, Bed, PromisingContext, Source, Writing};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -50,21 +49,19 @@ pub(crate) fn begin(
         input,
         options.arguments,
         options.refused,
-        Spending::begin(budget, agent),
         persists,
+        sequence.flow(&context),
     );
-    let acting = Replying(Cell::new(Some(Replies(call.clone()))));
-    let (appender, replies) = sequence.make_around(context, acting);
-    call.body().is_replied_by(&replies, appender);
+    if let Some(spending) = Spending::begin(budget, agent) {
+        call.body().spends_from(spending);
+    }
+    let replies = sequence.promise_of(context, Source::of(call.clone()));
+    call.body().is_replied_by(&replies);
     if let Some(spending) = call.body().spending().filter(|_| own_budget) {
         spending.is_of(&replies);
     }
     replies
 }
-
-/// The replies as they come: the agent starts when the first is asked for, and what happened is recorded
-/// when the last has come.
-struct Replies(Rc<Task<Act>>);
 
 /// How far the replies have come.
 #[derive(Clone, Copy, PartialEq)]
@@ -115,45 +112,22 @@ impl Persisting {
     }
 }
 
-impl Replies {
-    /// The agent starts.
-    fn begin(&mut self, asker: &Asker<'_, '_>, persists: bool) {
-        act::start(&mut self.0, asker);
-        let act = self.0.body();
-        act.phase.set(match persists {
-            true => Phase::ActingFor,
-            false => Phase::Acting,
-        });
-        if persists {
-            act.persist(Box::new(Persisting::Gathers(Vec::new())));
-        }
-    }
-
-    /// What happened is recorded.
-    fn end(&self, asker: &Asker<'_, '_>) {
-        self.0.body().phase.set(Phase::Ended);
-        recording::begin(&self.0, asker);
-    }
-
-    /// The next of them, or nothing after the end.
-    fn ask(
-        &mut self,
-        asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>>,
-    ) -> Poll<Option<Batch<MessagePromise>>> {
+/// The replies as they come: the agent starts when the first is asked for, and what happened is recorded
+/// when the last has come.
+impl Asked<MessagePromise> for Task<Act> {
+    fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>> {
+        let act = self.body();
         loop {
-            match self.0.body().phase.get() {
-                Phase::Beginning { persists } => self.begin(asker, persists),
+            match act.phase.get() {
+                Phase::Beginning { persists } => start(&self, asker, persists),
                 Phase::Acting => {
-                    if let Some(batch) = ready!(flat(asker)) {
+                    if let Some(batch) = ready!(MessageFlow::poll_next(&self, asker)) {
                         return Poll::Ready(Some(batch));
                     }
-                    self.end(asker);
+                    end(&self, asker);
                 }
                 Phase::ActingFor => {
-                    let batch = ready!(flat(asker));
-                    let act = self.0.body();
-                    let Some(batch) = batch else {
+                    let Some(batch) = ready!(MessageFlow::poll_next(&self, asker)) else {
                         act.phase.set(Phase::Persisting);
                         continue;
                     };
@@ -166,7 +140,6 @@ impl Replies {
                     let Asker::Task(cx) = asker else {
                         unreachable!("those that are persisted are polled by a task")
                     };
-                    let act = self.0.body();
                     let mut persisting = act.take_persisting().expect("they are persisted");
                     let Poll::Ready(persisted) = persisting.poll(cx) else {
                         act.persist(persisting);
@@ -175,7 +148,7 @@ impl Replies {
                     drop(persisting);
                     act.phase.set(Phase::Ended);
                     match persisted {
-                        Ok(()) => recording::begin(&self.0, asker),
+                        Ok(()) => recording::begin(&self, asker),
                         Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
                     }
                 }
@@ -183,74 +156,67 @@ impl Replies {
             }
         }
     }
-}
-
-/// Replies that are not recorded are given up.
-impl Drop for Replies {
-    fn drop(&mut self) {
-        let act = self.0.body();
-        if !matches!(act.phase.get(), Phase::Recording | Phase::Recorded) {
-            act.end_replies();
-            drop(act.take_persisting());
-        }
-    }
-}
-
-/// The end that an agent replies through.
-pub(super) type RepliesEnd = WritingEnd<MessageFlow<Replying>>;
-
-/// What is done around the flat stream of replies; empty while that goes on, and when nobody asks any more.
-pub(super) struct Replying(Cell<Option<Replies>>);
-
-impl Around<MessagePromise> for Replying {
-    fn ask(
-        &self,
-        asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<MessagePromise>>>,
-    ) -> Poll<Option<Batch<MessagePromise>>> {
-        let mut replies = self.0.take();
-        let next = replies.as_mut().map(|replies| replies.ask(asker, flat));
-        self.0.set(replies);
-        next.unwrap_or(Poll::Ready(None))
-    }
 
     /// In a step, and so they are not persisted.
     fn ask_for_all(
-        &self,
+        self: Rc<Self>,
         asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<MessagePromise>) -> bool) -> Poll<()>,
         put: &mut dyn FnMut(Batch<MessagePromise>) -> bool,
     ) -> Poll<()> {
-        let Some(mut replies) = self.0.take() else {
-            return Poll::Ready(());
-        };
-        if let Phase::Beginning { .. } = replies.0.body().phase.get() {
-            replies.begin(asker, false);
+        if let Phase::Beginning { .. } = self.body().phase.get() {
+            start(&self, asker, false);
         }
-        let over = flat(asker, put);
-        if over.is_ready() && replies.0.body().phase.get() == Phase::Acting {
-            replies.end(asker);
+        let over = MessageFlow::poll_all(&self, asker, put);
+        if over.is_ready() && self.body().phase.get() == Phase::Acting {
+            end(&self, asker);
         }
-        self.0.set(Some(replies));
         over
     }
 
     fn takes_steps(&self) -> bool {
-        let replies = self.0.take();
-        let phase = replies.as_ref().map(|replies| replies.0.body().phase.get());
-        let takes_steps = !matches!(phase, Some(Phase::Beginning { persists: true }));
-        self.0.set(replies);
-        takes_steps
+        self.body().phase.get() != Phase::Beginning { persists: true }
     }
 
-    /// What happened is recorded behind the last of them.
-    fn ends_with_flat(&self) -> bool {
-        false
+    fn take_waiter(&self) -> Option<Waiter> {
+        self.flow().take_reader()
     }
 
-    fn let_go(&self) {
-        drop(self.0.take());
+    fn note_wait(&self, depth: u8) {
+        self.flow().note_wait_for_part(depth);
     }
+
+    /// Replies that are not recorded are given up.
+    fn let_go(self: Rc<Self>) {
+        let act = self.body();
+        if !matches!(act.phase.get(), Phase::Recording | Phase::Recorded) {
+            act.end_replies();
+            drop(act.take_persisting());
+        }
+        if self.header().has_ended() {
+            // The agent was stopped before.
+            self.break_off();
+        }
+        MessageFlow::give_up(&self);
+    }
+}
+
+/// The agent starts.
+fn start(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>, persists: bool) {
+    act::start(call, asker);
+    let act = call.body();
+    act.phase.set(match persists {
+        true => Phase::ActingFor,
+        false => Phase::Acting,
+    });
+    if persists {
+        act.persist(Box::new(Persisting::Gathers(Vec::new())));
+    }
+}
+
+/// What happened is recorded.
+fn end(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>) {
+    call.body().phase.set(Phase::Ended);
+    recording::begin(call, asker);
 }
 
 async fn persist(promises: Vec<MessagePromise>) -> Result<()> {

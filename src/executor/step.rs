@@ -47,8 +47,8 @@ pub(crate) trait Step {
         None
     }
 
-    /// What it has in common with a task; empty where it stands for none.
-    fn guest(&self) -> Option<&Guest> {
+    /// What it has in common with a task in that step; empty where it stands for none.
+    fn guest(&self, _which: u32) -> Option<&Guest> {
         None
     }
 

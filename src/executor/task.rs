@@ -65,20 +65,20 @@ pub(crate) trait Body {
     /// Drops what it would have run.
     fn abandon(&self);
 
-    /// What takes the [steps](Step) that it takes beside its turns, if it takes any.
-    fn beside(&self) -> Option<&Guest> {
+    /// What takes that [step](Step), of those that it takes beside its turns; empty where it takes it as a task.
+    fn beside(&self, _which: u32) -> Option<&Guest> {
         None
     }
 
     /// Does what such a step stands for.
-    fn step_beside(_task: Rc<Task<Self>>, _which: u32)
+    fn step_beside(_task: Rc<Task<Self>>, _which: u32, _poller: &mut Poller)
     where
         Self: Sized,
     {
     }
 
     /// The executor goes before such a step.
-    fn abandon_beside(_task: Rc<Task<Self>>)
+    fn abandon_beside(_task: Rc<Task<Self>>, _which: u32)
     where
         Self: Sized,
     {
@@ -112,13 +112,13 @@ impl<B: Body + 'static> Step for Task<B> {
     /// As a task it stands there once.
     fn enqueue(self: Rc<Self>, which: u32) {
         if which != TURN {
-            return ReadyQueue::put(self, which, |task| match task.body.beside() {
+            return ReadyQueue::put(self, which, |task| match task.body.beside(which) {
                 Some(guest) => Some(guest.queue()),
-                None => Some(task.header.ready()),
+                None => task.header.known_ready(),
             });
         }
         if !self.header.queued.replace(true) {
-            ReadyQueue::put(self, which, |task| Some(task.header.ready()));
+            ReadyQueue::put(self, which, |task| task.header.known_ready());
         }
     }
 
@@ -126,20 +126,20 @@ impl<B: Body + 'static> Step for Task<B> {
         Some(self)
     }
 
-    fn guest(&self) -> Option<&Guest> {
-        self.body.beside()
+    fn guest(&self, which: u32) -> Option<&Guest> {
+        self.body.beside(which)
     }
 
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller) {
         match which {
             TURN => poller.give_turn(self),
-            _ => B::step_beside(self, which),
+            _ => B::step_beside(self, which, poller),
         }
     }
 
     fn abandon(self: Rc<Self>, which: u32) {
         if which != TURN {
-            B::abandon_beside(self);
+            B::abandon_beside(self, which);
         }
     }
 }
@@ -150,21 +150,13 @@ impl<B: Body> Task<B> {
         Rc::new(Task { header, body })
     }
 
-    /// What an idle task is to do, for whoever has it alone.
-    pub(crate) fn idle_body(this: &mut Rc<Self>) -> &mut B {
-        let alone = Rc::get_mut(this);
-        &mut alone.expect("an idle task is changed alone").body
-    }
-
-    /// Starts a task that was idle on `core`, as one of a group. Nobody else has it.
-    pub(crate) fn start(this: &mut Rc<Self>, core: &Core, group: Rc<Group>, locals: Locals)
+    /// Starts a task that was idle on `core`, as one of a group.
+    pub(crate) fn start(self: &Rc<Self>, core: &Core, group: Rc<Group>, locals: Locals)
     where
         B: 'static,
     {
-        let alone = Rc::get_mut(this);
-        let task = alone.expect("whoever starts an idle task has it alone");
-        task.header.join(group, locals);
-        core.admit(this.clone());
+        self.header.join(group, locals);
+        core.admit(self.clone());
     }
 }
 
@@ -227,8 +219,9 @@ impl TaskRef {
 
 /// What the executor knows of a task.
 pub(crate) struct Header {
-    /// The group that counts it, and through that the queue in which it stands when it can go on.
-    group: Rc<Group>,
+    /// The group that counts it, and through that the queue in which it stands when it can go on; empty while it is
+    /// idle.
+    group: OnceCell<Rc<Group>>,
     /// Its number; one that no task has, where it is not in the table.
     pub(crate) id: Cell<TaskId>,
     /// Its values.
@@ -242,7 +235,7 @@ pub(crate) struct Header {
     /// Where it was spawned.
     pub(crate) spawned_at: &'static Location<'static>,
     /// Its generation in the group.
-    generation: u32,
+    generation: Cell<u32>,
     /// What it waits for, as far as that is known, since its last turn; where it is empty, the other notes tell of
     /// a wait that is over.
     waits_for: Cell<Option<Awaited>>,
@@ -274,24 +267,31 @@ impl Header {
         Self::with(group, generation, locals)
     }
 
-    /// A task of no account, which counts in no group and inherits nothing until it [joins](Self::join) one.
+    /// A task that is of no group and inherits nothing until it [joins](Self::join) one.
     #[track_caller]
-    fn idle(core: &Core) -> Self {
-        Self::with(core.alone.clone(), 0, Locals::empty())
+    fn idle() -> Self {
+        Self::of(OnceCell::new(), 0, Locals::empty())
     }
 
     /// Makes an idle task one of that group, which inherits these values.
-    fn join(&mut self, group: Rc<Group>, locals: Locals) {
-        self.generation = group.join();
-        self.group = group;
-        self.locals = LocalsCell::new(locals);
+    fn join(&self, group: Rc<Group>, locals: Locals) {
+        self.generation.set(group.join());
+        let joined = self.group.set(group);
+        debug_assert!(joined.is_ok(), "an idle task is started once");
+        self.locals.replace(locals);
     }
 
     #[inline(always)]
     #[track_caller]
     pub(super) fn with(group: Rc<Group>, generation: u32, locals: Locals) -> Self {
+        Self::of(OnceCell::from(group), generation, locals)
+    }
+
+    #[inline(always)]
+    #[track_caller]
+    fn of(group: OnceCell<Rc<Group>>, generation: u32, locals: Locals) -> Self {
         Header {
-            generation,
+            generation: Cell::new(generation),
             group,
             id: Cell::new(TaskId::MAX),
             locals: LocalsCell::new(locals),
@@ -309,7 +309,19 @@ impl Header {
     /// Where it stands when it can go on.
     #[inline]
     pub(crate) fn ready(&self) -> &Rc<ReadyQueue> {
-        &self.group.ready
+        &self.group().ready
+    }
+
+    /// As [`ready`](Self::ready); empty while it is idle.
+    #[inline(always)]
+    fn known_ready(&self) -> Option<&Rc<ReadyQueue>> {
+        self.group.get().map(|group| &group.ready)
+    }
+
+    #[inline(always)]
+    fn group(&self) -> &Rc<Group> {
+        let group = self.group.get();
+        group.expect("an idle task is started before it can go on")
     }
 
     fn rare(&self) -> &Rare {
@@ -398,7 +410,7 @@ impl Header {
         if self.ended.replace(true) {
             return;
         }
-        let last = self.group.leave(self.generation);
+        let last = self.group().leave(self.generation.get());
         let locals = self.locals.replace(Locals::empty());
         match (last, self.rare.get().map(Box::as_ref)) {
             (None, None) => {}
@@ -428,16 +440,16 @@ impl Header {
 
     /// Counts once more, for something else that is of its group; gives what it counts as.
     pub(crate) fn count_more(&self) -> Generation {
-        self.group.count_more()
+        self.group().count_more()
     }
 
     /// Counts once less.
     pub(crate) fn count_less(&self, generation: Generation) {
-        self.group.count_less(generation);
+        self.group().count_less(generation);
     }
 
     pub(crate) fn is_member_of(&self, group: &Rc<Group>) -> bool {
-        Rc::ptr_eq(&self.group, group)
+        self.group.get().is_some_and(|its| Rc::ptr_eq(its, group))
     }
 
     /// Wakes `waiter` at the end, or now if that has passed.
@@ -457,7 +469,10 @@ impl Header {
         let before = *ticket;
         let replaced = rare.waiters.borrow_mut().wait(ticket, waiter);
         let is_new = *ticket != before;
-        if is_new && rare.after_group.get().is_none() && self.group.is_waited_for(self.generation) {
+        if is_new
+            && rare.after_group.get().is_none()
+            && self.group().is_waited_for(self.generation.get())
+        {
             rare.after_group.set(*ticket);
         }
         replaced
@@ -657,8 +672,7 @@ pub(crate) fn spawn_on<B: Body + 'static>(
 /// A task that is to be [started](Task::start) later.
 #[track_caller]
 pub(crate) fn idle_task<B: Body>(body: B) -> Rc<Task<B>> {
-    let core = core::expect_current("what is to be started");
-    Task::new(Header::idle(&core), body)
+    Task::new(Header::idle(), body)
 }
 
 /// The handle of a spawned task: a future of what the task gives.

@@ -367,12 +367,12 @@ impl TaskGroup {
         spawn_on(&core, group, body)
     }
 
-    /// Starts a task that was idle, as one of this group. Nobody else has it.
+    /// Starts a task that was idle, as one of this group.
     #[track_caller]
-    pub(crate) fn start<B: Body + 'static>(&self, task: &mut Rc<Task<B>>, asker: &Asker<'_, '_>) {
+    pub(crate) fn start<B: Body + 'static>(&self, task: &Rc<Task<B>>, asker: &Asker<'_, '_>) {
         let core = core::expect_current("starting a task");
         let locals = asker.look_at_locals(Locals::clone);
-        Task::start(task, &core, self.part_on(&core), locals);
+        task.start(&core, self.part_on(&core), locals);
     }
 
     /// Counts something among the tasks of this group that is none.

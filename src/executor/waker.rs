@@ -220,7 +220,7 @@ impl<T: Step + 'static> InStep for Going<'_, T> {
     }
 
     fn guest(&self) -> Option<&Guest> {
-        self.0.guest()
+        self.0.guest(self.1)
     }
 }
 

@@ -23,8 +23,8 @@ use super::sequence_reader::Promises;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
 use crate::promise::{
-    Around, Batch, Block, Flatten, Input, Items, Output, OwnPieces, PipedFlow, PromisingContext,
-    Rest, Run, Told, Way,
+    Batch, Block, Flatten, Input, Items, Output, OwnPieces, PipedFlow, PromisingContext, Rest, Run,
+    Told, Way,
 };
 
 /// What is there from the beginning, to be flattened; empty when it was taken.
@@ -50,24 +50,15 @@ impl Input<Item> for GivenItem {
 }
 
 /// Flattens messages.
-pub(crate) struct FlattenMessages<A> {
-    /// What is done around that.
-    pub(crate) around: A,
-}
+pub(crate) struct FlattenMessages;
 
 /// What flattens messages that come through a pipe.
-pub(crate) type MessageFlow<A> = PipedFlow<Item, MessagePromise, FlattenMessages<A>>;
+pub(crate) type MessageFlow = PipedFlow<Item, MessagePromise, FlattenMessages>;
 
-impl<A: Around<MessagePromise> + 'static> Flatten<Item, MessagePromise> for FlattenMessages<A> {
+impl Flatten<Item, MessagePromise> for FlattenMessages {
     type Rest = Flattening;
 
     const TAKES_STEPS: bool = true;
-
-    type Around = A;
-
-    fn around(&self) -> &A {
-        &self.around
-    }
 
     #[inline(always)]
     fn as_part(item: Item) -> std::result::Result<MessagePromise, Item> {

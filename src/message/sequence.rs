@@ -4,14 +4,16 @@ use std::fmt;
 use std::panic::Location;
 
 use super::defaults::MessageDefaults;
-use super::flatten::MessageFlow;
+use super::flatten::{FlattenMessages, MessageFlow};
 use super::into_messages::IntoMessages;
 use super::message_promise::MessagePromise;
 use super::messages::Item;
 use super::sequence_promise::MessageSequencePromise;
 use crate::error::{Error, Result};
 use crate::executor::{Origin, WrittenBy};
-use crate::promise::{Around, Pipe, Piped, PromisingContext, Start, Way, WritingEnd};
+use crate::promise::{
+    Pipe, Piped, PromisingContext, Source, Start, Way, Writing, WritingEnd, flattened_pipe,
+};
 
 /// A sequence of messages in the making: an appender, and the promise of what is appended,
 /// flattened.
@@ -118,7 +120,8 @@ impl SequenceOptions {
     /// The sequence, made in that context.
     #[track_caller]
     pub(crate) fn make_in(self, context: PromisingContext) -> MessageSequence {
-        let (items, promise) = self.make_around(context, ());
+        let (items, flat) = flattened_pipe(self.flow(&context));
+        let promise = self.promise_of(context, flat);
         let items = items.of_any();
         MessageSequence {
             appender: MessageSequenceAppender { items },
@@ -133,18 +136,24 @@ impl SequenceOptions {
         })
     }
 
-    /// What messages enter the sequence through, and the promise of them, with what is done around that.
+    /// What messages enter the sequence through, and are flattened in.
     #[track_caller]
-    pub(crate) fn make_around<A: Around<MessagePromise> + 'static>(
-        self,
-        context: PromisingContext,
-        around: A,
-    ) -> (WritingEnd<MessageFlow<A>>, MessageSequencePromise) {
+    pub(crate) fn flow(&self, context: &PromisingContext) -> MessageFlow {
         let captures = self.capture_errors;
         let captures = captures.unwrap_or_else(|| context.appenders_capture_errors());
-        let safe = self.errors_as_messages(&context);
         let items = Pipe::new(Origin::here(self.by), captures);
-        MessageSequencePromise::appended(context, items, self.start, safe, around)
+        MessageFlow::new(context.clone(), items, true, FlattenMessages)
+    }
+
+    /// The promise of what comes of that.
+    #[track_caller]
+    pub(crate) fn promise_of(
+        self,
+        context: PromisingContext,
+        flat: Source<MessagePromise>,
+    ) -> MessageSequencePromise {
+        let safe = self.errors_as_messages(&context);
+        MessageSequencePromise::of_flat(context, self.start, safe, flat)
     }
 }
 

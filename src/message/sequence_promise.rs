@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::all_messages::{AllMessages, SafeResolver};
-use super::flatten::{FlattenMessages, GivenItem, MessageFlow, side_by_side};
+use super::flatten::{FlattenMessages, GivenItem, side_by_side};
 use super::into_messages::IntoMessages;
 use super::join::{Join, join_messages};
 use super::message::Message;
@@ -27,8 +27,8 @@ use super::sequence_reader::{Promises, SequenceReader};
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
-    Around, Given, OwnPieces, Pipe, PromisingContext, Source, Start, StreamedPromise, Wait,
-    WeakStreamedPromise, WritingEnd, cancelled, flattened, flattened_pipe,
+    Given, OwnPieces, PromisingContext, Source, Start, StreamedPromise, Wait, WeakStreamedPromise,
+    cancelled, flattened,
 };
 
 /// The promise behind a sequence; an error that is seen in what it comes to does not count as read.
@@ -197,26 +197,21 @@ impl MessageSequencePromise {
             }
             Err(item) => {
                 let given = GivenItem(Cell::new(Some(Ok(item))));
-                let flatten = FlattenMessages { around: () };
-                let flat = flattened(context.clone(), given, true, flatten);
+                let flat = flattened(context.clone(), given, true, FlattenMessages);
                 Self::in_form(Form::Promised(Promised::of(context, start, safe, flat)))
             }
         }
     }
 
-    /// The sequence of what comes through a pipe, flattened, what is done around that, and the end that is written
-    /// to.
+    /// The sequence of what a source has flattened.
     #[track_caller]
-    pub(crate) fn appended<A: Around<MessagePromise> + 'static>(
+    pub(crate) fn of_flat(
         context: PromisingContext,
-        items: Pipe<Item>,
         start: Start,
         safe: bool,
-        around: A,
-    ) -> (WritingEnd<MessageFlow<A>>, Self) {
-        let (end, flat) = flattened_pipe(context.clone(), items, FlattenMessages { around });
-        let promised = Promised::of(context, start, safe, flat);
-        (end, Self::in_form(Form::Promised(promised)))
+        flat: Source<MessagePromise>,
+    ) -> Self {
+        Self::in_form(Form::Promised(Promised::of(context, start, safe, flat)))
     }
 
     fn in_form(form: Form) -> Self {

@@ -16,7 +16,7 @@ use super::pipe::Pipe;
 use super::source::{Asked, Source};
 use super::streamed_promise::OnCancel;
 use super::wait::cancelled;
-use super::writing_end::WritingEnd;
+use super::writing_end::{Writing, WritingEnd};
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Origin, Ticket, Waiter, WrittenBy};
 

@@ -12,14 +12,14 @@ use std::task::{Context, Poll, ready};
 use super::chore::{After, Chore};
 use super::context::Started;
 use super::flatten::{Flatten, begin_item, poll_rest};
-use super::flow::Flow;
+use super::flow::{Bed, Flow};
 use super::input::{Input, Way};
 use crate::error::Result;
 use crate::executor::{AfterTurn, Asker, Body, Gather, Header, Poller, Task, gather};
 
 /// The task that starts another one for each item that comes out of order.
-pub(super) struct Unordered<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
-    flow: Rc<Flow<I, O, S, F>>,
+pub(super) struct Unordered<B> {
+    bed: Rc<B>,
     work: Chore,
     unfinished: Cell<Unfinished>,
 }
@@ -35,10 +35,17 @@ struct Unfinished {
     end: Option<Gather<Started<()>>>,
 }
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I, O, S, F> {
+impl<I, O, S, F, B> Body for Unordered<B>
+where
+    I: 'static,
+    O: 'static,
+    S: Input<I>,
+    F: Flatten<I, O>,
+    B: Bed<Flow = Flow<I, O, S, F>>,
+{
     fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| {
-            let (work, output) = (&self.work, &self.flow.output);
+            let (work, output) = (&self.work, &self.bed.flow().output);
             match work.go_on(&self.unfinished, &output.context, |work| {
                 self.poll(work, cx)
             }) {
@@ -58,7 +65,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
     }
 
     fn abandon(&self) {
-        let Flow { input, output, .. } = &*self.flow;
+        let Flow { input, output, .. } = self.bed.flow();
         if (self.work).let_go(&self.unfinished, &output.context, || {
             input.let_go(Way::Beside)
         }) {
@@ -67,29 +74,36 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for Unordered<I
     }
 }
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unordered<I, O, S, F> {
-    pub(super) fn new(flow: Rc<Flow<I, O, S, F>>) -> Self {
+impl<I, O, S, F, B> Unordered<B>
+where
+    I: 'static,
+    O: 'static,
+    S: Input<I>,
+    F: Flatten<I, O>,
+    B: Bed<Flow = Flow<I, O, S, F>>,
+{
+    pub(super) fn new(bed: Rc<B>) -> Self {
         let unfinished = Unfinished {
             more_come: true,
             tasks: Vec::new(),
             end: None,
         };
         Unordered {
-            flow,
+            bed,
             work: Chore::new(),
             unfinished: Cell::new(unfinished),
         }
     }
 
     fn poll(&self, work: &mut Unfinished, cx: &mut Context<'_>) -> Poll<()> {
-        let flow = &self.flow;
+        let flow = self.bed.flow();
         while work.more_come {
             match ready!(flow.input.poll_item(Way::Beside, &mut Asker::Task(cx))) {
                 Some(item) => {
                     let task = flow.output.context.start_unpinned(FlattenOne {
                         item: Some(item),
                         rest: None,
-                        flow: flow.clone(),
+                        bed: self.bed.clone(),
                     });
                     flow.add_item(task.to_ref());
                     forget_ended(&mut work.tasks);
@@ -118,23 +132,30 @@ fn forget_ended(tasks: &mut Vec<Started<()>>) {
 }
 
 /// The task that flattens one item that came out of order.
-struct FlattenOne<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
+struct FlattenOne<I, R, B> {
     /// Empty once it has begun.
     item: Option<Result<I>>,
-    rest: Option<Box<F::Rest>>,
-    flow: Rc<Flow<I, O, S, F>>,
+    rest: Option<Box<R>>,
+    bed: Rc<B>,
 }
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Unpin for FlattenOne<I, O, S, F> {}
+impl<I, R, B> Unpin for FlattenOne<I, R, B> {}
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Future for FlattenOne<I, O, S, F> {
+impl<I, O, S, F, B> Future for FlattenOne<I, F::Rest, B>
+where
+    I: 'static,
+    O: 'static,
+    S: Input<I>,
+    F: Flatten<I, O>,
+    B: Bed<Flow = Flow<I, O, S, F>>,
+{
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = &mut *self;
         let Flow {
             output, flatten, ..
-        } = &*this.flow;
+        } = this.bed.flow();
         if let Some(item) = this.item.take() {
             this.rest = begin_item(item, flatten, output).map(Box::new);
         }

@@ -397,9 +397,9 @@ impl PromisingContext {
         self.inner.tasks.admit(body)
     }
 
-    /// Starts a task that was idle and that the context waits for. Nobody else has it.
+    /// Starts a task that was idle and that the context waits for.
     #[track_caller]
-    pub(crate) fn start<B: Body + 'static>(&self, task: &mut Rc<Task<B>>, asker: &Asker<'_, '_>) {
+    pub(crate) fn start<B: Body + 'static>(&self, task: &Rc<Task<B>>, asker: &Asker<'_, '_>) {
         self.inner.tasks.start(task, asker);
     }
 

@@ -103,14 +103,8 @@ impl<I: 'static, O: 'static> Flatten<I, O> for FlattenBy<I, O> {
 
     const TAKES_STEPS: bool = false;
 
-    type Around = ();
-
     fn flatten(&self, item: I, _: &Output<O>) -> Option<Self::Rest> {
         Some(Items::of((self.0)(item)))
-    }
-
-    fn around(&self) -> &() {
-        &()
     }
 }
 

@@ -1,10 +1,9 @@
-//! How items are flattened, and what is done around that.
+//! How items are flattened.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use super::output::Output;
-use super::pieces::Batch;
 use crate::error::{Error, Result};
 use crate::executor::Asker;
 
@@ -16,9 +15,6 @@ pub(crate) trait Flatten<I, O>: 'static {
     /// Whether items come, and are flattened, without anything being polled, except where what is left of one
     /// [says so](Rest::needs_task).
     const TAKES_STEPS: bool;
-
-    /// What is done around the flat stream.
-    type Around: Around<O>;
 
     /// Puts into the output what can be put at once, and gives what is left to do.
     fn flatten(&self, item: I, output: &Output<O>) -> Option<Self::Rest>;
@@ -42,67 +38,6 @@ pub(crate) trait Flatten<I, O>: 'static {
 
     /// Tells handlers of what was a part already.
     fn tell(_: &O) {}
-
-    fn around(&self) -> &Self::Around;
-}
-
-/// What is done around a flat stream: before the first part of it is asked for, with each, and behind the last.
-pub(crate) trait Around<O> {
-    /// The next parts, or nothing after the end; `flat` asks the flat stream for them.
-    fn ask(
-        &self,
-        asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
-    ) -> Poll<Option<Batch<O>>>;
-
-    /// Gives `put` all parts that there are, or up to where that says that it wants no more, ready at the end; `flat`
-    /// has the flat stream do so.
-    fn ask_for_all(
-        &self,
-        asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<O>) -> bool) -> Poll<()>,
-        put: &mut dyn FnMut(Batch<O>) -> bool,
-    ) -> Poll<()>;
-
-    /// Whether it can be asked in a step; asked before it begins.
-    fn takes_steps(&self) -> bool;
-
-    /// Whether it is at its end where the flat stream is, before that is asked for.
-    fn ends_with_flat(&self) -> bool;
-
-    /// Nobody asks any more.
-    fn let_go(&self);
-}
-
-/// Nothing is done.
-impl<O> Around<O> for () {
-    #[inline(always)]
-    fn ask(
-        &self,
-        asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>) -> Poll<Option<Batch<O>>>,
-    ) -> Poll<Option<Batch<O>>> {
-        flat(asker)
-    }
-
-    fn ask_for_all(
-        &self,
-        asker: &mut Asker<'_, '_>,
-        flat: impl Fn(&mut Asker<'_, '_>, &mut dyn FnMut(Batch<O>) -> bool) -> Poll<()>,
-        put: &mut dyn FnMut(Batch<O>) -> bool,
-    ) -> Poll<()> {
-        flat(asker, put)
-    }
-
-    fn takes_steps(&self) -> bool {
-        true
-    }
-
-    fn ends_with_flat(&self) -> bool {
-        true
-    }
-
-    fn let_go(&self) {}
 }
 
 /// What is left of an item.

@@ -15,6 +15,9 @@
 //! there on a task goes on, in the same turn. What comes out of order waits without a task until something does.
 //! When the flat sequence is cancelled, all of them are.
 //!
+//! It lies by itself, or in whoever fills it: an agent's call has the flow of its replies inside, as one of the things
+//! that it does, and no other block is needed for that. What it lies in is its [`Bed`], and kept alive by all its turns.
+//!
 //! An error, of the input or of the flattening, is a piece of the result; the rest of that item is
 //! given up, the items behind it come.
 
@@ -26,7 +29,7 @@ use std::task::{Poll, ready};
 use super::beside::Unordered;
 use super::chore::{After, Chore};
 use super::context::PromisingContext;
-use super::flatten::{Around, Flatten, Rest, begin_item, poll_rest};
+use super::flatten::{Flatten, Rest, begin_item, poll_rest};
 use super::input::{Input, Way};
 use super::output::Output;
 use super::pieces::Batch;
@@ -46,23 +49,35 @@ pub(crate) fn flattened<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>>(
     beside: bool,
     flatten: F,
 ) -> Source<O> {
-    Source::of(Flow::new(context, input, beside, flatten))
+    Source::of(Rc::new(Flow::new(context, input, beside, flatten)))
 }
 
-/// The flat stream of what comes through a pipe, and the end that this is written to through.
+/// The flat stream of what comes through the pipe of a flow by itself, and the end that this is written to through.
 pub(crate) fn flattened_pipe<I: 'static, O: 'static, F: Flatten<I, O>>(
-    context: PromisingContext,
-    pipe: Pipe<I>,
-    flatten: F,
+    flow: PipedFlow<I, O, F>,
 ) -> (WritingEnd<PipedFlow<I, O, F>>, Source<O>) {
-    let flow = Flow::new(context, pipe, true, flatten);
+    let flow = Rc::new(flow);
     (WritingEnd::of(flow.clone()), Source::of(flow))
+}
+
+/// What a flow lies in, and whose steps it takes as its own: it is by itself, or lies in the one who fills it.
+pub(crate) trait Bed: Step + 'static {
+    type Flow;
+
+    fn flow(&self) -> &Self::Flow;
+}
+
+impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Bed for Flow<I, O, S, F> {
+    type Flow = Self;
+
+    fn flow(&self) -> &Self {
+        self
+    }
 }
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I, O, S, F> {
     fn ask(self: Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        let around = self.flatten.around();
-        around.ask(asker, |asker| self.poll_next(asker))
+        Self::poll_next(&self, asker)
     }
 
     fn ask_for_all(
@@ -70,16 +85,11 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
         asker: &mut Asker<'_, '_>,
         put: &mut dyn FnMut(Batch<O>) -> bool,
     ) -> Poll<()> {
-        let around = self.flatten.around();
-        around.ask_for_all(asker, |asker, put| self.poll_all(asker, put), put)
-    }
-
-    fn takes_steps(&self) -> bool {
-        self.flatten.around().takes_steps()
+        Self::poll_all(&self, asker, put)
     }
 
     fn take_waiter(&self) -> Option<Waiter> {
-        self.output.take_reader()
+        self.take_reader()
     }
 
     fn note_wait(&self, depth: u8) {
@@ -87,14 +97,11 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
     }
 
     fn is_over(&self) -> bool {
-        self.flatten.around().ends_with_flat() && self.output.is_over()
+        self.output.is_over()
     }
 
     fn let_go(self: Rc<Self>) {
-        self.flatten.around().let_go();
-        if self.output.abandon() {
-            self.cancel();
-        }
+        Self::give_up(&self);
     }
 }
 
@@ -177,8 +184,10 @@ const IN_ORDER: u32 = 0;
 const BESIDE: u32 = 1;
 
 impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
-    fn new(context: PromisingContext, input: S, beside: bool, flatten: F) -> Rc<Self> {
-        Rc::new(Flow {
+    /// One that has not begun.
+    #[inline(always)]
+    pub(crate) fn new(context: PromisingContext, input: S, beside: bool, flatten: F) -> Self {
+        Flow {
             input,
             output: Output::new(context, 1 + u8::from(beside)),
             flatten,
@@ -190,52 +199,79 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             beside: Cell::new(if beside { Beside::Waits } else { Beside::Gone }),
             generation: Cell::default(),
             _items: PhantomData,
-        })
+        }
     }
 
     /// What there is, or nothing after the end; begins if it has not. Whom a task waits for is noted.
-    fn poll_next(self: &Rc<Self>, asker: &mut Asker<'_, '_>) -> Poll<Option<Batch<O>>> {
-        self.begin_once(asker, true);
-        let next = self.output.poll_next(asker);
+    pub(crate) fn poll_next<B: Bed<Flow = Self>>(
+        bed: &Rc<B>,
+        asker: &mut Asker<'_, '_>,
+    ) -> Poll<Option<Batch<O>>> {
+        Self::begin_once(bed, asker, true);
+        let flow = bed.flow();
+        let next = flow.output.poll_next(asker);
         if let (Poll::Pending, Asker::Task(_)) = (&next, asker) {
-            self.note_wait_for_part(LEVELS);
+            flow.note_wait_for_part(LEVELS);
         }
         next
     }
 
     /// Gives `put` all that it wants of what there is, ready at the end; begins if it has not. It is asked in steps of
     /// what is kept as long as it asks.
-    fn poll_all(
-        self: &Rc<Self>,
+    pub(crate) fn poll_all<B: Bed<Flow = Self>>(
+        bed: &Rc<B>,
         asker: &mut Asker<'_, '_>,
         put: &mut dyn FnMut(Batch<O>) -> bool,
     ) -> Poll<()> {
-        self.begin_once(asker, false);
-        self.output.poll_all(asker, put)
+        Self::begin_once(bed, asker, false);
+        bed.flow().output.poll_all(asker, put)
     }
 
-    fn begin_once(self: &Rc<Self>, asker: &Asker<'_, '_>, keeps: bool) {
-        if self.guest.get().is_none() {
-            self.begin(asker, keeps);
+    fn begin_once<B: Bed<Flow = Self>>(bed: &Rc<B>, asker: &Asker<'_, '_>, keeps: bool) {
+        if bed.flow().guest.get().is_none() {
+            Self::begin(bed, asker, keeps);
         }
     }
 
     /// Begins with what comes in order; what comes out of order begins in the first turn of that. `keeps` says whether
     /// it has to be kept for the end of the executor, as nothing else is that would let go of it.
     #[inline(never)]
-    fn begin(self: &Rc<Self>, asker: &Asker<'_, '_>, keeps: bool) {
-        self.state.set(State::Flattens);
-        let guest = self.output.context.invite_for(asker);
-        let guest = self.guest.get_or_init(|| guest);
+    fn begin<B: Bed<Flow = Self>>(bed: &Rc<B>, asker: &Asker<'_, '_>, keeps: bool) {
+        let flow = bed.flow();
+        flow.state.set(State::Flattens);
+        let guest = flow.output.context.invite_for(asker);
+        let guest = flow.guest.get_or_init(|| guest);
         if F::TAKES_STEPS {
             if keeps {
-                guest.keep(self.clone());
+                guest.keep(bed.clone());
             }
-            queue_step(self.clone(), IN_ORDER);
+            queue_step(bed.clone(), IN_ORDER);
         } else {
-            let task = guest.spawn(InOrderTask { flow: self.clone() });
-            Tasks::begin(&self.tasks().ordered, task);
+            let task = guest.spawn(InOrderTask { bed: bed.clone() });
+            Tasks::begin(&flow.tasks().ordered, task);
         }
+    }
+
+    /// Takes out whoever waits for more.
+    pub(crate) fn take_reader(&self) -> Option<Waiter> {
+        self.output.take_reader()
+    }
+
+    /// Nobody asks any more: stops all that goes on.
+    pub(crate) fn give_up<B: Bed<Flow = Self>>(bed: &Rc<B>) {
+        if bed.flow().output.abandon() {
+            Self::cancel(bed);
+        }
+    }
+
+    /// Whether nobody asks any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.output.is_abandoned()
+    }
+
+    /// What it is that takes steps where it lies, from when it has begun.
+    pub(crate) fn known_guest(&self) -> Option<&Guest> {
+        self.guest.get()
     }
 
     /// What its steps have in common with tasks.
@@ -259,7 +295,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Notes whom the current task waits for that waits for a part.
-    fn note_wait_for_part(&self, depth: u8) {
+    pub(crate) fn note_wait_for_part(&self, depth: u8) {
         match (self.state.get(), self.task()) {
             (State::Ended, _) => {
                 let unordered = self.tasks.get().and_then(|tasks| tasks.unordered.get());
@@ -281,13 +317,14 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Stops all that goes on, as the output is not wanted any more.
-    fn cancel(self: &Rc<Self>) {
-        if let Some(task) = self.task() {
+    fn cancel<B: Bed<Flow = Self>>(bed: &Rc<B>) {
+        let flow = bed.flow();
+        if let Some(task) = flow.task() {
             task.cancel();
-        } else if self.guest.get().is_some() && !self.ordered.is_over() && self.ordered.stop() {
-            queue_step(self.clone(), IN_ORDER);
+        } else if flow.guest.get().is_some() && !flow.ordered.is_over() && flow.ordered.stop() {
+            queue_step(bed.clone(), IN_ORDER);
         }
-        if let Some(tasks) = self.tasks.get() {
+        if let Some(tasks) = flow.tasks.get() {
             if let Some(unordered) = tasks.unordered.get() {
                 unordered.cancel();
             }
@@ -296,32 +333,39 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Goes on with what comes in order.
-    fn go_on(self: &Rc<Self>, asker: &mut Asker<'_, '_>, guest: Option<&Guest>) -> AfterTurn {
-        let (work, context) = (&self.ordered, &self.output.context);
-        let after = work.go_on(&self.rest, context, |rest| self.poll(rest, asker, guest));
+    fn go_on<B: Bed<Flow = Self>>(
+        bed: &Rc<B>,
+        asker: &mut Asker<'_, '_>,
+        guest: Option<&Guest>,
+    ) -> AfterTurn {
+        let flow = bed.flow();
+        let (work, context) = (&flow.ordered, &flow.output.context);
+        let after = work.go_on(&flow.rest, context, |rest| {
+            if let Beside::Waits = flow.beside.get() {
+                Self::begin_beside(bed);
+            }
+            flow.poll(rest, asker, guest)
+        });
         match after {
             After::Goes(after) => return after,
             After::Ended => {
-                self.state.set(State::Ended);
-                work.let_go(&self.rest, context, || {
-                    self.output.end_input(true); // whoever is woken may cancel it: it is over by then
-                    self.input.let_go(Way::InOrder);
+                flow.state.set(State::Ended);
+                work.let_go(&flow.rest, context, || {
+                    flow.output.end_input(true); // whoever is woken may cancel it: it is over by then
+                    flow.input.let_go(Way::InOrder);
                 });
             }
-            After::BrokenOff => lending(guest, || self.break_off()),
+            After::BrokenOff => lending(guest, || flow.break_off()),
         }
         AfterTurn::Ended
     }
 
     fn poll(
-        self: &Rc<Self>,
+        &self,
         left: &mut Option<Box<F::Rest>>,
         asker: &mut Asker<'_, '_>,
         guest: Option<&Guest>,
     ) -> Poll<()> {
-        if let Beside::Waits = self.beside.get() {
-            self.begin_beside();
-        }
         if self.output.ready() > 0 {
             self.state.set(State::Flattens);
             PromisingContext::where_handlers_look(guest, || self.output.put_ready(F::tell));
@@ -400,29 +444,30 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Begins with what comes out of order, in a turn to come.
-    fn begin_beside(self: &Rc<Self>) {
-        self.generation.set(self.guest().count_more());
-        self.beside.set(Beside::Begins);
-        queue_step(self.clone(), BESIDE);
+    fn begin_beside<B: Bed<Flow = Self>>(bed: &Rc<B>) {
+        let flow = bed.flow();
+        flow.generation.set(flow.guest().count_more());
+        flow.beside.set(Beside::Begins);
+        queue_step(bed.clone(), BESIDE);
     }
 
     /// A step: goes on with what comes in order.
-    fn step_in_order(self: &Rc<Self>, poller: &mut Poller) {
-        let guest = self.guest();
-        if self.task().is_some() || self.ordered.is_over() {
+    fn step_in_order<B: Bed<Flow = Self>>(bed: &Rc<B>, poller: &mut Poller) {
+        let flow = bed.flow();
+        let guest = flow.guest();
+        if flow.task().is_some() || flow.ordered.is_over() {
             return;
         }
-        let going = Going(self, IN_ORDER);
-        let after = self.go_on(&mut Asker::Step(&going), Some(guest));
-        match after {
-            AfterTurn::Again => queue_step(self.clone(), IN_ORDER),
-            AfterTurn::Waits if self.needs_task() => {
-                let body = InOrderTask { flow: self.clone() };
+        let going = Going(bed, IN_ORDER);
+        match Self::go_on(bed, &mut Asker::Step(&going), Some(guest)) {
+            AfterTurn::Again => queue_step(bed.clone(), IN_ORDER),
+            AfterTurn::Waits if flow.needs_task() => {
+                let body = InOrderTask { bed: bed.clone() };
                 let going = Task::new(guest.become_task(), body);
-                poller.begin(going, |going| Tasks::begin(&self.tasks().ordered, going));
+                poller.begin(going, |going| Tasks::begin(&flow.tasks().ordered, going));
             }
             AfterTurn::Waits => {}
-            AfterTurn::Ended => self.leave(),
+            AfterTurn::Ended => flow.leave(),
         }
     }
 
@@ -449,31 +494,56 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
 
     /// The first turn of what comes out of order. Where nothing has come it waits without a task, and has a
     /// first turn again when something does, at the place where it would have been woken.
-    fn step_beside(self: &Rc<Self>, poller: &mut Poller) {
-        if self.beside.get() != Beside::Begins {
+    fn step_beside<B: Bed<Flow = Self>>(bed: &Rc<B>, poller: &mut Poller) {
+        let flow = bed.flow();
+        let Flow { input, output, .. } = flow;
+        if flow.beside.get() != Beside::Begins {
             return;
         }
-        self.beside.set(Beside::Gone);
-        if self.input.is_over_beside() {
-            self.output.end_input(true);
-        } else if self.output.is_abandoned() {
-            self.input.let_go(Way::Beside);
-            self.output.break_off();
-        } else if self.input.sleep() {
-            self.beside.set(Beside::Asleep);
+        flow.beside.set(Beside::Gone);
+        if input.is_over_beside() {
+            output.end_input(true);
+        } else if output.is_abandoned() {
+            input.let_go(Way::Beside);
+            output.break_off();
+        } else if input.sleep() {
+            flow.beside.set(Beside::Asleep);
         } else {
             // Another schedule than first come, first served may have something come before what is ready.
-            let ready = self.output.take_ready();
-            self.input
-                .put_back(ready.into_iter().filter_map(F::into_item).collect());
-            let body = Unordered::new(self.clone());
-            let task = Task::new(self.guest().make_task(self.generation.get()), body);
+            let ready = output.take_ready();
+            input.put_back(ready.into_iter().filter_map(F::into_item).collect());
+            let body = Unordered::new(bed.clone());
+            let task = Task::new(flow.guest().make_task(flow.generation.get()), body);
             poller.begin(task, |unordered| {
-                Tasks::begin(&self.tasks().unordered, unordered);
+                Tasks::begin(&flow.tasks().unordered, unordered);
             });
-            return self.forget_if_over();
+            return flow.forget_if_over();
         }
-        self.leave_beside();
+        flow.leave_beside();
+    }
+
+    /// Takes one of the steps that are its own where it lies.
+    #[inline]
+    pub(crate) fn take_step<B: Bed<Flow = Self>>(bed: &Rc<B>, which: u32, poller: &mut Poller) {
+        match which {
+            IN_ORDER => Self::step_in_order(bed, poller),
+            _ => Self::step_beside(bed, poller),
+        }
+    }
+
+    /// The executor goes before such a step.
+    pub(crate) fn abandon_step(&self, which: u32) {
+        if which == BESIDE {
+            if self.beside.get() == Beside::Begins {
+                self.beside.set(Beside::Gone);
+                self.input.let_go(Way::Beside);
+                self.output.break_off();
+                self.leave_beside();
+            }
+        } else if self.task().is_none() {
+            self.break_off();
+            self.leave();
+        }
     }
 
     /// Whoever flattens goes away before the end.
@@ -498,63 +568,58 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Step for Flow<I, O, 
         ReadyQueue::put(self, which, |flow| flow.guest.get().map(Guest::queue));
     }
 
-    fn guest(&self) -> Option<&Guest> {
+    fn guest(&self, _: u32) -> Option<&Guest> {
         self.guest.get()
     }
 
     fn step(self: Rc<Self>, which: u32, poller: &mut Poller) {
-        match which {
-            IN_ORDER => self.step_in_order(poller),
-            _ => self.step_beside(poller),
-        }
+        Self::take_step(&self, which, poller);
     }
 
     fn abandon(self: Rc<Self>, which: u32) {
-        if which == BESIDE {
-            if self.beside.get() == Beside::Begins {
-                self.beside.set(Beside::Gone);
-                self.input.let_go(Way::Beside);
-                self.output.break_off();
-                self.leave_beside();
-            }
-        } else if self.task().is_none() {
-            self.break_off();
-            self.leave();
-        }
+        self.abandon_step(which);
     }
 }
 
 /// What comes through a pipe is flattened where that lies.
-impl<I: 'static, O: 'static, F: Flatten<I, O>> Piped for Flow<I, O, Pipe<I>, F> {
+impl<I, O, F, B> Piped for B
+where
+    I: 'static,
+    O: 'static,
+    F: Flatten<I, O>,
+    B: Bed<Flow = Flow<I, O, Pipe<I>, F>>,
+{
     type Piece = I;
 
     fn pipe(&self) -> &Pipe<I> {
-        &self.input
+        &self.flow().input
     }
 
     fn put(&self, way: Way, piece: Result<I>) -> bool {
+        let flow = self.flow();
         match way {
-            Way::InOrder => match self.make_ready(piece) {
-                Some(piece) => self.input.put(way, piece),
+            Way::InOrder => match flow.make_ready(piece) {
+                Some(piece) => flow.input.put(way, piece),
                 None => false,
             },
-            Way::Beside => self.input.put(way, piece),
+            Way::Beside => flow.input.put(way, piece),
         }
     }
 
     /// What comes out of order waits without a task until something does.
     fn wake_beside(self: Rc<Self>, why: Woken) {
-        if self.beside.get() != Beside::Asleep {
+        let flow = self.flow();
+        if flow.beside.get() != Beside::Asleep {
             return;
         }
-        self.beside.set(Beside::Gone);
+        flow.beside.set(Beside::Gone);
         match why {
-            _ if self.output.is_abandoned() => self.forget_if_over(),
+            _ if flow.output.is_abandoned() => flow.forget_if_over(),
             // The other one is about to say the end, and nobody can tell when this does.
-            Woken::End if self.state.get() == State::Waits && self.nothing_in_order() => {
-                self.output.end_input(false);
+            Woken::End if flow.state.get() == State::Waits && flow.nothing_in_order() => {
+                flow.output.end_input(false);
             }
-            Woken::Item | Woken::End if self.guest().is_at_home() => self.begin_beside(),
+            Woken::Item | Woken::End if flow.guest().is_at_home() => Flow::begin_beside(&self),
             Woken::Item | Woken::End => {}
         }
     }
@@ -600,28 +665,36 @@ impl<I: 'static, O: 'static, F: Flatten<I, O>> Flow<I, O, Pipe<I>, F> {
 }
 
 /// The task that flattens what comes in order.
-struct InOrderTask<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
-    flow: Rc<Flow<I, O, S, F>>,
+struct InOrderTask<B> {
+    bed: Rc<B>,
 }
 
-impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Body for InOrderTask<I, O, S, F> {
+impl<I, O, S, F, B> Body for InOrderTask<B>
+where
+    I: 'static,
+    O: 'static,
+    S: Input<I>,
+    F: Flatten<I, O>,
+    B: Bed<Flow = Flow<I, O, S, F>>,
+{
     fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         poller.poll_as(task, header, |cx| {
-            let after = self.flow.go_on(&mut Asker::Task(cx), None);
+            let after = Flow::go_on(&self.bed, &mut Asker::Task(cx), None);
             if let AfterTurn::Ended = after {
-                self.flow.forget_if_over();
+                self.bed.flow().forget_if_over();
             }
             after
         })
     }
 
     fn stop(&self) -> bool {
-        self.flow.ordered.stop()
+        self.bed.flow().ordered.stop()
     }
 
     fn abandon(&self) {
-        self.flow.break_off();
-        self.flow.forget_if_over();
+        let flow = self.bed.flow();
+        flow.break_off();
+        flow.forget_if_over();
     }
 }
 

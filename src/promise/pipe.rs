@@ -396,11 +396,11 @@ impl<P> Pipe<P> {
         self.state.borrow_mut().writers += 1;
     }
 
-    /// Counts one handle less; true if it was the last, and it is not closed.
+    /// Counts one handle less; true if it was the last.
     pub(super) fn remove_writer(&self) -> bool {
         let mut state = self.state.borrow_mut();
         state.writers -= 1;
-        state.writers == 0 && !state.is_closed()
+        state.writers == 0
     }
 
     /// Whether the error that ends it becomes the last of the pieces.

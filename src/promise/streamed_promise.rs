@@ -691,7 +691,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Step for Inner<P, W> {
         ReadyQueue::put(self, which, |inner| inner.guest.get().map(Guest::queue));
     }
 
-    fn guest(&self) -> Option<&Guest> {
+    fn guest(&self, _: u32) -> Option<&Guest> {
         self.known_guest()
     }
 

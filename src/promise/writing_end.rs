@@ -1,10 +1,86 @@
 //! The end of a pipe that is written to.
 
+use std::ops::Deref;
 use std::rc::Rc;
 
 use super::input::Way;
 use super::pipe::{Pipe, Piped, Woken};
 use crate::error::{Error, Result, What};
+
+/// What is done by whoever has what a pipe lies in, and writes to it.
+pub(crate) trait Writing {
+    type Piece;
+
+    /// Puts a piece, if it is open.
+    fn append(&self, way: Way, piece: Result<Self::Piece>) -> Result<()>;
+
+    /// As [`append`](Self::append), open or not.
+    fn write(&self, way: Way, piece: Result<Self::Piece>);
+
+    /// Closes it, if it is not closed.
+    fn close(&self);
+
+    /// Closes it because of `error`, and gives that back if it is not captured.
+    fn close_capturing(&self, capture: bool, error: Error) -> Result<()>;
+
+    /// As [`close_capturing`](Self::close_capturing), as the pipe says.
+    fn close_with(&self, error: Error) -> Result<()>;
+
+    /// Closes it, if it is not closed, as whoever wrote to it is gone: that is an error behind what was written.
+    fn break_off(&self);
+}
+
+impl<T: Piped + ?Sized> Writing for Rc<T> {
+    type Piece = T::Piece;
+
+    fn append(&self, way: Way, piece: Result<T::Piece>) -> Result<()> {
+        self.pipe().check()?;
+        self.write(way, piece);
+        Ok(())
+    }
+
+    fn write(&self, way: Way, piece: Result<T::Piece>) {
+        if self.put(way, piece) {
+            self.clone().wake_beside(Woken::Item);
+        }
+    }
+
+    fn close(&self) {
+        if self.pipe().close() {
+            self.clone().wake_beside(Woken::End);
+        }
+    }
+
+    fn close_capturing(&self, capture: bool, error: Error) -> Result<()> {
+        let captured = capture && !error.is_closed();
+        if captured && self.pipe().is_open() {
+            self.write(Way::InOrder, Err(error.clone()));
+        }
+        self.close();
+        if captured { Ok(()) } else { Err(error) }
+    }
+
+    fn close_with(&self, error: Error) -> Result<()> {
+        self.close_capturing(self.pipe().captures(), error)
+    }
+
+    fn break_off(&self) {
+        if !self.pipe().is_closed() {
+            let text = "the appender was dropped before it was closed";
+            self.write(Way::InOrder, Err(Error::own(What::Abandoned, text)));
+            self.close();
+        }
+    }
+}
+
+/// What it lies in is written to through it.
+impl<T: Piped + ?Sized> Deref for WritingEnd<T> {
+    type Target = Rc<T>;
+
+    fn deref(&self) -> &Rc<T> {
+        &self.0
+    }
+}
 
 /// A handle of the end that is appended to; when the last one goes, the pipe is closed.
 ///
@@ -26,41 +102,6 @@ impl<T: Piped + ?Sized> WritingEnd<T> {
         self.0.pipe()
     }
 
-    /// Puts a piece, if it is open.
-    pub(crate) fn append(&self, way: Way, piece: Result<T::Piece>) -> Result<()> {
-        self.pipe().check()?;
-        self.put(way, piece);
-        Ok(())
-    }
-
-    fn put(&self, way: Way, piece: Result<T::Piece>) {
-        if self.0.put(way, piece) {
-            self.0.clone().wake_beside(Woken::Item);
-        }
-    }
-
-    /// Closes it, if it is not closed.
-    pub(crate) fn close(&self) {
-        if self.pipe().close() {
-            self.0.clone().wake_beside(Woken::End);
-        }
-    }
-
-    /// Closes it because of `error`, and gives that back if it is not captured.
-    pub(super) fn close_capturing(&self, capture: bool, error: Error) -> Result<()> {
-        let captured = capture && !error.is_closed();
-        if captured && self.pipe().is_open() {
-            self.put(Way::InOrder, Err(error.clone()));
-        }
-        self.close();
-        if captured { Ok(()) } else { Err(error) }
-    }
-
-    /// As [`close_capturing`](Self::close_capturing), as the pipe says.
-    pub(crate) fn close_with(&self, error: Error) -> Result<()> {
-        self.close_capturing(self.pipe().captures(), error)
-    }
-
     /// Opens it, lets `body` append, and closes it.
     pub(super) async fn fill_capturing(
         &self,
@@ -70,10 +111,10 @@ impl<T: Piped + ?Sized> WritingEnd<T> {
         self.pipe().open()?;
         match body.await {
             Ok(()) => {
-                self.close();
+                self.0.close();
                 Ok(())
             }
-            Err(error) => self.close_capturing(capture, error),
+            Err(error) => self.0.close_capturing(capture, error),
         }
     }
 
@@ -104,9 +145,7 @@ impl<T: Piped + ?Sized> Clone for WritingEnd<T> {
 impl<T: Piped + ?Sized> Drop for WritingEnd<T> {
     fn drop(&mut self) {
         if self.pipe().remove_writer() {
-            let text = "the appender was dropped before it was closed";
-            self.put(Way::InOrder, Err(Error::own(What::Abandoned, text)));
-            self.close();
+            self.0.break_off();
         }
     }
 }

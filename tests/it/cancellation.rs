@@ -10,7 +10,7 @@ use miniagents::executor::{Executor, sleep, timeout, unblock_stream, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, InteractionContext, Message, MessageClass, MessagePromise,
     MessageSequence, MessageSequencePromise, MessageTokenAppender, MiniAgent, MiniAgents, Promise,
-    Result, Start, StreamAppender, StreamedPromise, Token, generate, messages,
+    PromisingContext, Result, Start, StreamAppender, StreamedPromise, Token, generate, messages,
 };
 
 use super::events::{STARTS, events_of, note};
@@ -421,6 +421,36 @@ fn a_call_that_is_cancelled_is_finished_too() {
         assert!(call.replies().await.unwrap_err().is_cancelled());
         Ok(())
     });
+}
+
+#[test]
+fn whoever_replies_for_a_cancelled_agent_is_told() {
+    async fn delegating(ctx: InteractionContext) -> Result<()> {
+        let helper = ctx.clone();
+        let helping = PromisingContext::current().start_soon(async move {
+            sleep(Duration::from_secs(1)).await;
+            let refused = helper.try_reply("too late");
+            note(refused.is_err_and(|error| error.is_closed()));
+            Ok(())
+        });
+        helping.detach();
+        sleep(Duration::from_secs(1000)).await;
+        Ok(())
+    }
+
+    let events = events_of(async {
+        let replies = delegating.trigger(());
+        yield_now().await;
+        yield_now().await;
+
+        assert!(replies.cancel());
+
+        sleep(Duration::from_secs(2)).await;
+        assert!(replies.await.unwrap_err().is_cancelled());
+        Ok(())
+    });
+
+    assert_eq!(events, ["true"]);
 }
 
 #[test]
