@@ -411,7 +411,12 @@ impl Act {
             }
             Ok(Poll::Pending) if self.missed.take() => return AfterTurn::Again,
             Ok(Poll::Pending) => return AfterTurn::Waits,
-            Err(panic) => self.end(Err(Error::from_panic("the work behind a promise", &*panic))),
+            // Somebody's destructor, as the function is caught by itself.
+            Err(panic) => {
+                let error = Error::from_panic(&format!("agent `{}`", self.agent.alias()), &*panic);
+                let _ = call.close_with(error.clone()); // where they have not ended
+                self.end(Err(error));
+            }
         }
         AfterTurn::Ended
     }

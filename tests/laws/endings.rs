@@ -416,6 +416,36 @@ fn the_end_of_an_agent_that_panics_reaches_every_reader() {
         .unwrap();
 }
 
+#[test]
+fn an_agent_that_panics_when_it_is_dropped_ends_its_replies_with_that() {
+    struct PanicsInTheEnd(InteractionContext);
+    impl Future for PanicsInTheEnd {
+        type Output = Result<()>;
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+    impl Drop for PanicsInTheEnd {
+        fn drop(&mut self) {
+            self.0.reply("said");
+            std::panic::resume_unwind(Box::new("in the end"));
+        }
+    }
+
+    let read = MiniAgents::new().run(async {
+        let replies = (|ctx| PanicsInTheEnd(ctx)).trigger(());
+        let mut reader = replies.stream();
+        assert_eq!(reader.try_next().await?.unwrap().await?.text(), "said");
+        let error = reader.try_next().await.unwrap_err();
+        assert!(reader.try_next().await?.is_none());
+        Result::Ok(error.to_string())
+    });
+    let read = read.unwrap();
+    assert!(read.starts_with("agent `"), "{read}");
+    assert!(read.ends_with("` panicked: in the end"), "{read}");
+}
+
 /// What was logged on this thread.
 fn logged(program: impl FnOnce()) -> Vec<String> {
     struct Log(Mutex<Vec<(std::thread::ThreadId, String)>>);
