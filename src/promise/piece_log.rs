@@ -191,14 +191,15 @@ impl<P: Clone + 'static> PieceLog<P> {
 
     /// Ends it with an error, and drops the source. False if it has ended already.
     pub(crate) fn cancel(&self, error: &Error) -> bool {
-        let state = self.state.borrow();
-        if state.ended {
+        if self.has_ended() {
             return false;
         }
+        tap::tell::<P>(&Err(error.clone()));
+        let mut state = self.state.borrow_mut();
         let waits_in_source = state.gate == At::GATE && state.getter.is_none();
-        drop(state);
-        self.push(Err(error.clone()));
-        self.end();
+        state.pieces.push_error(error.clone());
+        state.ended = true; // before anybody is woken, who may cancel it as well
+        State::tell_getter(state);
         if self.is_on_demand()
             && let Some(source) = self.source.take()
             && waits_in_source

@@ -3,6 +3,8 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_lite::StreamExt;
@@ -204,6 +206,37 @@ fn a_task_that_waits_in_the_source_itself_is_woken_by_the_cancelling() {
         appender.close();
         Ok(())
     });
+}
+
+#[test]
+fn whoever_is_woken_by_the_cancelling_and_cancels_too_adds_no_error() {
+    thread_local!(static AGAIN: Cell<Option<StreamedPromise<u32, ()>>> = const { Cell::new(None) });
+    struct CancelsToo;
+    impl Wake for CancelsToo {
+        fn wake(self: Arc<Self>) {
+            if let Some(promise) = AGAIN.take() {
+                promise.cancel();
+            }
+        }
+    }
+
+    for start in STARTS {
+        events_of(async move {
+            let never = futures_lite::stream::pending::<Result<u32>>();
+            let resolver = |_| async { Ok(()) };
+            let promise = StreamedPromise::<u32, ()>::with_start(start, never, resolver);
+            let mut reader = promise.stream();
+            let waker = Waker::from(Arc::new(CancelsToo));
+            let read_once = reader.poll_next(&mut Context::from_waker(&waker));
+            assert!(read_once.is_pending());
+
+            AGAIN.set(Some(promise.clone()));
+            assert!(promise.cancel());
+
+            assert_eq!(read(reader).await, ["!this was cancelled"], "{start:?}");
+            Ok(())
+        });
+    }
 }
 
 #[test]
