@@ -158,17 +158,18 @@ impl Act {
         arguments: NamedValues,
         refused: Option<Error>,
         persists: bool,
-        flow: MessageFlow,
+        flow: impl FnOnce() -> MessageFlow,
     ) -> Rc<Task<Self>> {
-        idle_task(Act {
+        let stage = refused.map_or(Stage::Called, Stage::Refused);
+        idle_task(|| Act {
             agent,
             input,
-            flow,
+            flow: flow(),
             replies: OnceCell::new(),
             miniagents,
             interaction: OnceCell::new(),
             arguments,
-            stage: Cell::new(refused.map_or(Stage::Called, Stage::Refused)),
+            stage: Cell::new(stage),
             record: OnceCell::new(),
             recorder: Cell::new(None),
             rare: OnceCell::new(),

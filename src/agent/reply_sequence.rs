@@ -50,7 +50,7 @@ pub(crate) fn begin(
         options.arguments,
         options.refused,
         persists,
-        sequence.flow(&context),
+        || sequence.flow(&context),
     );
     if let Some(spending) = Spending::begin(budget, agent) {
         call.body().spends_from(spending);

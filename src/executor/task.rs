@@ -669,10 +669,15 @@ pub(crate) fn spawn_on<B: Body + 'static>(
     task
 }
 
-/// A task that is to be [started](Task::start) later.
+/// A task that is to be [started](Task::start) later, made where it lies, and not moved there.
+#[inline(always)]
 #[track_caller]
-pub(crate) fn idle_task<B: Body>(body: B) -> Rc<Task<B>> {
-    Task::new(Header::idle(), body)
+pub(crate) fn idle_task<B: Body>(body: impl FnOnce() -> B) -> Rc<Task<B>> {
+    let header = Header::idle();
+    Rc::new_cyclic(|_| Task {
+        header,
+        body: body(),
+    })
 }
 
 /// The handle of a spawned task: a future of what the task gives.
