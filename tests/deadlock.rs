@@ -61,6 +61,26 @@ fn a_message_that_is_streamed_anew_waits_for_the_other() {
 }
 
 #[test]
+fn replies_that_are_waited_for_are_named_by_where_the_call_was_made() {
+    async fn silent(_: InteractionContext) -> Result<()> {
+        std::future::pending().await
+    }
+
+    let place = OnceCell::new();
+    let report = report_of(async {
+        let replies = silent.trigger(());
+        place.set(above(1)).unwrap();
+        replies.await.map(drop)
+    });
+
+    let waits = format!(
+        "for the replies to the call made at {}",
+        place.get().unwrap()
+    );
+    assert!(report.contains(&waits), "{report}");
+}
+
+#[test]
 fn a_call_that_nobody_finishes_is_named_and_the_circle_is_marked() {
     let place = OnceCell::new();
     let report = report_of(async {

@@ -15,7 +15,7 @@ use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
 use super::recording;
 use crate::error::Result;
-use crate::executor::{Asker, Task, Waiter, WrittenBy};
+use crate::executor::{Asker, Origin, Task, Waiter, WrittenBy};
 use crate::message::{MessageFlow, MessagePromise, MessageSequence, MessageSequencePromise};
 use crate::promise::{Asked, Batch, Bed, PromisingContext, Source, Writing};
 
@@ -30,8 +30,7 @@ pub(crate) fn begin(
 ) -> MessageSequencePromise {
     let sequence = MessageSequence::options()
         .with_start(options.start)
-        .with_capture_errors(true)
-        .written_by(WrittenBy::Agent);
+        .with_capture_errors(true);
     let as_messages = options.errors_as_messages;
     let as_messages = as_messages.or_else(|| Some(miniagents.as_ref()?.errors_as_messages()));
     let sequence = match as_messages {
@@ -43,6 +42,7 @@ pub(crate) fn begin(
     let persists = persists.unwrap_or(false);
     let budget = options.limits.and_then(|limits| limits.budget);
     let own_budget = budget.is_some();
+    let origin = Origin::here(WrittenBy::Agent); // a closure would not know who called
     let call = Act::new(
         miniagents,
         agent.clone(),
@@ -50,7 +50,7 @@ pub(crate) fn begin(
         options.arguments,
         options.refused,
         persists,
-        || sequence.flow(&context),
+        || sequence.flow(&context, origin),
     );
     if let Some(spending) = Spending::begin(budget, agent) {
         call.body().spends_from(spending);

@@ -120,7 +120,7 @@ impl SequenceOptions {
     /// The sequence, made in that context.
     #[track_caller]
     pub(crate) fn make_in(self, context: PromisingContext) -> MessageSequence {
-        let (items, flat) = flattened_pipe(self.flow(&context));
+        let (items, flat) = flattened_pipe(self.flow(&context, Origin::here(self.by)));
         let promise = self.promise_of(context, flat);
         let items = items.of_any();
         MessageSequence {
@@ -136,12 +136,11 @@ impl SequenceOptions {
         })
     }
 
-    /// What messages enter the sequence through, and are flattened in.
-    #[track_caller]
-    pub(crate) fn flow(&self, context: &PromisingContext) -> MessageFlow {
+    /// What messages enter the sequence through, and are flattened in; its writing end is that of `origin`.
+    pub(crate) fn flow(&self, context: &PromisingContext, origin: Origin) -> MessageFlow {
         let captures = self.capture_errors;
         let captures = captures.unwrap_or_else(|| context.appenders_capture_errors());
-        let items = Pipe::new(Origin::here(self.by), captures);
+        let items = Pipe::new(origin, captures);
         MessageFlow::new(context.clone(), items, true, FlattenMessages)
     }
 
