@@ -18,18 +18,18 @@
 //!
 //! | | one | Python | smol | tokio | this crate |
 //! |---|---|---|---|---|---|
-//! | w01 | task switch | 140 | 8.4 | 4.9 | 1.4 |
-//! | w02 | live piece, to one of 8 readers | 350 | 18 | 7.3 | 1.7 |
-//! | w03 | replayed piece | 270 | cannot | cannot | 1.6 |
-//! | w04 | live token, forwarded by 8 agents | 540 | 5.4 | 5.9 | 1.4 |
-//! | w05 | agent of 3 messages | 2300 | 6.2 | 2.9 | 3.5 |
-//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.3 | 2.6 |
-//! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.1 |
-//! | w08 | message of history read | 6400 | 2.5 | 2.4 | 4.8 |
-//! | w09 | token of a joined message | 400 | 6.8 | 3.1 | 1.6 |
-//! | w10 | live promise (memory) | 48 | 7.4 | 5.5 | 2.0 |
-//! | w11 | token re-streamed by one of 8 agents | 510 | 13 | 5.3 | 1.4 |
-//! | w12 | live agent (memory) | 84 | 6.6 | 5.2 | 3.1 |
+//! | w01 | task switch | 140 | 7.5 | 4.7 | 1.2 |
+//! | w02 | live piece, to one of 8 readers | 350 | 19 | 7.6 | 1.7 |
+//! | w03 | replayed piece | 270 | cannot | cannot | 1.2 |
+//! | w04 | live token, forwarded by 8 agents | 540 | 4.7 | 5.8 | 1.3 |
+//! | w05 | agent of 3 messages | 2300 | 8.7 | 4.1 | 3.3 |
+//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.3 | 2.3 |
+//! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.5 |
+//! | w08 | message of history read | 6400 | 2.3 | 2.3 | 4.4 |
+//! | w09 | token of a joined message | 400 | 6.3 | 2.9 | 1.3 |
+//! | w10 | live promise (memory) | 48 | 7.3 | 5.4 | 1.9 |
+//! | w11 | token re-streamed by one of 8 agents | 510 | 10 | 4.1 | 1.0 |
+//! | w12 | live agent (memory) | 84 | 6.5 | 5.1 | 2.9 |
 //!
 //! Each figure is a multiple of the limit; smaller is better. Beside smol and tokio stands a bare task and
 //! a channel for each thing, without promises of messages, arguments, records, errors or replay: where
@@ -72,7 +72,7 @@
 //!   (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a call as one block, for which its handles are
 //!   copied once. A [`History`](crate::History) is not even that: what is sent of it is where it lies and how
 //!   far it goes, so that a dialogue of N turns costs what its N² reads cost, and N calls.
-//! - **A call of an agent** is the dearest thing: eight allocations, two of them for an argument, and
+//! - **A call of an agent** is the dearest thing: six allocations, one of them for the name of an argument, and
 //!   fourteen turns, about a microsecond, whatever the agent then does; a reply that is waited for takes two
 //!   turns more. The agent acts in a task; all other turns are steps of the two sequences and of the call.
 //!   The turns are the original's: they decide who comes first where agents run side by side. The records of
@@ -84,7 +84,9 @@
 //!   a task for all only while there are such items. Messages that lie side by side are not flattened, they
 //!   only wait their turns; and a sequence on demand that is handed over to another one, so that nobody else
 //!   can read it, keeps nothing.
-//! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256.
+//! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256. Where the
+//!   processor has instructions for that, finding the fields in memory takes as long: thousands of messages
+//!   that do not fit into its caches take half as long again as the limit (w07), hundreds an eighth.
 //! - **Memory**: about 0.7 KB for a promise of a message that is being written, 2 KB for an agent that
 //!   waits for more messages. What nobody holds is freed: a context that lives for a million calls does not
 //!   grow. The tokens of complete messages can be given up, see [`KeepTokens`](crate::KeepTokens).
