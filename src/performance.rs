@@ -12,24 +12,24 @@
 //! the same checksums. What is read through a channel is gone: only here, in the original and in the
 //! limit can everything be read again.
 //!
-//! The figures are medians of ratios taken within ten interleaved rounds (for the original: within seven
-//! of another day) on a shared machine with two cores, at sixteen times the base sizes; times are
+//! The figures are medians of ratios taken within ten interleaved rounds (for the original: within five
+//! others) on a shared machine with two cores, at sixteen times the base sizes; times are
 //! processor time. Trust the first digit.
 //!
 //! | | one | Python | smol | tokio | this crate |
 //! |---|---|---|---|---|---|
-//! | w01 | task switch | 140 | 7.5 | 4.7 | 1.2 |
-//! | w02 | live piece, to one of 8 readers | 350 | 19 | 7.6 | 1.7 |
-//! | w03 | replayed piece | 270 | cannot | cannot | 1.2 |
-//! | w04 | live token, forwarded by 8 agents | 540 | 4.7 | 5.8 | 1.3 |
-//! | w05 | agent of 3 messages | 2300 | 8.7 | 4.1 | 3.3 |
-//! | w06 | leaf of a tree, flattened | 2100 | 14 | 7.3 | 2.3 |
-//! | w07 | hash key of a 1.1 KiB message | 42 |  |  | 1.5 |
-//! | w08 | message of history read | 6400 | 2.3 | 2.3 | 4.4 |
+//! | w01 | task switch | 180 | 7.5 | 4.7 | 1.2 |
+//! | w02 | live piece, to one of 8 readers | 320 | 19 | 7.6 | 1.7 |
+//! | w03 | replayed piece | 240 | cannot | cannot | 1.2 |
+//! | w04 | live token, forwarded by 8 agents | 450 | 4.7 | 5.8 | 1.3 |
+//! | w05 | agent of 3 messages | 3700 | 8.7 | 4.1 | 3.3 |
+//! | w06 | leaf of a tree, flattened | 2000 | 14 | 7.3 | 2.3 |
+//! | w07 | hash key of a 1.1 KiB message | 51 |  |  | 1.5 |
+//! | w08 | message of history read | 4600 | 2.3 | 2.3 | 4.4 |
 //! | w09 | token of a joined message | 400 | 6.3 | 2.9 | 1.3 |
 //! | w10 | live promise (memory) | 48 | 7.3 | 5.4 | 1.9 |
-//! | w11 | token re-streamed by one of 8 agents | 510 | 10 | 4.1 | 1.0 |
-//! | w12 | live agent (memory) | 84 | 6.5 | 5.1 | 2.9 |
+//! | w11 | token re-streamed by one of 8 agents | 380 | 10 | 4.1 | 1.0 |
+//! | w12 | live agent (memory) | 82 | 6.5 | 5.1 | 2.9 |
 //!
 //! Each figure is a multiple of the limit; smaller is better. Beside smol and tokio stands a bare task and
 //! a channel for each thing, without promises of messages, arguments, records, errors or replay: where
