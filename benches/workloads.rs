@@ -355,9 +355,9 @@ fn agent_fan_out(n: usize) -> Result<Outcome> {
     timed(async move {
         let mut h = 0;
         let options = CallOptions::new().with("n", n);
-        let mut messages = aggregator.trigger_with((), options).stream();
+        let mut messages = aggregator.trigger_with((), options).stream_whole();
         while let Some(message) = messages.try_next().await? {
-            h = fold(h, message.await?.text());
+            h = fold(h, message.text());
         }
         Ok(h)
     })
@@ -386,9 +386,9 @@ fn nested_flattening(n: usize) -> Result<Outcome> {
     timed(async move {
         let root = MessageSequencePromise::of(children(0, depth as usize, &mut 0));
         let mut h = 0;
-        let mut messages = root.stream();
+        let mut messages = root.stream_whole();
         while let Some(message) = messages.try_next().await? {
-            h = fold(h, message.await?.text());
+            h = fold(h, message.text());
         }
         Ok(h)
     })
@@ -432,9 +432,9 @@ fn hashing(n: usize) -> Result<Outcome> {
 fn dialogue(n: usize) -> Result<Outcome> {
     async fn assistant(ctx: InteractionContext) -> Result<()> {
         let mut h = 0;
-        let mut messages = ctx.messages().stream();
+        let mut messages = ctx.messages().stream_whole();
         while let Some(message) = messages.try_next().await? {
-            h = fold(h, message.await?.text());
+            h = fold(h, message.text());
         }
         ctx.reply(format_args!("a{h}"));
         Ok(())

@@ -28,8 +28,8 @@ pub use message::{
     KeepTokens, Message, MessageBuilder, MessageClass, MessagePromise, MessagePromiseBuilder,
     MessageSequence, MessageSequenceAppender, MessageSequencePromise, MessageStream,
     MessageTokenAppender, MessageWait, Messages, SequenceOptions, Split, SystemMessage,
-    TextMessage, Token, TokenStream, TokensHeld, UserMessage, join_messages, split_messages,
-    value_from_json,
+    TextMessage, Token, TokenStream, TokensHeld, UserMessage, WholeMessageStream, join_messages,
+    split_messages, value_from_json,
 };
 pub use promise::{
     Activation, Appended, Emit, Emitter, FlatSequence, Generator, Promise, PromisingContext,

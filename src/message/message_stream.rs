@@ -15,7 +15,7 @@ use super::message_promise::MessagePromise;
 use super::sequence_reader::{SequenceReader, read_next};
 use crate::error::Result;
 use crate::executor::Waiter;
-use crate::promise::{Block, Come, Next, Reader, StepBack, TryNext, read};
+use crate::promise::{Block, Come, InLine, Next, Reader, StepBack, TryNext, read};
 
 /// An independent reader of a sequence, made by [`MessageSequencePromise::stream`](super::MessageSequencePromise::stream).
 #[must_use = "streams do nothing until they are read"]
@@ -125,6 +125,17 @@ impl MessageStream {
     }
 }
 
+impl MessageStream {
+    /// The message that comes next, if that lies at hand, or else its promise.
+    #[inline(always)]
+    pub(super) fn take_message(&mut self) -> Option<std::result::Result<Message, MessagePromise>> {
+        match self.ahead.take_next() {
+            Some(message) => Some(Ok(message)),
+            None => self.take_at_hand().map(MessagePromise::into_known),
+        }
+    }
+}
+
 impl StepBack for MessageStream {
     type Piece = MessagePromise;
 
@@ -148,6 +159,13 @@ impl StepBack for MessageStream {
         }
     }
 
+    #[inline(always)]
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_in_line(cx)
+    }
+}
+
+impl InLine for MessageStream {
     #[inline(always)]
     fn read_known(&mut self) -> Result<MessagePromise> {
         match self.ahead.take_next() {

@@ -64,6 +64,13 @@ impl Future for MessageWait {
     }
 }
 
+impl MessageWait {
+    /// Gives up its place among those who wait, until it is polled again.
+    pub(super) fn step_back(&mut self) {
+        self.quietly.step_back();
+    }
+}
+
 /// Waits for a message as [`MessageWait`] does, but an error does not count as read.
 #[derive(Debug)]
 #[must_use = "futures do nothing until they are awaited"]
@@ -119,6 +126,13 @@ impl QuietWait {
                 *self.promise = Some(MessagePromise::known(message));
                 Poll::Ready(None)
             }
+        }
+    }
+
+    fn step_back(&mut self) {
+        let promise = self.promise.as_ref().and_then(MessagePromise::promise);
+        if let Some(promise) = promise {
+            promise.leave(self.ticket.take());
         }
     }
 

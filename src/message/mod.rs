@@ -31,6 +31,7 @@ mod token;
 mod token_appender;
 mod token_reader;
 mod token_stream;
+mod whole_message_stream;
 
 pub use builder::{
     AssistantMessage, ErrorMessage, MessageBuilder, SystemMessage, TextMessage, UserMessage,
@@ -53,6 +54,7 @@ pub use split::{Split, split_messages};
 pub use token::Token;
 pub use token_appender::MessageTokenAppender;
 pub use token_stream::TokenStream;
+pub use whole_message_stream::WholeMessageStream;
 
 pub(crate) use builder::Fields;
 pub(crate) use defaults::MessageDefaults;

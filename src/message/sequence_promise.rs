@@ -24,6 +24,7 @@ use super::message_stream::MessageStream;
 use super::messages::{Item, List, Messages, Parts};
 use super::sequence::MessageSequence;
 use super::sequence_reader::{Promises, SequenceReader};
+use super::whole_message_stream::WholeMessageStream;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
 use crate::promise::{
@@ -250,6 +251,27 @@ impl MessageSequencePromise {
     /// Reading is cancel safe. Dropping the reader stops nothing.
     pub fn stream(&self) -> MessageStream {
         MessageStream::of(self.reader())
+    }
+
+    /// A reader of its messages of its own, from the first, each of them whole: as [`stream`](Self::stream), for
+    /// whoever waits for every promise before the next is read.
+    ///
+    /// ```
+    /// use miniagents::{Agent, InteractionContext, MiniAgents, Result};
+    ///
+    /// async fn shout(ctx: InteractionContext) -> Result<()> {
+    ///     let mut messages = ctx.messages().stream_whole();
+    ///     while let Some(message) = messages.try_next().await? {
+    ///         ctx.reply(message.text().to_uppercase());
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let replies = MiniAgents::new().run(async { shout.trigger(["one", "two"]).await }).unwrap();
+    /// assert_eq!(replies[1].text(), "TWO");
+    /// ```
+    pub fn stream_whole(&self) -> WholeMessageStream {
+        WholeMessageStream::of(self.stream())
     }
 
     /// As [`stream`](Self::stream), but an error does not count as read.

@@ -12,7 +12,7 @@ use super::message::Message;
 use super::message_promise::MessagePromise;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
-use crate::promise::{Batch, OwnPieces, Reader, StepBack};
+use crate::promise::{Batch, InLine, OwnPieces, Reader};
 
 /// The promises of a sequence whose handle was given up; errors do not count as read.
 pub(crate) enum Promises {

@@ -10,7 +10,7 @@ use super::message::Message;
 use super::token::Token;
 use crate::error::Result;
 use crate::executor::Waiter;
-use crate::promise::{Batch, Come, Reader, StepBack};
+use crate::promise::{Batch, Come, InLine, Reader, StepBack};
 
 /// Reads tokens without counting errors as read.
 pub(crate) enum TokenReader {
@@ -119,6 +119,13 @@ impl StepBack for TokenReader {
         }
     }
 
+    #[inline(always)]
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_in_line(cx)
+    }
+}
+
+impl InLine for TokenReader {
     #[inline(always)]
     fn read_known(&mut self) -> Result<Token> {
         match self {

@@ -11,7 +11,7 @@ use super::token::Token;
 use super::token_reader::TokenReader;
 use crate::error::Result;
 use crate::executor::{AnyTask, Header, Waiter};
-use crate::promise::{Batch, Come, Next, PieceLog, PieceSource, StepBack, TryNext, read};
+use crate::promise::{Batch, Come, InLine, Next, PieceLog, PieceSource, StepBack, TryNext, read};
 
 /// An independent reader of the tokens of a message, made by [`MessagePromise::stream`](super::MessagePromise::stream).
 #[must_use = "streams do nothing until they are read"]
@@ -70,6 +70,13 @@ impl StepBack for TokenStream {
         self.tokens.take_at_hand()
     }
 
+    #[inline(always)]
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_in_line(cx)
+    }
+}
+
+impl InLine for TokenStream {
     #[inline(always)]
     fn read_known(&mut self) -> Result<Token> {
         read(self.tokens.read_known())

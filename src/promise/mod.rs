@@ -53,7 +53,7 @@ pub(crate) use flow::{Bed, PipedFlow, flattened, flattened_pipe};
 pub(crate) use generator::{Generated, generate_batches};
 pub(crate) use given::{Given, Told};
 pub(crate) use input::{Input, Way};
-pub(crate) use next::{Come, Next, StepBack, TryNext, read};
+pub(crate) use next::{Come, InLine, Next, StepBack, TryNext, read};
 pub(crate) use output::Output;
 pub(crate) use own_pieces::OwnPieces;
 pub(crate) use piece_log::PieceLog;

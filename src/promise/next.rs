@@ -25,6 +25,21 @@ pub(crate) trait StepBack: Stream<Item = Result<Self::Piece>> + Unpin {
     /// The next piece, if it lies at hand, as most do: it is known to be there, is no error, and nobody is asked.
     fn take_at_hand(&mut self) -> Option<Self::Piece>;
 
+    /// As [`poll_item`](Self::poll_item), where nothing is at hand.
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>>;
+
+    /// The next item: what polling the stream gives.
+    #[inline(always)]
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.take_at_hand() {
+            Some(piece) => Poll::Ready(Some(Ok(piece))),
+            None => self.poll_further(cx),
+        }
+    }
+}
+
+/// A reader that asks for the pieces of one promise, in the line of those who wait for them.
+pub(crate) trait InLine: StepBack {
     /// The next item, which is known to be there.
     fn read_known(&mut self) -> Self::Item;
 
@@ -41,18 +56,9 @@ pub(crate) trait StepBack: Stream<Item = Result<Self::Piece>> + Unpin {
     /// then, if this gives the one who is to be woken; or else nothing was done.
     fn pass_on(&mut self) -> Option<Waiter>;
 
-    /// The next item: what polling the stream gives.
+    /// The next item, where nothing is at hand.
     #[inline(always)]
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.take_at_hand() {
-            Some(piece) => Poll::Ready(Some(Ok(piece))),
-            None => self.poll_further(cx),
-        }
-    }
-
-    /// As [`poll_item`](Self::poll_item), where nothing is at hand.
-    #[inline(always)]
-    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_in_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.poll_unknown(cx) {
             Poll::Ready(Come::Known) => Poll::Ready(Some(self.read_known())),
             Poll::Ready(come) => Poll::Ready(self.read(come)),

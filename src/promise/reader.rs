@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::Stream;
 
 use super::feeding::Fed;
-use super::next::{Come, Next, StepBack, TryNext, read};
+use super::next::{Come, InLine, Next, StepBack, TryNext, read};
 use super::piece_log::{PieceLog, Went};
 use super::pieces::{Batch, Block};
 use super::place::Place;
@@ -200,6 +200,13 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Reader<P, W> {
     }
 
     #[inline(always)]
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_in_line(cx)
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> InLine for Reader<P, W> {
+    #[inline(always)]
     fn read_known(&mut self) -> Result<P> {
         self.place.read_known()
     }
@@ -327,6 +334,13 @@ impl<P: Clone + 'static, W: Clone + 'static> StepBack for Replay<P, W> {
         self.reader.take_at_hand()
     }
 
+    #[inline(always)]
+    fn poll_further(&mut self, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_in_line(cx)
+    }
+}
+
+impl<P: Clone + 'static, W: Clone + 'static> InLine for Replay<P, W> {
     #[inline(always)]
     fn read_known(&mut self) -> Result<P> {
         read(self.reader.read_known())

@@ -10,7 +10,9 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future, stream};
-use miniagents::executor::{Awaitable, Executor, Schedule, TaskLocal, sleep, spawn, yield_now};
+use miniagents::executor::{
+    Awaitable, Executor, Schedule, TaskLocal, sleep, spawn, timeout, yield_now,
+};
 use miniagents::{
     Agent, CallOptions, Error, FlatSequence, InteractionContext, IntoMessages, Message,
     MessageClass, MessagePromise, MessageSequence, MessageSequencePromise, MessageStream,
@@ -898,6 +900,64 @@ fn sequence_that_is_left_behind_ends_with_an_error_for_every_reader() {
         assert_eq!(future::block_on(read(&sequence)), expected);
         assert_eq!(future::block_on(read(&sequence)), expected);
     }
+}
+
+#[test]
+fn whole_messages_are_counted_and_skipped_and_waited_for_again() {
+    let ended = PromisingContext::new().with_virtual_clock().run(async {
+        let slow = MessagePromise::new(generate(|out| async move {
+            out.emit(Token::from("slow ")).await;
+            sleep(Duration::from_secs(3)).await;
+            out.emit(Token::from("message")).await;
+            Ok(())
+        }));
+        let failing = MessagePromise::new(stream::iter([Err(Error::msg("no tokens"))]));
+        let sequence = MessageSequencePromise::of(messages!["one", slow, failing, "four", "five"]);
+
+        let mut whole = sequence.stream_whole();
+        assert_eq!(whole.try_next().await?.unwrap().text(), "one");
+        let second = Duration::from_secs(1);
+        assert!(timeout(second, whole.next()).await.is_err());
+        assert!(timeout(second, whole.next()).await.is_err());
+        assert_eq!(whole.index(), 1);
+        assert_eq!(whole.try_next().await?.unwrap().text(), "slow message");
+        let error = whole.try_next().await.unwrap_err();
+        assert_eq!(error.to_string(), "no tokens");
+        assert_eq!(whole.index(), 3);
+        whole.skip_to(2);
+        assert_eq!(whole.try_next().await?.unwrap().text(), "four");
+        assert_eq!(whole.try_next().await?.unwrap().text(), "five");
+        assert!(whole.try_next().await?.is_none());
+        assert_eq!(whole.index(), 5);
+
+        let mut skipping = sequence.stream_whole();
+        assert_eq!(skipping.try_next().await?.unwrap().text(), "one");
+        skipping.skip_to(3);
+        assert_eq!(skipping.index(), 3);
+        assert_eq!(skipping.try_next().await?.unwrap().text(), "four");
+        Ok(())
+    });
+    ended.unwrap();
+}
+
+#[test]
+fn a_message_that_is_waited_for_is_skipped_like_any_other() {
+    let ended = PromisingContext::new().with_virtual_clock().run(async {
+        let slow = MessagePromise::new(generate(|_| async {
+            sleep(Duration::from_secs(3600)).await;
+            Ok(())
+        }));
+        let sequence = MessageSequencePromise::of(messages![slow, "two"]);
+        let mut whole = sequence.stream_whole();
+        let waited = timeout(Duration::from_secs(1), whole.next()).await;
+        assert!(waited.is_err());
+        whole.skip_to(0);
+        assert_eq!(whole.index(), 0);
+        whole.skip_to(1);
+        assert_eq!(whole.try_next().await?.unwrap().text(), "two");
+        Ok(())
+    });
+    ended.unwrap();
 }
 
 #[test]
