@@ -38,9 +38,9 @@ async fn assistant(ctx: InteractionContext) -> Result<()> {
 }
 
 async fn print(replies: MessageSequencePromise) -> Result<()> {
-    let mut replies = replies.stream();
+    let mut replies = replies.stream_whole();
     while let Some(reply) = replies.try_next().await? {
-        println!("read: {}", reply.await?);
+        println!("read: {reply}");
     }
     Ok(())
 }

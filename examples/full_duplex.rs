@@ -28,12 +28,12 @@ struct Thinker {
 
 impl Agent for Thinker {
     async fn run(&self, ctx: InteractionContext) -> Result<()> {
-        let mut questions = ctx.messages().stream();
+        let mut questions = ctx.messages().stream_whole();
         let mut asked = 0;
         // The messages end when the caller finishes the call.
         while let Some(question) = questions.try_next().await? {
             asked += 1;
-            let guess: u32 = question.await?.text().parse()?;
+            let guess: u32 = question.text().parse()?;
             ctx.reply(match guess.cmp(&self.number) {
                 Ordering::Less => "too low",
                 Ordering::Greater => "too high",
@@ -48,10 +48,10 @@ impl Agent for Thinker {
 fn main() -> Result<()> {
     MiniAgents::new().run(async {
         let call = Thinker { number: 42 }.initiate_call();
-        let mut replies = call.replies().stream();
-        let mut next = async || match replies.try_next().await? {
-            Some(reply) => reply.await,
-            None => Err(Error::msg("the thinker has left")),
+        let mut replies = call.replies().stream_whole();
+        let mut next = async || {
+            let reply = replies.try_next().await?;
+            reply.ok_or_else(|| Error::msg("the thinker has left"))
         };
 
         let (mut low, mut high) = (0, 100);

@@ -58,9 +58,9 @@ fn say(what: &str) {
 
 fn main() -> Result<()> {
     MiniAgents::new().with_virtual_clock().run(async {
-        let mut replies = office.trigger(()).stream();
+        let mut replies = office.trigger(()).stream_whole();
         while let Some(reply) = replies.try_next().await? {
-            say(&format!("read: {}", reply.await?));
+            say(&format!("read: {reply}"));
         }
         Ok(())
     })

@@ -159,9 +159,8 @@ async fn final_answer_agent(ctx: InteractionContext) -> Result<()> {
 fn main() -> Result<()> {
     let question = "Why do bridges hum in the wind, and does it harm them?";
     MiniAgents::new().with_virtual_clock().run(async {
-        let mut replies = research_agent.trigger(question).stream();
+        let mut replies = research_agent.trigger(question).stream_whole();
         while let Some(reply) = replies.try_next().await? {
-            let reply = reply.await?;
             // Facts are for the answer; the rest is for people.
             if reply.get("progress").is_some() || reply.text().starts_with('\n') {
                 println!("{reply}");

@@ -42,9 +42,9 @@ async fn everything_at_once(ctx: InteractionContext) -> Result<()> {
 
 fn main() -> Result<()> {
     MiniAgents::new().with_virtual_clock().run(async {
-        let mut replies = everything_at_once.trigger(()).stream();
+        let mut replies = everything_at_once.trigger(()).stream_whole();
         while let Some(reply) = replies.try_next().await? {
-            println!("{}s {}", now().as_secs(), reply.await?);
+            println!("{}s {reply}", now().as_secs());
         }
         Ok(())
     })
