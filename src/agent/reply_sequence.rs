@@ -17,7 +17,7 @@ use super::recording;
 use crate::error::Result;
 use crate::executor::{Asker, Origin, Task, Waiter, WrittenBy};
 use crate::message::{MessageFlow, MessagePromise, MessageSequence, MessageSequencePromise};
-use crate::promise::{Asked, Batch, Bed, PromisingContext, Source, Writing};
+use crate::promise::{Asked, Batch, Bed, Output, PromisingContext, Source, Writing};
 
 /// The replies of a call of `agent` with `input`.
 #[track_caller]
@@ -183,6 +183,14 @@ impl Asked<MessagePromise> for Task<Act> {
 
     fn note_wait(&self, depth: u8) {
         self.flow().note_wait_for_part(depth);
+    }
+
+    fn takes_from(
+        &self,
+        output: &Output<MessagePromise>,
+        next: &mut dyn FnMut(Rc<dyn Asked<MessagePromise>>),
+    ) -> bool {
+        self.flow().takes_from(output, next)
     }
 
     /// Replies that are not recorded are given up.

@@ -23,8 +23,8 @@ use super::sequence_reader::Promises;
 use crate::error::Result;
 use crate::executor::{Asker, Asks};
 use crate::promise::{
-    Batch, Block, Flatten, Input, Items, Output, OwnPieces, PipedFlow, PromisingContext, Rest, Run,
-    Told, Way,
+    Asked, Batch, Block, Flatten, Input, Items, Output, OwnPieces, PipedFlow, PromisingContext,
+    Rest, Run, Told, Way, comes_round, contains_itself,
 };
 
 /// What is there from the beginning, to be flattened; empty when it was taken.
@@ -184,6 +184,13 @@ impl Flattening {
                 Err(item) => {
                     let sequence = MessageSequencePromise::of_item(item).ok();
                     self.sequence = sequence.map(MessageSequencePromise::into_promises);
+                    if let Some(Promises::Shared(shared)) = &self.sequence
+                        && let Some(source) = shared.reader.source()
+                        && comes_round(source, output)
+                    {
+                        self.sequence = None;
+                        return Err(contains_itself());
+                    }
                 }
             },
         }
@@ -310,6 +317,13 @@ impl Rest<MessagePromise> for Flattening {
     fn note_wait(&self, depth: u8) {
         if let (Some(promises), Some(depth)) = (&self.sequence, depth.checked_sub(1)) {
             promises.note_wait(depth);
+        }
+    }
+
+    fn source(&self) -> Option<Rc<dyn Asked<MessagePromise>>> {
+        match self.sequence.as_ref()? {
+            Promises::Shared(shared) => shared.reader.source(),
+            Promises::Own(own) => own.source(),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::message_promise::MessagePromise;
 use super::sequence_promise::MessageSequencePromise;
 use super::token::Token;
 use crate::frozen::{Frozen, Value};
-use crate::promise::{Batch, Run, Start, generate_batches};
+use crate::promise::{Batch, Run, Start, awaits_itself, generate_batches};
 
 /// How messages are joined.
 ///
@@ -101,7 +101,8 @@ impl Join {
 /// the Python package that is an error unless it is the last.
 ///
 /// Its fields are those of the messages (of a field that several have, the last), and where asked
-/// for the originals. An error in one of the messages ends it.
+/// for the originals. An error in one of the messages ends it, and so does the joined message itself, where it is one of
+/// them.
 ///
 /// # Panics
 ///
@@ -111,6 +112,9 @@ pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
     const ORIGINALS: &str = "original_messages";
 
     let messages = messages.into_messages();
+    // It may be in what it joins.
+    let joined = Rc::new(OnceCell::new());
+    let itself = joined.clone();
     let builder = MessagePromise::of(how.class)
         .with_fields(&how.known)
         .with_start(how.start);
@@ -127,6 +131,9 @@ pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
             let mut first = true;
             while let Some(promise) = promises.next().await {
                 let promise = promise?;
+                if itself.get().is_some_and(|itself| promise.is(itself)) {
+                    return Err(awaits_itself());
+                }
                 if !first && !how.delimiter.is_empty() {
                     let delimiter = Run::of_places(delimiter.clone(), 0..1);
                     out.emit(Batch::Run(delimiter)).await;
@@ -177,5 +184,11 @@ pub fn join_messages(messages: impl IntoMessages, how: Join) -> MessagePromise {
             Ok(())
         })
     });
-    promise.unwrap_or_else(|_| unreachable!("fields that were frozen before are not refused"))
+    let promise =
+        promise.unwrap_or_else(|_| unreachable!("fields that were frozen before are not refused"));
+    if let Some(promise) = promise.promise() {
+        let first = joined.set(promise.downgrade());
+        debug_assert!(first.is_ok(), "it is made once");
+    }
+    promise
 }

@@ -21,7 +21,8 @@ use crate::error::Result;
 use crate::executor::{Awaitable, Notify};
 use crate::frozen::Frozen;
 use crate::promise::{
-    Batch, Generated, PieceSource, Pinned, PromisingContext, Start, StreamedPromise, Told, revealed,
+    Batch, Generated, PieceSource, Pinned, PromisingContext, Start, StreamedPromise, Told,
+    WeakStreamedPromise, revealed,
 };
 
 /// A promise of a message that can be streamed token by token.
@@ -313,6 +314,14 @@ impl MessagePromise {
         match self.kind {
             Kind::Known(message) => Ok(message),
             _ => Err(self),
+        }
+    }
+
+    /// Whether that is it, or the one whose errors become messages here.
+    pub(super) fn is(&self, other: &WeakStreamedPromise<Token, Message>) -> bool {
+        match &self.kind {
+            Kind::Safe(safe) => safe.original.is(other),
+            _ => self.promise().is_some_and(|promise| other.is(promise)),
         }
     }
 

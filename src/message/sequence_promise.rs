@@ -44,6 +44,7 @@ pub(crate) type WeakSequence = WeakStreamedPromise<MessagePromise, Rc<[Message]>
 ///   Both, any number of times.
 /// - Where *errors are messages* an error of the sequence, or inside of a message, is read as an
 ///   error message; otherwise it is raised where it is read.
+/// - Where it contains itself, also by way of others, there is an error instead, which [is a deadlock](Error::is_deadlock).
 /// - Clones are handles of one sequence.
 ///
 /// ```

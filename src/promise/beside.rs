@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use super::chore::{After, Chore};
 use super::context::Started;
 use super::flatten::{Flatten, begin_item, poll_rest};
-use super::flow::{Bed, Flow};
+use super::flow::{Bed, Flow, Left};
 use super::input::{Input, Way};
 use crate::error::Result;
 use crate::executor::{AfterTurn, Asker, Body, Gather, Header, Poller, Task, gather};
@@ -100,12 +100,13 @@ where
         while work.more_come {
             match ready!(flow.input.poll_item(Way::Beside, &mut Asker::Task(cx))) {
                 Some(item) => {
+                    let left = Rc::new(Left::default());
                     let task = flow.output.context.start_unpinned(FlattenOne {
                         item: Some(item),
-                        rest: None,
+                        left: left.clone(),
                         bed: self.bed.clone(),
                     });
-                    flow.add_item(task.to_ref());
+                    flow.add_item(task.to_ref(), &left);
                     forget_ended(&mut work.tasks);
                     work.tasks.push(task);
                 }
@@ -135,7 +136,7 @@ fn forget_ended(tasks: &mut Vec<Started<()>>) {
 struct FlattenOne<I, R, B> {
     /// Empty once it has begun.
     item: Option<Result<I>>,
-    rest: Option<Box<R>>,
+    left: Rc<Left<R>>,
     bed: Rc<B>,
 }
 
@@ -157,13 +158,21 @@ where
             output, flatten, ..
         } = this.bed.flow();
         if let Some(item) = this.item.take() {
-            this.rest = begin_item(item, flatten, output).map(Box::new);
+            this.left
+                .set(begin_item(item, flatten, output).map(Box::new));
         }
-        if let Some(rest) = &mut this.rest {
-            let flattened = ready!(poll_rest(&mut **rest, output, &mut Asker::Task(cx)));
-            this.rest = None;
-            if let Err(error) = flattened {
-                output.put(Err(error));
+        if let Some(mut rest) = this.left.take() {
+            match poll_rest(&mut *rest, output, &mut Asker::Task(cx)) {
+                Poll::Pending => {
+                    this.left.set(Some(rest));
+                    return Poll::Pending;
+                }
+                Poll::Ready(flattened) => {
+                    drop(rest);
+                    if let Err(error) = flattened {
+                        output.put(Err(error));
+                    }
+                }
             }
         }
         Poll::Ready(Ok(()))

@@ -1,9 +1,11 @@
 //! How items are flattened.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::task::Poll;
 
 use super::output::Output;
+use super::source::Asked;
 use crate::error::{Error, Result};
 use crate::executor::Asker;
 
@@ -51,6 +53,11 @@ pub(crate) trait Rest<O> {
 
     /// Notes whom the current task waits for that waits for more of it; see [`Asked::note_wait`].
     fn note_wait(&self, depth: u8);
+
+    /// The source that it takes from at present, if that is known.
+    fn source(&self) -> Option<Rc<dyn Asked<O>>> {
+        None
+    }
 }
 
 /// Puts the parts of an item into the output that can be put at once; an error, or a panic, is the last.

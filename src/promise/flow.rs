@@ -23,7 +23,8 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::marker::PhantomData;
-use std::rc::Rc;
+use std::ptr;
+use std::rc::{Rc, Weak};
 use std::task::{Poll, ready};
 
 use super::beside::Unordered;
@@ -96,6 +97,19 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Asked<O> for Flow<I,
         self.note_wait_for_part(depth);
     }
 
+    fn takes_from(&self, output: &Output<O>, next: &mut dyn FnMut(Rc<dyn Asked<O>>)) -> bool {
+        if ptr::eq(output, &self.output) {
+            return true;
+        }
+        let in_order = source_of(&self.rest);
+        let beside = self.tasks.get().map(|tasks| tasks.sources());
+        in_order
+            .into_iter()
+            .chain(beside.into_iter().flatten())
+            .for_each(next);
+        false
+    }
+
     fn is_over(&self) -> bool {
         self.output.is_over()
     }
@@ -110,15 +124,14 @@ pub(crate) struct Flow<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> {
     pub(super) input: S,
     pub(super) output: Output<O>,
     pub(super) flatten: F,
-    /// What is left of the item that is flattened of what comes in order; empty between items. Most items leave
-    /// nothing to be done, so this lies elsewhere.
-    rest: Cell<Option<Box<F::Rest>>>,
+    /// What is left of the item that is flattened of what comes in order.
+    rest: Left<F::Rest>,
     ordered: Chore,
     /// What its steps have in common with tasks; empty before it has begun. It counts for what comes in order, until
     /// there is a task for that.
     guest: OnceCell<Guest>,
     /// Those there are; empty as long as steps do.
-    tasks: OnceCell<Box<Tasks>>,
+    tasks: OnceCell<Box<Tasks<F::Rest>>>,
     state: Cell<State>,
     beside: Cell<Beside>,
     /// What it counts as that goes over what comes out of order, from when it begins until its first step.
@@ -152,30 +165,61 @@ enum Beside {
     Gone,
 }
 
-#[derive(Default)]
-struct Tasks {
+struct Tasks<R> {
     /// The one that goes over what comes in order; empty as long as steps do.
     ordered: OnceCell<TaskRef>,
     /// The one that goes over what comes out of order; empty as long as nothing has.
     unordered: OnceCell<TaskRef>,
-    /// Those of the items that came out of order, for when they are not wanted any more.
-    items: RefCell<Vec<TaskRef>>,
+    /// Those of the items that came out of order, for when they are not wanted any more, and what is left of these.
+    items: RefCell<Vec<(TaskRef, Weak<Left<R>>)>>,
 }
 
-impl Tasks {
-    fn add_item(&self, task: TaskRef) {
+/// What is left of an item that is flattened; empty between items, and while it is looked at. Most items leave nothing
+/// to be done, so it lies elsewhere.
+pub(super) type Left<R> = Cell<Option<Box<R>>>;
+
+impl<R> Default for Tasks<R> {
+    fn default() -> Self {
+        Tasks {
+            ordered: OnceCell::new(),
+            unordered: OnceCell::new(),
+            items: RefCell::default(),
+        }
+    }
+}
+
+impl<R> Tasks<R> {
+    fn add_item(&self, task: TaskRef, left: Weak<Left<R>>) {
         let mut items = self.items.borrow_mut();
         if items.len() >= 8 && items.len().is_power_of_two() {
-            items.retain(TaskRef::is_alive);
+            items.retain(|(task, _)| task.is_alive());
         }
-        items.push(task);
+        items.push((task, left));
     }
 
-    /// Notes which task goes over what comes one way.
-    fn begin(place: &OnceCell<TaskRef>, task: TaskRef) {
-        let begun = place.set(task);
-        debug_assert!(begun.is_ok(), "it begins once");
+    /// What items take from at present that came out of order.
+    fn sources<O>(&self) -> Vec<Rc<dyn Asked<O>>>
+    where
+        R: Rest<O>,
+    {
+        let items = self.items.borrow();
+        let left = items.iter().filter_map(|(_, left)| left.upgrade());
+        left.filter_map(|left| source_of(&left)).collect()
     }
+}
+
+/// Notes which task goes over what comes one way.
+fn begin_as(place: &OnceCell<TaskRef>, task: TaskRef) {
+    let begun = place.set(task);
+    debug_assert!(begun.is_ok(), "it begins once");
+}
+
+/// What an item takes from at present.
+fn source_of<O, R: Rest<O>>(left: &Left<R>) -> Option<Rc<dyn Asked<O>>> {
+    let rest = left.take();
+    let source = rest.as_ref().and_then(|rest| rest.source());
+    left.set(rest);
+    source
 }
 
 /// The step in which it goes over what comes in order.
@@ -248,7 +292,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             queue_step(bed.clone(), IN_ORDER);
         } else {
             let task = guest.spawn(InOrderTask { bed: bed.clone() });
-            Tasks::begin(&flow.tasks().ordered, task);
+            begin_as(&flow.tasks().ordered, task);
         }
     }
 
@@ -280,13 +324,13 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         guest.expect("it takes steps when it has begun")
     }
 
-    fn tasks(&self) -> &Tasks {
+    fn tasks(&self) -> &Tasks<F::Rest> {
         self.tasks.get_or_init(Box::default)
     }
 
     /// Notes the task of an item that came out of order.
-    pub(super) fn add_item(&self, task: TaskRef) {
-        self.tasks().add_item(task);
+    pub(super) fn add_item(&self, task: TaskRef, left: &Rc<Left<F::Rest>>) {
+        self.tasks().add_item(task, Rc::downgrade(left));
     }
 
     /// The task that goes over what comes in order, if there is one.
@@ -328,7 +372,8 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             if let Some(unordered) = tasks.unordered.get() {
                 unordered.cancel();
             }
-            tasks.items.take().iter().for_each(TaskRef::cancel);
+            let items = tasks.items.take();
+            items.iter().for_each(|(task, _)| task.cancel());
         }
     }
 
@@ -464,7 +509,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             AfterTurn::Waits if flow.needs_task() => {
                 let body = InOrderTask { bed: bed.clone() };
                 let going = Task::new(guest.become_task(), body);
-                poller.begin(going, |going| Tasks::begin(&flow.tasks().ordered, going));
+                poller.begin(going, |going| begin_as(&flow.tasks().ordered, going));
             }
             AfterTurn::Waits => {}
             AfterTurn::Ended => flow.leave(),
@@ -515,7 +560,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
             let body = Unordered::new(bed.clone());
             let task = Task::new(flow.guest().make_task(flow.generation.get()), body);
             poller.begin(task, |unordered| {
-                Tasks::begin(&flow.tasks().unordered, unordered);
+                begin_as(&flow.tasks().unordered, unordered);
             });
             return flow.forget_if_over();
         }

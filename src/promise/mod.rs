@@ -3,6 +3,7 @@
 mod appender;
 mod beside;
 mod chore;
+mod circle;
 mod context;
 mod feeding;
 mod flat_drop;
@@ -47,6 +48,7 @@ pub use start::Start;
 pub use streamed_promise::StreamedPromise;
 pub use wait::Wait;
 
+pub(crate) use circle::{comes_round, contains_itself};
 pub(crate) use flat_drop::drop_flat;
 pub(crate) use flatten::{Flatten, Rest};
 pub(crate) use flow::{Bed, PipedFlow, flattened, flattened_pipe};
@@ -62,6 +64,6 @@ pub(crate) use pipe::{Pipe, Piped};
 pub(crate) use reader::Reader;
 pub(crate) use source::{Asked, Items, PieceSource, Pinned, Source, revealed};
 pub(crate) use streamed_promise::{Keeper, OnCancel, WeakStreamedPromise};
-pub(crate) use wait::{abandoned, cancelled};
+pub(crate) use wait::{abandoned, awaits_itself, cancelled};
 pub(crate) use whole::{Made, Whole};
 pub(crate) use writing_end::{Writing, WritingEnd};

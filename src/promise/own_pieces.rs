@@ -4,11 +4,12 @@
 //! has read from it. Then what it would keep, nobody could ever read again; so nothing is kept, and its source is
 //! asked by whoever has it now. The turns are the same.
 
+use std::rc::Rc;
 use std::task::{Poll, ready};
 
 use super::flat_drop::drop_flat;
 use super::pieces::Batch;
-use super::source::{PieceSource, Source, ask};
+use super::source::{Asked, PieceSource, Source, ask};
 use crate::executor::Asker;
 
 /// What comes from the source of a promise that is gone.
@@ -77,6 +78,11 @@ impl<P: Clone + 'static> OwnPieces<P> {
         if let Some(source) = &self.source {
             source.note_wait(depth);
         }
+    }
+
+    /// What they come from, for whoever looks what that [takes from](Asked::takes_from); empty after the end.
+    pub(crate) fn source(&self) -> Option<Rc<dyn Asked<P>>> {
+        self.source.as_ref().map(Source::asked)
     }
 
     fn let_go_if_over(&mut self) {

@@ -31,7 +31,7 @@ use super::line::{At, Line};
 use super::next::Come;
 use super::pieces::{Batch, Block, Index, Kept, Pieces, Run};
 use super::place::{Place, Stand};
-use super::source::{PieceSource, Source, ask};
+use super::source::{Asked, PieceSource, Source, ask};
 use super::tap;
 use crate::error::{Error, Result};
 use crate::executor::{Asker, Asks, Awaited, InStep, TaskRef, Waiter};
@@ -281,6 +281,15 @@ impl<P: Clone + 'static> PieceLog<P> {
             source.note_wait(depth);
         }
         self.source.set(source);
+    }
+
+    /// What the pieces come from, for whoever looks what that [takes from](Asked::takes_from), where no task runs it;
+    /// empty after the end.
+    pub(super) fn asked(&self) -> Option<Rc<dyn Asked<P>>> {
+        let source = self.source.take()?;
+        let asked = source.asked();
+        self.source.set(Some(source));
+        (!self.has_ended()).then_some(asked)
     }
 
     pub(crate) fn has_ended(&self) -> bool {

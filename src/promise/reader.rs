@@ -17,7 +17,7 @@ use super::next::{Come, InLine, Next, StepBack, TryNext, read};
 use super::piece_log::{PieceLog, Went};
 use super::pieces::{Batch, Block};
 use super::place::Place;
-use super::source::LEVELS;
+use super::source::{Asked, LEVELS};
 use super::streamed_promise::StreamedPromise;
 use super::wait::awaits_itself;
 use super::whole::{Made, Whole};
@@ -84,6 +84,11 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
     /// Notes whom the current task waits for that waits for a piece, over so many levels of sources.
     pub(crate) fn note_wait(&self, depth: u8) {
         self.promise.inner.note_wait_for_piece(depth);
+    }
+
+    /// What the pieces come from, see [`PieceLog::asked`].
+    pub(crate) fn source(&self) -> Option<Rc<dyn Asked<P>>> {
+        self.promise.inner.log.asked()
     }
 
     /// As polling it, for whoever asks.

@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::Stream;
 
 use super::generator::Takes;
+use super::output::Output;
 use super::piece_log::PieceLog;
 use super::pieces::Batch;
 use crate::error::{Error, Result};
@@ -99,6 +100,12 @@ pub(crate) trait Asked<P> {
         let _ = depth;
     }
 
+    /// Whether it gives what is put into `output`; or else `next` gets each source that it takes from at present.
+    fn takes_from(&self, output: &Output<P>, next: &mut dyn FnMut(Rc<dyn Asked<P>>)) -> bool {
+        let _ = (output, next);
+        false
+    }
+
     /// Whether it is known to have given all its pieces.
     fn is_over(&self) -> bool {
         false
@@ -138,6 +145,11 @@ impl<P> Source<P> {
     /// See [`Asked::note_wait`].
     pub(crate) fn note_wait(&self, depth: u8) {
         self.0.note_wait(depth);
+    }
+
+    /// It for whoever looks what it [takes from](Asked::takes_from).
+    pub(super) fn asked(&self) -> Rc<dyn Asked<P>> {
+        self.0.clone()
     }
 
     /// Whether it is known to have given all its pieces.

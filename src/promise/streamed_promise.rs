@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
+use std::ptr;
 use std::rc::{Rc, Weak};
 use std::task::{Poll, ready};
 
@@ -779,6 +780,11 @@ pub(crate) struct WeakStreamedPromise<P: Clone + 'static, W: Clone + 'static> {
 impl<P: Clone + 'static, W: Clone + 'static> WeakStreamedPromise<P, W> {
     pub(crate) fn is_alive(&self) -> bool {
         self.inner.strong_count() > 0
+    }
+
+    /// Whether it is a handle of that promise.
+    pub(crate) fn is(&self, promise: &StreamedPromise<P, W>) -> bool {
+        ptr::eq(self.inner.as_ptr(), Rc::as_ptr(&promise.inner))
     }
 
     pub(crate) fn upgrade(&self) -> Option<StreamedPromise<P, W>> {

@@ -3,6 +3,7 @@
 mod agents;
 mod bad_input;
 mod cancellation;
+mod circles;
 mod dialogs;
 mod documents;
 mod events;
