@@ -113,14 +113,14 @@ impl CallOptions {
     ///
     /// One that cannot be frozen is an error that is raised where the replies are read.
     #[must_use]
-    pub fn with<V: TryInto<Value>>(mut self, key: impl Into<Rc<str>>, value: V) -> Self
+    pub fn with<V: TryInto<Value>>(mut self, key: impl AsRef<str> + Into<Rc<str>>, value: V) -> Self
     where
         Error: From<V::Error>,
     {
-        let key = key.into();
         match value.try_into() {
             Ok(value) => self.arguments = self.arguments.with(key, value),
             Err(error) => {
+                let key = key.as_ref();
                 let refused = Error::from(error).within(format_args!("argument `{key}`"));
                 self.refused.get_or_insert(refused);
             }

@@ -30,25 +30,42 @@ pub(crate) fn name(name: &'static str) -> Rc<str> {
     })
 }
 
-/// The same name, as it was used before if that is known: what was made for this one need not be kept.
-pub(super) fn as_used(name: Rc<str>) -> Rc<str> {
+/// A name that somebody gives: it becomes shared text where it is not known as that.
+pub(crate) trait Name: AsRef<str> + Into<Rc<str>> {}
+
+impl<N: AsRef<str> + Into<Rc<str>>> Name for N {}
+
+/// The same name as it was used before, if that is known: it is not made again then.
+pub(super) fn as_used(name: impl Name) -> Rc<str> {
+    let Some(place) = place_of(name.as_ref()) else {
+        return name.into();
+    };
+    let known = USED.try_with(|used| {
+        let known = used.borrow()[place].clone();
+        known.filter(|known| **known == *name.as_ref())
+    });
+    match known {
+        Ok(Some(known)) => known,
+        _ => use_first(name.into(), place),
+    }
+}
+
+/// Where a name is kept while it is used; empty for those that are not.
+fn place_of(name: &str) -> Option<usize> {
     /// Longer ones are not kept.
     const LONGEST: usize = 32;
 
     let letters = name.as_bytes();
-    let (Some(first), Some(last), true) = (letters.first(), letters.last(), name.len() <= LONGEST)
-    else {
-        return name;
-    };
-    let place = (usize::from(*first) + 3 * usize::from(*last) + name.len()) % PLACES;
-    let used = USED.try_with(|used| {
-        let known = &mut used.borrow_mut()[place];
-        match known {
-            Some(known) if **known == *name => known.clone(),
-            _ => known.insert(name.clone()).clone(),
-        }
-    });
-    used.unwrap_or(name)
+    let (first, last) = (*letters.first()?, *letters.last()?);
+    let place = (usize::from(first) + 3 * usize::from(last) + letters.len()) % PLACES;
+    (letters.len() <= LONGEST).then_some(place)
+}
+
+#[cold]
+fn use_first(name: Rc<str>, place: usize) -> Rc<str> {
+    // Not in the destructors of the thread.
+    let _ = USED.try_with(|used| used.borrow_mut()[place] = Some(name.clone()));
+    name
 }
 
 #[cfg(test)]
@@ -57,18 +74,18 @@ mod tests {
 
     #[test]
     fn a_name_that_was_used_is_used_again() {
-        let first = as_used("depth".into());
-        assert!(Rc::ptr_eq(&first, &as_used("depth".into())));
+        let first = as_used("depth");
+        assert!(Rc::ptr_eq(&first, &as_used("depth")));
         for number in 0..100 {
             let name = format!(
                 "{number}th of many names of different lengths {}",
                 "-".repeat(number % 7)
             );
             for name in [&*name, &name[..name.len() % 30], &name[..number % 3]] {
-                assert_eq!(&*as_used(name.into()), name);
-                assert_eq!(&*as_used(name.into()), name);
+                assert_eq!(&*as_used(name), name);
+                assert_eq!(&*as_used(name), name);
             }
         }
-        assert_eq!(&*as_used("depth".into()), "depth");
+        assert_eq!(&*as_used("depth"), "depth");
     }
 }

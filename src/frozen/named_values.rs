@@ -6,7 +6,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use super::name::as_used;
+use super::name::{Name, as_used};
 use super::object::{CLASS_KEY, Fields, Frozen};
 use super::value::{MAX_DEPTH, Value, too_deep};
 use crate::error::Result;
@@ -43,13 +43,13 @@ impl NamedValues {
     /// # Panics
     ///
     /// If the value is [`MAX_DEPTH`] levels deep already.
-    pub(crate) fn with(self, name: Rc<str>, value: Value) -> Self {
+    pub(crate) fn with(self, name: impl Name, value: Value) -> Self {
         self.try_with(name, value)
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn try_with(self, name: Rc<str>, value: Value) -> Result<Self> {
-        if &*name == CLASS_KEY {
+    fn try_with(self, name: impl Name, value: Value) -> Result<Self> {
+        if name.as_ref() == CLASS_KEY {
             return Ok(self);
         }
         if value.depth() >= MAX_DEPTH {
@@ -59,9 +59,14 @@ impl NamedValues {
             Kept::None => return Ok(NamedValues(Kept::One([(as_used(name), value)]))),
             Kept::One(one) => Vec::from(one),
             Kept::Several(values) => Rc::unwrap_or_clone(values),
-            Kept::Object(object) => return object.with_value(name, value).map(NamedValues::of),
+            Kept::Object(object) => {
+                return object.with_value(name.into(), value).map(NamedValues::of);
+            }
         };
-        match values.iter_mut().find(|(other, _)| *other == name) {
+        match values
+            .iter_mut()
+            .find(|(other, _)| **other == *name.as_ref())
+        {
             Some((_, replaced)) => *replaced = value,
             None => values.push((as_used(name), value)),
         }
@@ -151,7 +156,7 @@ mod tests {
             let one_by_one = given.iter().cloned();
             let named = one_by_one.fold(NamedValues::default(), |all, (name, value)| {
                 drop(all.to_object()); // that somebody looks changes nothing
-                all.with(name.into(), value)
+                all.with(name, value)
             });
             let object = frozen(given);
             assert_eq!(named.to_object().full_json(), object.full_json());
@@ -176,7 +181,7 @@ mod tests {
         let none = NamedValues::default();
         assert_eq!(none.clone().behind(&first).to_object(), first);
         assert!(none.clone().behind(&Frozen::new()).is_none());
-        let all = none.with("b".into(), 3.into()).with("c".into(), 4.into());
+        let all = none.with("b", 3.into()).with("c", 4.into());
         let all = all.behind(&first).to_object();
         assert_eq!(all.full_json(), r#"{"class_":"Frozen","a":1,"b":3,"c":4}"#);
     }
@@ -188,17 +193,12 @@ mod tests {
             object = Frozen::new().with("inner", object);
         }
         let named = NamedValues::default();
-        let fits = named.clone().try_with("a".into(), object.clone().into());
+        let fits = named.clone().try_with("a", object.clone().into());
         assert_eq!(
             fits.unwrap().to_object(),
             frozen(&[("a", object.clone().into())])
         );
         let deeper = Frozen::new().with("inner", object);
-        assert!(
-            named
-                .try_with("a".into(), deeper.into())
-                .unwrap_err()
-                .is_value()
-        );
+        assert!(named.try_with("a", deeper.into()).unwrap_err().is_value());
     }
 }
