@@ -20,6 +20,7 @@ use std::task::{Context, Poll, ready};
 
 use super::agent::Running;
 use super::budget::Spending;
+use super::input;
 use super::interaction_context::{Arguments, InHand, Interaction, InteractionContext, WaitForAll};
 use super::mini_agent::MiniAgent;
 use super::mini_agents::MiniAgents;
@@ -31,19 +32,28 @@ use crate::executor::{
     AfterTurn, Asker, Body, Generation, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
 };
 use crate::frozen::NamedValues;
-use crate::message::{Message, MessageFlow, MessageSequencePromise, Sequence, WeakSequence};
-use crate::promise::{Bed, OnCancel, Piped, PromisingContext, Writing, abandoned};
+use crate::message::{
+    Message, MessageFlow, MessagePromise, MessageSequencePromise, Sequence, WeakSequence,
+};
+use crate::promise::{Bed, OnCancel, Onward, Piped, PromisingContext, Unread, Writing, abandoned};
+
+/// The first of the steps in which messages come that nobody reads, behind that in which the replies are recorded, and the
+/// last of them.
+pub(super) const UNREAD: u32 = recording::STEP + 1;
+const LAST_UNREAD: u32 = UNREAD + Unread::LAST_TURN;
 
 /// A call: what it was made with, what the agent that acts has in hand, and what it set in motion. It is kept
 /// as long as anybody could cancel that, or has the agent's context.
 pub(crate) struct Act {
     agent: MiniAgent,
     /// The messages that are sent to the agent.
-    input: MessageSequencePromise,
+    pub(super) input: MessageSequencePromise,
+    /// How far these have come as long as nobody looks at them.
+    pub(super) unread: Unread,
     /// The arguments of the call alone.
     arguments: NamedValues,
     /// What the agent replies through.
-    flow: MessageFlow,
+    pub(super) flow: MessageFlow,
     /// The replies, which live as long as anybody reads or makes them; set at once.
     replies: OnceCell<WeakSequence>,
     /// The context that it is called in, and mostly acts in; empty where that is a bare one.
@@ -83,6 +93,8 @@ struct Rare {
     guest: OnceCell<Guest>,
     /// Why the call has no record; empty where it has one, and before the agent has ended.
     failure: OnceCell<Error>,
+    /// Where the turns are taken in which messages come that were looked at when that had begun; empty for all others.
+    onward: OnceCell<Onward<MessagePromise>>,
     /// What the agent has in hand besides its interaction.
     in_hand: InHand,
 }
@@ -154,16 +166,18 @@ impl Act {
     pub(crate) fn new(
         miniagents: Option<MiniAgents>,
         agent: MiniAgent,
-        input: MessageSequencePromise,
+        mut input: MessageSequencePromise,
         arguments: NamedValues,
         refused: Option<Error>,
         persists: bool,
         flow: impl FnOnce() -> MessageFlow,
     ) -> Rc<Task<Self>> {
+        let unread = Unread::new(input.is_unread());
         let stage = refused.map_or(Stage::Called, Stage::Refused);
         idle_task(|| Act {
             agent,
             input,
+            unread,
             flow: flow(),
             replies: OnceCell::new(),
             miniagents,
@@ -187,10 +201,6 @@ impl Act {
 
     pub(crate) fn agent(&self) -> &MiniAgent {
         &self.agent
-    }
-
-    pub(crate) fn input(&self) -> &MessageSequencePromise {
-        &self.input
     }
 
     pub(crate) fn spending(&self) -> Option<&Rc<Spending>> {
@@ -239,6 +249,21 @@ impl Act {
         let acts_in = self.rare.get().and_then(|rare| rare.acts_in.get());
         let miniagents = acts_in.or(self.miniagents.as_ref());
         miniagents.expect("nobody asks before the agent starts")
+    }
+
+    /// Whether it acts in the context that it is called in.
+    pub(super) fn acts_where_it_is_called(&self) -> bool {
+        let rare = self.rare.get();
+        rare.is_none_or(|rare| rare.acts_in.get().is_none())
+    }
+
+    /// Where the turns are taken in which messages come that were looked at when that had begun.
+    pub(super) fn onward(&self) -> Option<&Onward<MessagePromise>> {
+        self.rare.get()?.onward.get()
+    }
+
+    pub(super) fn take_onward(&self, onward: Onward<MessagePromise>) {
+        self.rare().onward.get_or_init(|| onward);
     }
 
     /// What the agent has in hand.
@@ -439,6 +464,7 @@ impl Act {
         self.put_back(Stage::Over);
         let dropped = catch_unwind(AssertUnwindSafe(|| match stage {
             Stage::Recording(None) => {}
+            Stage::Recording(_) if !self.unread.is_read() => self.unread.leave(),
             Stage::Recording(ticket) => self.input.leave(ticket),
             stage => drop(stage),
         }));
@@ -482,15 +508,17 @@ impl Body for Act {
     fn beside(&self, which: u32) -> Option<&Guest> {
         match which {
             recording::STEP => self.guest(),
+            UNREAD..=LAST_UNREAD => None,
             _ => self.flow.known_guest(),
         }
     }
 
-    /// Those of the flow, and those in which the replies are recorded.
+    /// Those of the flow, and those in which the replies are recorded, or what is not read comes.
     #[inline]
     fn step_beside(call: Rc<Task<Self>>, which: u32, poller: &mut Poller) {
         match which {
             recording::STEP => recording::step(&call),
+            UNREAD..=LAST_UNREAD => input::step(&call, which - UNREAD, poller),
             _ => MessageFlow::take_step(&call, which, poller),
         }
     }
@@ -498,6 +526,7 @@ impl Body for Act {
     fn abandon_beside(call: Rc<Task<Self>>, which: u32) {
         match which {
             recording::STEP => recording::abandon(&call),
+            UNREAD..=LAST_UNREAD => input::abandon(&call, which - UNREAD),
             _ => call.body().flow.abandon_step(which),
         }
     }
@@ -591,12 +620,12 @@ impl Act {
     }
 
     /// The record of the call; no record where nobody looks.
-    fn make_record(&self) -> Result<Message> {
+    fn make_record(&self, call: &Rc<Task<Act>>) -> Result<Message> {
         let none = NamedValues::default();
         let recorded = self.recorded_arguments().unwrap_or(&none);
         check_call_fields(&self.agent, recorded)?;
         if PromisingContext::has_handlers() {
-            let messages = self.input.get().transpose()?.unwrap_or_default();
+            let messages = call.input().get().transpose()?.unwrap_or_default();
             call_node(&self.agent, &messages, recorded)
         } else {
             Ok(no_node())
@@ -651,10 +680,10 @@ impl Act {
                     stage.goes_on_as(self.finalized(call, result)?);
                 }
                 Stage::Recording(ticket) => {
-                    let done = ready!(self.input.poll_done(ticket, cx));
+                    let done = ready!(call.poll_input(ticket, cx));
                     *ticket = None; // nobody waits there any more
                     done?;
-                    return Poll::Ready(self.make_record());
+                    return Poll::Ready(self.make_record(call));
                 }
             }
         }

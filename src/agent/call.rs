@@ -208,7 +208,7 @@ impl AgentCall {
         messages: impl IntoMessages,
     ) -> MessageSequencePromise {
         let (caller, context) = Caller::here();
-        let input = MessageSequencePromise::given(context.clone(), messages.into_messages(), false);
+        let input = MessageSequencePromise::unread(&context, messages.into_messages());
         caller.call(context, agent, input, options)
     }
 

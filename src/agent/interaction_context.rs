@@ -263,7 +263,7 @@ impl InteractionContext {
 
     /// The messages that were sent to it.
     pub fn messages(&self) -> &MessageSequencePromise {
-        self.act().input()
+        self.call.input()
     }
 
     /// The context that it acts in.

@@ -9,6 +9,7 @@ mod agent;
 mod alias;
 mod budget;
 mod call;
+mod input;
 mod interaction_context;
 mod mini_agent;
 mod mini_agents;

@@ -40,20 +40,21 @@ fn poll(call: &Rc<Task<Act>>, replies: &Sequence) -> Poll<Result<()>> {
     check_reply_fields(act.agent())?;
     if PromisingContext::any_handlers() {
         let all = replies.get().transpose()?.unwrap_or_default();
-        return Poll::Ready(act.while_recording(|| tell(act, call_node, &all)));
+        return Poll::Ready(act.while_recording(|| tell(call, call_node, &all)));
     }
     Poll::Ready(Ok(()))
 }
 
 /// Tells the handlers of the record.
-fn tell(act: &Act, call_node: &Message, replies: &[Message]) -> Result<()> {
+fn tell(call: &Rc<Task<Act>>, call_node: &Message, replies: &[Message]) -> Result<()> {
     if !PromisingContext::has_handlers() {
         return Ok(());
     }
+    let act = call.body();
     let agent = act.agent();
     let call_node = if call_node.fields().ptr_eq(no_node().fields()) {
         // Nobody looked when the agent ended; now somebody does.
-        let messages = act.input().get().transpose()?.unwrap_or_default();
+        let messages = call.input().get().transpose()?.unwrap_or_default();
         let none = NamedValues::default();
         let arguments = act.recorded_arguments().unwrap_or(&none);
         self::call_node(agent, &messages, arguments)?

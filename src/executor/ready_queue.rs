@@ -163,12 +163,8 @@ impl ReadyQueue {
     }
 
     pub(crate) fn let_go(&self, place: u32) {
-        drop(self.take_kept(place));
-    }
-
-    /// What is kept there, which is let go of.
-    pub(crate) fn take_kept(&self, place: u32) -> Option<Rc<dyn Step>> {
-        self.kept.borrow_mut().remove(place)
+        let kept = self.kept.borrow_mut().remove(place);
+        drop(kept);
     }
 
     #[inline]

@@ -438,6 +438,11 @@ impl Header {
         }
     }
 
+    /// Counts something among the tasks of its group that is none, and inherits the same.
+    pub(crate) fn invite(&self) -> Guest {
+        Guest::new(self.group().clone(), self.locals.look(Locals::clone))
+    }
+
     /// Counts once more, for something else that is of its group; gives what it counts as.
     pub(crate) fn count_more(&self) -> Generation {
         self.group().count_more()

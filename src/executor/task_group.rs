@@ -72,13 +72,13 @@ pub(crate) struct Guest {
 }
 
 /// It is kept nowhere.
-pub(crate) const NOWHERE: u32 = u32::MAX;
+const NOWHERE: u32 = u32::MAX;
 /// It counts no more.
 const LEFT: u32 = u32::MAX - 1;
 
 impl Guest {
     /// One that counts from now on.
-    fn new(group: Rc<Group>, locals: Locals) -> Self {
+    pub(super) fn new(group: Rc<Group>, locals: Locals) -> Self {
         Guest {
             generation: Cell::new(group.join()),
             group,
@@ -110,16 +110,6 @@ impl Guest {
     /// One that inherits the same, and counts from now on.
     pub(crate) fn invite_another(&self) -> Guest {
         Guest::new(self.group.clone(), self.locals.look(Locals::clone))
-    }
-
-    /// One that inherits the same and counts as this did; this counts from now on.
-    pub(crate) fn split(&self) -> Guest {
-        Guest {
-            generation: Cell::new(self.count_anew().0),
-            group: self.group.clone(),
-            locals: LocalsCell::new(self.locals.look(Locals::clone)),
-            place: Cell::new(NOWHERE),
-        }
     }
 
     /// Counts from now on, as if it were invited anew; gives what it counted as, and still does.

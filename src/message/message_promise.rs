@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::executor::{Awaitable, Notify};
 use crate::frozen::Frozen;
 use crate::promise::{
-    Batch, Generated, PieceSource, Pinned, PromisingContext, Start, StreamedPromise, Told,
+    Generated, PieceSource, Pinned, PromisingContext, Start, StreamedPromise, Told,
     WeakStreamedPromise, revealed,
 };
 
@@ -338,24 +338,6 @@ impl MessagePromise {
 impl Told for MessagePromise {
     fn tell(&self) {
         drop(self.as_known().map(Message::promise));
-    }
-
-    fn is_known(&self) -> bool {
-        self.as_known().is_some()
-    }
-
-    fn tell_whole(pieces: Option<&Batch<Self>>) {
-        let all: Rc<[Message]> = match pieces {
-            None | Some(Batch::One(Err(_))) => Rc::new([]),
-            Some(Batch::One(Ok(promise))) => promise.as_known().cloned().into_iter().collect(),
-            Some(Batch::Several(promises)) => promises
-                .iter()
-                .filter_map(Self::as_known)
-                .cloned()
-                .collect(),
-            Some(Batch::Run(run)) => run.iter().filter_map(|it| it.into_known().ok()).collect(),
-        };
-        PromisingContext::tell_resolved(&all);
     }
 }
 

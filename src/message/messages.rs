@@ -27,6 +27,7 @@ pub struct Messages {
 
 /// One thing that can be sent: what it is and one pointer, so that it is handed on in registers. What a promise of a
 /// message or of a sequence is lies open for that.
+#[derive(Default)]
 pub(crate) enum Item {
     Message(Message),
     /// Several messages that are there.
@@ -45,6 +46,7 @@ pub(crate) enum Item {
     List(Box<List>),
     Stream(Box<ItemStream>),
     Error(Error),
+    #[default]
     Nothing,
 }
 
@@ -128,9 +130,14 @@ impl List {
         Ok((!promises.is_empty()).then_some(Batch::Several(promises)))
     }
 
-    /// The promises of them, if they are nothing but messages that are there; or else they as they are.
+    /// Whether they are nothing but messages that are there.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.iter().all(|item| matches!(item, Item::Message(_)))
+    }
+
+    /// The promises of them, if they are [known](Self::is_known); or else they as they are.
     fn into_known(self) -> std::result::Result<Vec<MessagePromise>, Self> {
-        if !self.0.iter().all(|item| matches!(item, Item::Message(_))) {
+        if !self.is_known() {
             return Err(self);
         }
         let known = self.into_items().map(|item| match item {

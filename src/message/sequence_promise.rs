@@ -26,10 +26,10 @@ use super::sequence::MessageSequence;
 use super::sequence_reader::{Promises, SequenceReader};
 use super::whole_message_stream::WholeMessageStream;
 use crate::error::{Error, Result};
-use crate::executor::{Asker, Asks, Awaitable, Notify, Ticket};
+use crate::executor::{Asker, Asks, Awaitable, Header, Notify, Ticket, Waiter};
 use crate::promise::{
-    Given, OwnPieces, PromisingContext, Source, Start, StreamedPromise, Wait, WeakStreamedPromise,
-    cancelled, flattened,
+    Batch, Given, Onward, OwnPieces, PromisingContext, Source, Start, StreamedPromise, Unread,
+    Wait, WeakStreamedPromise, cancelled, flattened,
 };
 
 /// The promise behind a sequence; an error that is seen in what it comes to does not count as read.
@@ -62,19 +62,9 @@ pub(crate) type WeakSequence = WeakStreamedPromise<MessagePromise, Rc<[Message]>
 /// }).unwrap();
 /// ```
 pub struct MessageSequencePromise {
-    /// Nothing only while it is looked at, which runs no user's code.
-    form: Cell<Form>,
-}
-
-/// What a handle of a sequence holds.
-#[derive(Default)]
-enum Form {
-    #[default]
-    Nothing,
-    /// What was given, where nobody else has a handle and nobody has looked at it: it need be no promise before
-    /// somebody does.
-    Given(Rc<Given<MessagePromise>>),
-    Promised(Promised),
+    /// It as something that is sent: a promise; or what was given, where nobody else has a handle and nobody has looked
+    /// at it, so that it need be no promise. Nothing also while it is looked at, which runs no user's code.
+    item: Cell<Item>,
 }
 
 /// A sequence as a promise.
@@ -83,23 +73,6 @@ struct Promised {
     promise: Sequence,
     /// Whether errors become messages.
     safe: bool,
-}
-
-impl Form {
-    /// The promise that it is, or is to be; its errors become messages where `safe` says so.
-    #[inline(never)]
-    fn into_promised(self, safe: bool) -> Promised {
-        match self {
-            Form::Promised(promised) => promised,
-            Form::Given(given) => {
-                let (context, start) = (given.context().clone(), Start::OnDemand);
-                let promised = Promised::of(context, start, safe, Source::of(given.for_promise()));
-                given.go_on_in(&promised.promise);
-                promised
-            }
-            Form::Nothing => unreachable!("nobody looks at it meanwhile"),
-        }
-    }
 }
 
 impl Promised {
@@ -116,6 +89,31 @@ impl Promised {
             StreamedPromise::with_whole(context, start, flat, AllMessages::shared)
         };
         Promised { promise, safe }
+    }
+
+    /// The promise that a sequence is, or is to be.
+    #[inline]
+    fn of_sequence(item: Item) -> Self {
+        let (promise, safe) = match item {
+            Item::Sequence(promise) => (promise, false),
+            Item::SafeSequence(promise) => (promise, true),
+            Item::Given(given) => return Self::of_given(given, false),
+            _ => unreachable!("nobody looks at it meanwhile, or before it is read"),
+        };
+        Promised { promise, safe }
+    }
+
+    #[inline(never)]
+    fn of_given(given: Rc<Given<MessagePromise>>, safe: bool) -> Self {
+        let (context, start) = (given.context().clone(), Start::OnDemand);
+        Promised::of(context, start, safe, Source::of(given))
+    }
+
+    fn into_item(self) -> Item {
+        match self.safe {
+            false => Item::Sequence(self.promise),
+            true => Item::SafeSequence(self.promise),
+        }
     }
 }
 
@@ -141,24 +139,57 @@ impl MessageSequencePromise {
 
     /// The sequence that an item is, or else it as it is.
     pub(super) fn of_item(item: Item) -> std::result::Result<Self, Item> {
-        let (promise, safe) = match item {
-            Item::Given(given) => return Ok(Self::in_form(Form::Given(given))),
-            Item::Sequence(promise) => (promise, false),
-            Item::SafeSequence(promise) => (promise, true),
-            item => return Err(item),
-        };
-        Ok(Self::in_form(Form::Promised(Promised { promise, safe })))
+        match item {
+            Item::Given(_) | Item::Sequence(_) | Item::SafeSequence(_) => Ok(Self::of_known(item)),
+            item => Err(item),
+        }
     }
 
     pub(super) fn into_item(self) -> Item {
-        match self.form.into_inner() {
-            Form::Given(given) => Item::Given(given),
-            Form::Promised(Promised { promise, safe }) => match safe {
-                false => Item::Sequence(promise),
-                true => Item::SafeSequence(promise),
-            },
-            Form::Nothing => unreachable!("nobody looks at it meanwhile"),
+        self.item.into_inner()
+    }
+
+    /// What is sent to somebody who may never look at it: as it is, where it is all there side by side. Nobody looks at that
+    /// before it is made a [promise](Self::go_on_read).
+    #[track_caller]
+    pub(crate) fn unread(context: &PromisingContext, messages: Messages) -> Self {
+        match messages.item {
+            Item::Nothing | Item::Message(_) | Item::Block(_) => Self::of_known(messages.item),
+            Item::List(list) if list.is_known() => Self::of_known(Item::List(list)),
+            item => Self::given(context.clone(), Messages { item }, false),
         }
+    }
+
+    /// Whether it is [unread](Self::unread).
+    pub(crate) fn is_unread(&mut self) -> bool {
+        let item = self.item.get_mut();
+        !matches!(
+            item,
+            Item::Given(_) | Item::Sequence(_) | Item::SafeSequence(_)
+        )
+    }
+
+    /// Makes what is [unread](Self::unread) a promise like any other, in which the turns go on that it has taken so far; see
+    /// [`Unread::go_on_in`].
+    pub(crate) fn go_on_read(
+        &self,
+        context: PromisingContext,
+        turns: &Unread,
+        header: &Header,
+        waiter: impl FnOnce() -> Waiter,
+    ) -> Option<Onward<MessagePromise>> {
+        let Parts(parts) = Messages {
+            item: self.item.take(),
+        }
+        .into();
+        let Ok(known) = known(parts) else {
+            unreachable!("it is all there")
+        };
+        let given = Given::shared(context, known);
+        let promised = Promised::of_given(given.clone(), false);
+        let onward = turns.go_on_in(given, &promised.promise, header, waiter);
+        self.item.set(promised.into_item());
+        onward
     }
 
     /// An item that several may look at, where it is a sequence.
@@ -182,27 +213,20 @@ impl MessageSequencePromise {
         parts: std::result::Result<List, Item>,
         safe: bool,
     ) -> Self {
-        let start = Start::OnDemand;
-        let known = match parts {
-            Ok(list) => list
-                .side_by_side()
-                .map_err(|list| Item::List(Box::new(list))),
-            Err(item) => side_by_side(item),
-        };
-        match known {
+        Self::of_known(match known(parts) {
             Ok(known) => {
-                let given = Form::Given(Given::shared(context, known));
-                Self::in_form(match safe {
-                    false => given,
-                    true => Form::Promised(given.into_promised(safe)),
-                })
+                let given = Given::shared(context, known);
+                match safe {
+                    false => Item::Given(given),
+                    true => Promised::of_given(given, safe).into_item(),
+                }
             }
             Err(item) => {
                 let given = GivenItem(Cell::new(Some(Ok(item))));
                 let flat = flattened(context.clone(), given, true, FlattenMessages);
-                Self::in_form(Form::Promised(Promised::of(context, start, safe, flat)))
+                Promised::of(context, Start::OnDemand, safe, flat).into_item()
             }
-        }
+        })
     }
 
     /// The sequence of what a source has flattened.
@@ -213,23 +237,21 @@ impl MessageSequencePromise {
         safe: bool,
         flat: Source<MessagePromise>,
     ) -> Self {
-        Self::in_form(Form::Promised(Promised::of(context, start, safe, flat)))
+        Self::of_known(Promised::of(context, start, safe, flat).into_item())
     }
 
-    fn in_form(form: Form) -> Self {
-        let form = Cell::new(form);
-        MessageSequencePromise { form }
+    /// That of an item of which it is known that it is one.
+    fn of_known(item: Item) -> Self {
+        let item = Cell::new(item);
+        MessageSequencePromise { item }
     }
 
     /// Looks at the promise that it is from now on; `look` runs no user's code.
     #[inline]
     fn look<R>(&self, look: impl FnOnce(&Promised) -> R) -> R {
-        let promised = match self.form.take() {
-            Form::Promised(promised) => promised,
-            form => form.into_promised(false),
-        };
+        let promised = Promised::of_sequence(self.item.take());
         let seen = look(&promised);
-        let nothing = self.form.replace(Form::Promised(promised));
+        let nothing = self.item.replace(promised.into_item());
         mem::forget(nothing); // so that nobody looks
         seen
     }
@@ -283,9 +305,9 @@ impl MessageSequencePromise {
 
     /// The promises of its messages, for whoever lets go of it.
     pub(crate) fn into_promises(self) -> Promises {
-        let Promised { promise, safe } = match self.form.into_inner() {
-            Form::Given(given) => return Promises::Own(OwnPieces::of(Source::of(given))),
-            form => form.into_promised(false),
+        let Promised { promise, safe } = match self.item.into_inner() {
+            Item::Given(given) => return Promises::Own(OwnPieces::of(Source::of(given))),
+            item => Promised::of_sequence(item),
         };
         let own = match safe {
             false => promise.into_own(),
@@ -372,36 +394,18 @@ impl MessageSequencePromise {
     }
 
     /// Whether all messages are there, for whoever waits in the place that `ticket` says; an error does not count as
-    /// read. It need be no promise for that.
+    /// read.
     pub(crate) fn poll_done<'a>(
         &self,
         ticket: &mut Option<Ticket>,
         asker: &impl Asks<'a>,
     ) -> Poll<Result<()>> {
-        let done = self.look_at_given(|given| given.poll_done(ticket, asker));
-        match done.flatten() {
-            Some(done) => done.map(Ok),
-            None => self.promise().poll_done(ticket, asker),
-        }
+        self.promise().poll_done(ticket, asker)
     }
 
     /// Gives up waiting in the place that `ticket` says.
     pub(crate) fn leave(&self, ticket: Option<Ticket>) {
-        if self.look_at_given(|given| given.leave()).is_none() {
-            self.look(|promised| promised.promise.leave(ticket));
-        }
-    }
-
-    /// Looks at what was given, if it is no promise; `look` runs no user's code.
-    fn look_at_given<R>(&self, look: impl FnOnce(&Rc<Given<MessagePromise>>) -> R) -> Option<R> {
-        let form = self.form.take();
-        let seen = match &form {
-            Form::Given(given) => Some(look(given)),
-            _ => None,
-        };
-        let nothing = self.form.replace(form);
-        mem::forget(nothing); // so that nobody looks
-        seen
+        self.look(|promised| promised.promise.leave(ticket));
     }
 
     /// Waits for all messages, as awaiting a reference does.
@@ -461,9 +465,21 @@ impl MessageSequencePromise {
     }
 }
 
+/// What was given, as it comes out, if it is there side by side; or else it as it is.
+fn known(
+    parts: std::result::Result<List, Item>,
+) -> std::result::Result<Option<Batch<MessagePromise>>, Item> {
+    match parts {
+        Ok(list) => list
+            .side_by_side()
+            .map_err(|list| Item::List(Box::new(list))),
+        Err(item) => side_by_side(item),
+    }
+}
+
 impl Clone for MessageSequencePromise {
     fn clone(&self) -> Self {
-        Self::in_form(Form::Promised(self.promised()))
+        Self::of_known(self.promised().into_item())
     }
 }
 

@@ -313,6 +313,10 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         self.output.is_abandoned()
     }
 
+    pub(crate) fn context(&self) -> &PromisingContext {
+        &self.output.context
+    }
+
     /// What it is that takes steps where it lies, from when it has begun.
     pub(crate) fn known_guest(&self) -> Option<&Guest> {
         self.guest.get()

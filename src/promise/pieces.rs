@@ -39,11 +39,6 @@ impl<P: 'static> Run<P> {
         }
     }
 
-    /// Whether it is of a block.
-    pub(super) fn is_block(&self) -> bool {
-        matches!(self.pieces, Kept::Block(_))
-    }
-
     /// Those in these places, which are filled and hold no error.
     pub(crate) fn of_places(places: Rc<[OnceCell<P>]>, range: Range<usize>) -> Self {
         Run {

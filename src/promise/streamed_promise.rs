@@ -550,17 +550,13 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     }
 
     /// Goes over the pieces from now on, to make the whole, as `guest`, and has it that somebody waits for that.
-    pub(super) fn take_over_going(&self, guest: Option<Guest>, waiter: Option<Waiter>) {
+    pub(super) fn take_over_going(&self, guest: Guest, waiter: Waiter) {
         let inner = &self.inner;
-        if let Some(guest) = guest {
-            guest.keep(inner.clone());
-            let first = inner.guest.set(guest);
-            debug_assert!(first.is_ok(), "it has taken no step");
-        }
+        guest.keep(inner.clone());
+        let first = inner.guest.set(guest);
+        debug_assert!(first.is_ok(), "it has taken no step");
         inner.made.set(MadeSoFar::GoesOver);
-        if let Some(waiter) = waiter {
-            inner.outcome.notify(waiter);
-        }
+        inner.outcome.notify(waiter);
     }
 
     /// Asks its source as in a step in which it goes over the pieces, that was before.
@@ -575,12 +571,6 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
         let over = self.inner.go_over();
         debug_assert!(over.is_ready(), "all is there");
         self.inner.has_been_made();
-    }
-
-    /// Takes the making of the whole as having begun, and given up.
-    pub(super) fn take_over_given_up(&self) {
-        self.inner.made.set(MadeSoFar::GoesOver);
-        self.inner.give_up_making();
     }
 
     pub(super) fn to_step(&self) -> Rc<dyn Step> {
