@@ -40,6 +40,7 @@ use std::time::{Duration, Instant};
 use async_channel::{Receiver, Sender};
 use futures_lite::Stream;
 
+use super::waker::wake_foreign;
 use crate::error::{Error, Result};
 
 /// How many threads may work at once; more work waits until one is free.
@@ -156,9 +157,9 @@ struct Call {
 }
 
 impl Call {
-    /// Wakes whoever it was; a waker that panics is its owner's affair.
+    /// Wakes whoever it was.
     fn ring(self) {
-        let _ = catch_unwind(AssertUnwindSafe(|| self.waker.wake()));
+        wake_foreign(self.waker);
     }
 }
 

@@ -107,7 +107,9 @@ pub(crate) use task_local::{Entry, Locals, Values};
 pub(crate) use wait_list::{Ticket, WaitList};
 #[cfg(test)]
 pub(crate) use waker::Woken;
-pub(crate) use waker::{Asker, Asks, Going, InStep, TaskId, Waiter, polls_with_own_waker};
+pub(crate) use waker::{
+    Asker, Asks, Going, InStep, TaskId, Waiter, polls_with_own_waker, wake_foreign,
+};
 
 /// A single-threaded executor. Clones are handles of the same one.
 ///

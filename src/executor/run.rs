@@ -17,6 +17,7 @@ use super::report::waiting_report;
 use super::schedule::Conductor;
 use super::step::Step;
 use super::task::{AfterTurn, Body, Header, Task};
+use super::waker::wake_foreign;
 use crate::error::{Error, Result, What};
 
 /// After so many turns of tasks a run lets its host do something else.
@@ -58,7 +59,7 @@ impl Body for Main {
         }
         let host = self.host.borrow().clone();
         if let Some(host) = host {
-            host.wake();
+            wake_foreign(host);
         }
         AfterTurn::Waits
     }

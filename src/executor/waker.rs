@@ -11,6 +11,7 @@
 //! Whoever wakes, and from wherever: the task is put at the end of the ready queue once, and stays
 //! there until its turn, however often it is woken.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,7 @@ use super::step::{Step, TURN, queue_step};
 use super::task::{AnyTask, TaskRef};
 use super::task_group::{Guest, TaskGroup};
 use super::task_local::Locals;
+use crate::error::Error;
 
 /// The number of a task: which place of the table, and the how-manieth task at that place.
 pub(crate) type TaskId = u64;
@@ -95,7 +97,7 @@ impl Inbox {
             .iter()
             .map(|(_, waker)| waker.clone())
             .collect();
-        hosts.into_iter().for_each(Waker::wake);
+        hosts.into_iter().for_each(wake_foreign);
     }
 
     /// Takes no more mail: the executor is gone.
@@ -362,6 +364,14 @@ enum Room {
     Taken,
 }
 
+/// Wakes whatever a std waker stands for, which runs somebody's code: a panic of it is reported and goes no further, so
+/// that others are woken all the same, and nothing is left undone.
+pub(crate) fn wake_foreign(waker: Waker) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        Error::from_panic("a waker", &*panic).capture(log::LevelFilter::Error);
+    }
+}
+
 /// Whoever is woken by a std waker. It stands in no queue of ours.
 struct Foreign(Waker);
 
@@ -378,7 +388,7 @@ impl Foreign {
 impl Step for Foreign {
     fn enqueue(self: Rc<Self>, _: u32) {
         if let Some(Foreign(waker)) = Rc::into_inner(self) {
-            waker.wake();
+            wake_foreign(waker);
         }
     }
 

@@ -34,7 +34,7 @@ use futures_lite::Stream;
 use super::pieces::Batch;
 use super::source::PieceSource;
 use crate::error::{Error, Result};
-use crate::executor::{Awaited, polls_with_own_waker};
+use crate::executor::{Awaited, polls_with_own_waker, wake_foreign};
 
 /// A stream of what `body` emits; the error that it ends with, if it does, is the last item.
 ///
@@ -102,7 +102,7 @@ impl<T> Slot<T> {
         self.any_waiting.set(false);
         for waker in self.waiting.take() {
             if !waker.will_wake(cx.waker()) {
-                waker.wake();
+                wake_foreign(waker);
             }
         }
     }

@@ -1,5 +1,9 @@
 //! What is kept of the tokens of messages that are complete.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+
 use futures_lite::StreamExt;
 use miniagents::executor::yield_now;
 use miniagents::{
@@ -80,6 +84,29 @@ fn short_messages_are_kept_as_they_are() {
         assert_eq!(miniagents.tokens_held(), held(2, 3, 1));
         assert_eq!(tokens(&short).await?, ["a", "b"]);
         assert_eq!(tokens(&long).await?, ["abc"]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_message_is_counted_also_where_a_waker_panics_of_who_waits_for_it() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("this waker panics")
+        }
+    }
+
+    run(KeepTokens::UpTo(1), async |miniagents| {
+        let promise = message(&["a", "b", "c"]);
+        let waker = Waker::from(Arc::new(Panics));
+        let mut wait = pin!(promise.wait());
+        let waits = wait.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(waits.is_pending());
+        assert_eq!((&promise).await?.text(), "abc"); // and is not missed, behind the other one
+        yield_now().await;
+
+        assert_eq!(miniagents.tokens_held(), held(1, 1, 1));
         Ok(())
     });
 }
