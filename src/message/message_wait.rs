@@ -43,6 +43,8 @@ impl IntoFuture for &MessagePromise {
 }
 
 /// Waits for a message, made by awaiting its promise. Cancel safe.
+///
+/// It hands the message over: polling it again after that panics, as with an async block.
 #[derive(Debug)]
 #[must_use = "futures do nothing until they are awaited"]
 pub struct MessageWait {
@@ -70,6 +72,8 @@ impl MessageWait {
         self.quietly.step_back();
     }
 }
+
+const HANDED_OVER: &str = "`MessageWait` polled again after it has handed over its message";
 
 /// Waits for a message as [`MessageWait`] does, but an error does not count as read.
 #[derive(Debug)]
@@ -118,7 +122,7 @@ impl QuietWait {
     #[inline(never)]
     fn poll_promise(&mut self, cx: &mut Context<'_>) -> Poll<Option<Error>> {
         let promise = self.promise.as_ref().and_then(MessagePromise::promise);
-        let promise = promise.expect("a message that was handed over is not asked for again");
+        let promise = promise.expect(HANDED_OVER);
         match ready!(promise.poll_quietly(&mut self.ticket, &Asker::Task(cx))) {
             Err(error) => Poll::Ready(Some(error)),
             Ok(message) => {

@@ -1,14 +1,15 @@
 //! Promises: resolved once, read by anybody, and every ending reaches every reader.
 
 use std::cell::{Cell, RefCell};
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use futures_lite::{Stream, StreamExt, future, stream};
+use futures_lite::{FutureExt, Stream, StreamExt, future, stream};
 use miniagents::executor::{Awaitable, yield_now};
 use miniagents::{
     Error, MessageClass, MessagePromise, MessageSequencePromise, MessageTokenAppender, MiniAgents,
-    Promise, PromisingContext, Result, Start, StreamAppender, StreamedPromise, Token, Value,
-    generate,
+    Promise, PromisingContext, Result, Start, StreamAppender, StreamedPromise, TextMessage, Token,
+    Value, generate,
 };
 
 use crate::events::{STARTS, events_of, note};
@@ -537,6 +538,26 @@ fn a_message_whose_tokens_alone_were_read_is_there_for_whoever_asks_later() {
             Result::Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn a_wait_that_has_handed_over_its_message_says_so_when_it_is_polled_again() {
+    let ended = MiniAgents::new().run(async {
+        let tokens = stream::iter([Ok(Token::from("streamed"))]);
+        let known = TextMessage::new("known").build()?.promise();
+        for promise in [known, MessagePromise::new(tokens)] {
+            let mut wait = promise.wait();
+            (&mut wait).await?;
+            let again = AssertUnwindSafe(future::poll_once(wait))
+                .catch_unwind()
+                .await;
+            let panic = again.unwrap_err();
+            let said = panic.downcast_ref::<String>().unwrap();
+            assert!(said.starts_with("`MessageWait` polled again"), "{said}");
+        }
+        Result::Ok(())
+    });
+    ended.unwrap();
 }
 
 #[test]
