@@ -30,7 +30,7 @@ impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// Reading is cancel safe. Dropping the reader stops nothing; what it waited for goes to the
     /// next reader. One that was polled by a combinator, waits for a piece and is kept, but not polled
     /// any more, holds up those who came after it: go on reading, or drop it. Giving up its
-    /// [`next`](Replay::next) is not that.
+    /// [`next`](Replay::next) is not that, and ends it, also where that was never polled.
     pub fn stream(&self) -> Replay<P, W> {
         Replay {
             reader: self.reader(),

@@ -8,7 +8,8 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_lite::StreamExt;
-use miniagents::executor::{Executor, sleep, timeout, unblock_stream, yield_now};
+use futures_lite::future::poll_once;
+use miniagents::executor::{Executor, sleep, spawn, timeout, unblock_stream, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, InteractionContext, Message, MessageClass, MessagePromise,
     MessageSequence, MessageSequencePromise, MessageTokenAppender, MiniAgent, MiniAgents, Promise,
@@ -277,6 +278,28 @@ async fn secretary(ctx: InteractionContext) -> Result<()> {
     let _gone = Gone("the secretary");
     ctx.reply(messages!["I quote:", chatterbox.trigger(())]);
     std::future::pending().await
+}
+
+#[test]
+fn giving_up_an_unpolled_next_ends_what_a_combinator_has_left_waiting() {
+    let events = events_of(async {
+        let appender = StreamAppender::new();
+        appender.open()?;
+        let promise = StreamedPromise::<u32, Rc<[u32]>>::collected(appender.stream());
+        yield_now().await;
+        let mut left = promise.stream();
+        assert!(poll_once(StreamExt::next(&mut left)).await.is_none());
+        let mut behind = promise.stream();
+        let reading = spawn(async move { behind.next().await });
+        yield_now().await;
+
+        drop(left.next());
+        appender.append(1)?;
+        note(reading.await?.unwrap()?);
+        note(left.next().await.unwrap()?);
+        Ok(())
+    });
+    assert_eq!(events, ["1", "1"]);
 }
 
 #[test]
