@@ -153,6 +153,12 @@ impl History {
         }
     }
 
+    /// As [`get`](Self::get), of a place that counts.
+    #[inline(always)]
+    pub(super) fn said(&self, index: usize) -> &Message {
+        said(&self.places[index])
+    }
+
     /// The first message.
     pub fn first(&self) -> Option<&Message> {
         self.get(0)

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::Stream;
 
 use super::flatten::MessageBlock;
+use super::history::History;
 use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_reader::{SequenceReader, read_next};
@@ -27,39 +28,50 @@ pub struct MessageStream {
 
 /// Messages of a block that were read together, up to its end.
 struct Ahead {
-    /// Empty before the first block.
-    block: Option<Rc<MessageBlock>>,
+    /// A block of what was said; empty before the first, and where that was given otherwise.
+    said: Option<History>,
+    /// As that, of what was given.
+    given: Option<Rc<[Message]>>,
     /// Which of it comes next.
     next: u32,
+    /// How many it has.
+    end: u32,
     /// Whether errors are read as messages, and so one promise after the other: nothing is read ahead then.
     safe: bool,
 }
 
 impl Ahead {
     fn left(&self) -> usize {
-        let len = self.block.as_ref().map_or(0, |block| block.len());
-        len - self.next as usize
+        (self.end - self.next) as usize
     }
 
     #[inline(always)]
     fn take_next(&mut self) -> Option<Message> {
+        if self.next == self.end {
+            return None;
+        }
         let next = self.next as usize;
-        let message = match &**self.block.as_ref()? {
-            MessageBlock::Said(history) => history.get(next)?.clone(),
-            MessageBlock::Given(messages) => messages.get(next)?.clone(),
+        let message = match &self.said {
+            Some(said) => said.said(next),
+            None => self.given.as_ref()?.get(next)?,
         };
         self.next += 1;
-        Some(message)
+        Some(message.clone())
     }
 }
 
 impl MessageStream {
     pub(super) fn of(promises: SequenceReader) -> Self {
         let SequenceReader { reader, safe } = promises;
-        let (block, next) = (None, 0);
         MessageStream {
             reader,
-            ahead: Ahead { block, next, safe },
+            ahead: Ahead {
+                said: None,
+                given: None,
+                next: 0,
+                end: 0,
+                safe,
+            },
         }
     }
 
@@ -98,8 +110,12 @@ impl MessageStream {
         let Ok(block) = block.into_any().downcast::<MessageBlock>() else {
             unreachable!("sequences have blocks of one kind")
         };
-        self.ahead.next = next as u32; // as many as pieces, which are counted so
-        self.ahead.block = Some(block);
+        let ahead = &mut self.ahead;
+        (ahead.next, ahead.end) = (next as u32, block.len() as u32); // as many as pieces, which are counted so
+        (ahead.said, ahead.given) = match &*block {
+            MessageBlock::Said(history) => (Some(history.clone()), None),
+            MessageBlock::Given(messages) => (None, Some(messages.clone())),
+        };
     }
 
     /// The next promise, or `None` at the end.
