@@ -84,6 +84,15 @@ pub trait Agent: 'static {
         Box::pin(async move { self.run(ctx).await })
     }
 
+    /// As [`run_alone`](Self::run_alone), where nobody has to keep the agent.
+    #[doc(hidden)]
+    fn run_always(&'static self, ctx: InteractionContext) -> Running
+    where
+        Self: Sized,
+    {
+        Box::pin(self.run(ctx))
+    }
+
     /// It as the type-erased handle of an agent.
     fn into_mini_agent(self) -> MiniAgent
     where
@@ -150,12 +159,25 @@ where
         self(ctx)
     }
 
-    /// What a function gives needs nothing of the function. A panic before there is a future is that of the future.
+    /// What a function gives needs nothing of the function.
     fn run_alone(self: Rc<Self>, ctx: InteractionContext) -> Running {
-        let begun = catch_unwind(AssertUnwindSafe(|| Box::pin(self(ctx))));
-        match begun {
-            Ok(running) => running,
-            Err(panic) => Box::pin(async { resume_unwind(panic) }),
-        }
+        run_function(&*self, ctx)
+    }
+
+    fn run_always(&'static self, ctx: InteractionContext) -> Running {
+        run_function(self, ctx)
+    }
+}
+
+/// A panic before there is a future is that of the future.
+#[inline(always)]
+fn run_function<R>(function: &impl Fn(InteractionContext) -> R, ctx: InteractionContext) -> Running
+where
+    R: Future<Output = Result<()>> + 'static,
+{
+    let begun = catch_unwind(AssertUnwindSafe(|| Box::pin(function(ctx))));
+    match begun {
+        Ok(running) => running,
+        Err(panic) => Box::pin(async { resume_unwind(panic) }),
     }
 }

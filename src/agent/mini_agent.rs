@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 use super::agent::{Agent, Running};
@@ -35,7 +36,7 @@ pub struct MiniAgent {
 
 #[derive(Clone)]
 struct Parts {
-    agent: Rc<dyn Erased>,
+    agent: AnyAgent,
     /// Empty until somebody asks for it: of most agents nobody does.
     alias: OnceCell<Rc<str>>,
     description: Option<Rc<str>>,
@@ -49,9 +50,35 @@ struct Parts {
     llm_logger: Option<MiniAgent>,
 }
 
+/// An agent, wherever it lies.
+#[derive(Clone)]
+enum AnyAgent {
+    Kept(Rc<dyn Erased>),
+    /// One that holds nothing, as most functions: it lies nowhere.
+    Empty(&'static dyn Erased),
+}
+
+impl AnyAgent {
+    fn of<A: Agent>(agent: A) -> Self {
+        match size_of::<A>() == 0 && !mem::needs_drop::<A>() {
+            true => AnyAgent::Empty(Box::leak(Box::new(agent))), // of nothing, which takes no memory
+            false => AnyAgent::Kept(Rc::new(agent)),
+        }
+    }
+
+    fn erased(&self) -> &dyn Erased {
+        match self {
+            AnyAgent::Kept(agent) => &**agent,
+            AnyAgent::Empty(agent) => *agent,
+        }
+    }
+}
+
 /// An agent without its type.
 trait Erased {
     fn run(self: Rc<Self>, ctx: InteractionContext) -> Running;
+
+    fn run_always(&'static self, ctx: InteractionContext) -> Running;
 
     fn alias(&self) -> String;
 
@@ -61,6 +88,10 @@ trait Erased {
 impl<A: Agent> Erased for A {
     fn run(self: Rc<Self>, ctx: InteractionContext) -> Running {
         Agent::run_alone(self, ctx)
+    }
+
+    fn run_always(&'static self, ctx: InteractionContext) -> Running {
+        Agent::run_always(self, ctx)
     }
 
     fn alias(&self) -> String {
@@ -76,13 +107,14 @@ impl MiniAgent {
     /// The handle of an agent.
     pub fn new(agent: impl Agent) -> Self {
         let description = agent.description();
+        let nothing = Frozen::empty();
         let new = MiniAgent {
             parts: Rc::new(Parts {
-                agent: Rc::new(agent),
+                agent: AnyAgent::of(agent),
                 alias: OnceCell::new(),
                 description: None,
-                interaction_metadata: Frozen::empty(),
-                preset: Frozen::empty(),
+                interaction_metadata: nothing.clone(),
+                preset: nothing,
                 refused: None,
                 await_reply_persistence: None,
                 llm_logger: None,
@@ -123,7 +155,7 @@ impl MiniAgent {
     {
         let (key, parts) = (key.into(), Rc::make_mut(&mut self.parts));
         match value.try_into() {
-            Ok(value) => parts.preset = std::mem::take(&mut parts.preset).with(key, value),
+            Ok(value) => parts.preset = mem::take(&mut parts.preset).with(key, value),
             Err(error) => {
                 let refused = Error::from(error).within(format_args!("argument `{key}`"));
                 parts.refused.get_or_insert(refused);
@@ -140,8 +172,7 @@ impl MiniAgent {
         value: impl Into<Value>,
     ) -> Self {
         let parts = Rc::make_mut(&mut self.parts);
-        parts.interaction_metadata =
-            std::mem::take(&mut parts.interaction_metadata).with(key, value);
+        parts.interaction_metadata = mem::take(&mut parts.interaction_metadata).with(key, value);
         self
     }
 
@@ -190,7 +221,7 @@ impl MiniAgent {
     }
 
     fn shared_alias(&self) -> &Rc<str> {
-        let alias = || self.parts.agent.alias().into();
+        let alias = || self.parts.agent.erased().alias().into();
         self.parts.alias.get_or_init(alias)
     }
 
@@ -199,11 +230,14 @@ impl MiniAgent {
         self.parts
             .refused
             .clone()
-            .map_or_else(|| self.parts.agent.arguments(), Err)
+            .map_or_else(|| self.parts.agent.erased().arguments(), Err)
     }
 
     pub(crate) fn act(&self, ctx: InteractionContext) -> Running {
-        self.parts.agent.clone().run(ctx)
+        match &self.parts.agent {
+            AnyAgent::Kept(agent) => agent.clone().run(ctx),
+            AnyAgent::Empty(agent) => agent.run_always(ctx),
+        }
     }
 
     /// Sends it `messages` and gives the promise of its replies, see [`Agent::trigger`].
