@@ -485,8 +485,8 @@ impl Act {
 }
 
 impl Body for Act {
-    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task.clone(), header, |cx| self.go_on(&task, cx))
+    fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task.clone(), header, |cx| self.go_on(task, cx))
     }
 
     fn opens(&self) -> Option<u64> {

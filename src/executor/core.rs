@@ -268,7 +268,7 @@ impl Poller {
     pub(crate) fn give_turn<B: Body + 'static>(&mut self, task: Rc<Task<B>>) {
         let header = task.header();
         header.queued.set(false);
-        let after = task.body().turn(task.clone(), header, self);
+        let after = task.body().turn(&task, header, self);
         if after != AfterTurn::Waits {
             self.go_on_after(after, task);
         }

@@ -52,7 +52,7 @@ impl Body for Main {
         true
     }
 
-    fn turn(&self, _: Rc<Task<Self>>, _: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, _: &Rc<Task<Self>>, _: &Header, poller: &mut Poller) -> AfterTurn {
         if !self.due.replace(true) {
             let core = &poller.core;
             core.due.set(core.due.get() + 1);

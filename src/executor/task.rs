@@ -43,7 +43,7 @@ pub(crate) struct Task<B: Body + ?Sized> {
 pub(crate) trait Body {
     /// Goes on as far as it can. What runs user's code does it [as the task](Poller::poll_as); what does not
     /// need not, and its turn costs next to nothing. `header` is that of the task.
-    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn
+    fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn
     where
         Self: Sized;
 
@@ -600,14 +600,14 @@ impl<F: Future + Unpin + 'static, R: Report<F::Output> + 'static> Joinable<F::Ou
 }
 
 impl<F: Future + Unpin + 'static, R: Report<F::Output> + 'static> Body for Spawned<F, R> {
-    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         let Ok(mut state) = self.state.try_borrow_mut() else {
             if self.after.get() == AfterPoll::Waiting {
                 self.after.set(AfterPoll::Missed);
             }
             return AfterTurn::Waits;
         };
-        poller.poll_as(task, header, |cx| {
+        poller.poll_as(task.clone(), header, |cx| {
             let State::Running(future) = &mut *state else {
                 return AfterTurn::Waits;
             };

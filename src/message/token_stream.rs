@@ -10,7 +10,7 @@ use futures_lite::Stream;
 use super::token::Token;
 use super::token_reader::TokenReader;
 use crate::error::Result;
-use crate::executor::{AnyTask, Header, Waiter};
+use crate::executor::{AnyTask, Waiter};
 use crate::promise::{Batch, Come, InLine, Next, PieceLog, PieceSource, StepBack, TryNext, read};
 
 /// An independent reader of the tokens of a message, made by [`MessagePromise::stream`](super::MessagePromise::stream).
@@ -129,9 +129,9 @@ impl PieceSource<Token> for Restreamed {
     const ONLY_READS: bool = true;
 
     #[inline(always)]
-    fn share(&mut self, log: &PieceLog<Token>, task: &Rc<dyn AnyTask>, header: &Header) -> bool {
+    fn share(&mut self, log: &PieceLog<Token>, task: &Rc<impl AnyTask + 'static>) -> bool {
         match &mut self.0.tokens {
-            TokenReader::Streamed(reader) => reader.share(log, task, header),
+            TokenReader::Streamed(reader) => reader.share(log, task),
             _ => false,
         }
     }

@@ -43,8 +43,8 @@ where
     F: Flatten<I, O>,
     B: Bed<Flow = Flow<I, O, S, F>>,
 {
-    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, header, |cx| {
+    fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task.clone(), header, |cx| {
             let (work, output) = (&self.work, &self.bed.flow().output);
             match work.go_on(&self.unfinished, &output.context, |work| {
                 self.poll(work, cx)

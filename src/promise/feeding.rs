@@ -18,9 +18,7 @@ use super::source::{PieceSource, Source, drop_source};
 use super::streamed_promise::{FEED, Inner};
 use super::wait::Promised;
 use crate::error::{Error, Result, What};
-use crate::executor::{
-    AfterTurn, AnyTask, Asker, Body, Going, Header, Poller, Task, TaskRef, queue_step,
-};
+use crate::executor::{AfterTurn, Asker, Body, Going, Header, Poller, Task, TaskRef, queue_step};
 
 /// How far the steps have come that run a source.
 #[derive(Clone, Copy, PartialEq)]
@@ -208,23 +206,22 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static
     /// Has the promise share what there is, where the source is another promise: it is not polled then. False if it
     /// has to be.
     #[inline(always)]
-    fn share(&self, task: &Rc<dyn AnyTask>, header: &Header) -> bool {
+    fn share(&self, task: &Rc<Task<Self>>) -> bool {
         let Ok(mut slot) = self.source.try_borrow_mut() else {
             return false;
         };
         let source = slot.as_mut().filter(|_| !self.cancelled.get());
-        source.is_some_and(|source| source.share(&self.promise.log, task, header))
-            && !self.cancelled.get()
+        source.is_some_and(|source| source.share(&self.promise.log, task)) && !self.cancelled.get()
     }
 
     #[inline(always)]
     fn share_or_poll(
         &self,
-        task: Rc<dyn AnyTask>,
+        task: &Rc<Task<Self>>,
         header: &Header,
         poller: &mut Poller,
     ) -> AfterTurn {
-        match self.share(&task, header) {
+        match self.share(task) {
             true if self.missed.take() => AfterTurn::Again,
             true => AfterTurn::Waits,
             false => self.poll_as(task, header, poller),
@@ -233,8 +230,8 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static
 
     /// Out of line, as it comes at the beginning and at the end only.
     #[inline(never)]
-    fn poll_as(&self, task: Rc<dyn AnyTask>, header: &Header, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, header, |cx| self.poll(cx))
+    fn poll_as(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task.clone(), header, |cx| self.poll(cx))
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> AfterTurn {
@@ -271,10 +268,10 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static
 impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static> Body
     for FeedingTask<P, W, S>
 {
-    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
+    fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         match S::ONLY_READS {
             true => self.share_or_poll(task, header, poller),
-            false => poller.poll_as(task, header, |cx| self.poll(cx)),
+            false => poller.poll_as(task.clone(), header, |cx| self.poll(cx)),
         }
     }
 

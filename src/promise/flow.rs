@@ -726,8 +726,8 @@ where
     F: Flatten<I, O>,
     B: Bed<Flow = Flow<I, O, S, F>>,
 {
-    fn turn(&self, task: Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task, header, |cx| {
+    fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        poller.poll_as(task.clone(), header, |cx| {
             let after = Flow::go_on(&self.bed, &mut Asker::Task(cx), None);
             if let AfterTurn::Ended = after {
                 self.bed.flow().forget_if_over();

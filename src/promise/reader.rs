@@ -22,7 +22,7 @@ use super::streamed_promise::StreamedPromise;
 use super::wait::awaits_itself;
 use super::whole::{Made, Whole};
 use crate::error::Result;
-use crate::executor::{AnyTask, Asker, Asks, Awaited, Header, Noted, Waiter};
+use crate::executor::{AnyTask, Asker, Asks, Awaited, Noted, Waiter};
 
 impl<P: Clone + 'static, W: Clone + 'static> StreamedPromise<P, W> {
     /// A reader of its own, from the first piece.
@@ -143,18 +143,14 @@ impl<P: Clone + 'static, W: Clone + 'static> Reader<P, W> {
 
     /// See [`PieceSource::share`].
     #[inline(always)]
-    pub(crate) fn share(
-        &mut self,
-        log: &PieceLog<P>,
-        task: &Rc<dyn AnyTask>,
-        header: &Header,
-    ) -> bool {
+    pub(crate) fn share(&mut self, log: &PieceLog<P>, task: &Rc<impl AnyTask + 'static>) -> bool {
         let inner = &self.promise.inner;
         let Some(feeding) = inner.feeding() else {
             return false;
         };
         inner.log.share(&mut self.place.stand, log, || {
-            header.note_wait(Some(Noted::wait(Awaited::NextPiece, Some(feeding.id()))));
+            task.header()
+                .note_wait(Some(Noted::wait(Awaited::NextPiece, Some(feeding.id()))));
             Waiter::task(task.clone())
         })
     }

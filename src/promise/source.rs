@@ -20,7 +20,7 @@ use super::output::Output;
 use super::piece_log::PieceLog;
 use super::pieces::Batch;
 use crate::error::{Error, Result};
-use crate::executor::{AnyTask, Asker, Header, Waiter};
+use crate::executor::{AnyTask, Asker, Waiter};
 
 /// Over so many levels of sources inside of each other is told whom somebody waits for.
 pub(super) const LEVELS: u8 = 16;
@@ -34,8 +34,8 @@ pub(crate) trait PieceSource<P> {
 
     /// Has `log` share what the other promise has brought, where it [only reads](Self::ONLY_READS) one, and has the
     /// task wait for more. False where anything else is to be done, for which it is polled.
-    fn share(&mut self, log: &PieceLog<P>, task: &Rc<dyn AnyTask>, header: &Header) -> bool {
-        let _ = (log, task, header);
+    fn share(&mut self, log: &PieceLog<P>, task: &Rc<impl AnyTask + 'static>) -> bool {
+        let _ = (log, task);
         false
     }
 
