@@ -33,6 +33,12 @@ impl<T> Outcome<T> {
         true
     }
 
+    /// Sets it where everybody was [told](Self::tell) before.
+    pub(crate) fn fill(&self, value: Result<T>) {
+        let filled = self.value.set(value);
+        debug_assert!(filled.is_ok(), "it is made once");
+    }
+
     /// Wakes everybody as [`set`](Self::set) does: it has come, and is set when somebody asks for it.
     pub(crate) fn tell(&self) {
         let waiters = self.waiters.take();

@@ -512,12 +512,13 @@ impl<P: Clone + 'static> PieceLog<P> {
             };
             if passed && state.line.is_empty() {
                 state.free_gate();
+                state.end_taken |= state.ended; // nobody is in the line who would come to it before
             }
             let error = state.pieces.error_before(state.taken);
-            let is_over = stand.index >= state.taken || error.is_some();
+            let is_over = state.end_taken || stand.index >= state.taken || error.is_some();
             stand.index = state.taken;
             if passed && let Some(called) = state.call_next() {
-                if !is_over && !state.end_taken {
+                if !is_over {
                     stand.at = state.line.next_place().take(Waiter::going_on(going)); // behind all others
                     stands.set(stand);
                     drop(state);

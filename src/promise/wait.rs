@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::context::PromisingContext;
 use super::outcome::Outcome;
 use crate::error::{Error, Result, What};
-use crate::executor::{Asks, TaskRef, Ticket};
+use crate::executor::{Asker, TaskRef, Ticket};
 
 /// What a promise is made of, seen by those who wait for it.
 pub(crate) trait Promised<T> {
@@ -23,6 +23,18 @@ pub(crate) trait Promised<T> {
 
     /// Notes whom the current task waits for that waits for it, where that is no such task.
     fn note_wait(&self) {}
+
+    /// What it comes to, which has begun; or else whoever asks waits in the place that `ticket` says.
+    fn poll_begun(&self, ticket: &mut Option<Ticket>, asker: &Asker<'_, '_>) -> Poll<Result<T>>
+    where
+        T: Clone,
+    {
+        let poll = self.outcome().poll(ticket, self.worker(), asker);
+        if poll.is_pending() {
+            self.note_wait();
+        }
+        poll
+    }
 
     /// Begins the work, if it has not begun.
     fn start(self: Rc<Self>);
@@ -148,16 +160,13 @@ impl<T> Wait<T> {
 
 impl<T: Clone> Wait<T> {
     /// As polling it, but the error does not count as read: for what only hands it on.
-    pub(crate) fn poll_quietly<'a>(&mut self, asker: &impl Asks<'a>) -> Poll<Result<T>> {
+    pub(crate) fn poll_quietly(&mut self, asker: &Asker<'_, '_>) -> Poll<Result<T>> {
         if !std::mem::replace(&mut self.waits, true) && self.promise.outcome().get().is_none() {
             self.promise.clone().start();
         }
-        let worker = self.promise.worker();
-        let poll = self.promise.outcome().poll(&mut self.ticket, worker, asker);
-        if poll.is_pending() {
-            self.promise.note_wait();
-        }
-        poll
+        let result = ready!(self.promise.poll_begun(&mut self.ticket, asker));
+        self.ticket = None; // nobody waits there any more
+        Poll::Ready(result)
     }
 }
 
@@ -165,14 +174,16 @@ impl<T: Clone> Future for Wait<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        self.poll_quietly(cx)
+        self.poll_quietly(&Asker::Task(cx))
             .map(|result| result.inspect_err(Error::mark_read))
     }
 }
 
 impl<T> Drop for Wait<T> {
     fn drop(&mut self) {
-        self.promise.outcome().leave(self.ticket);
+        if self.ticket.is_some() {
+            self.promise.outcome().leave(self.ticket);
+        }
     }
 }
 

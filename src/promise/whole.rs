@@ -282,7 +282,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
     pub(super) fn make_later(&self) {
         self.made.set(MadeSoFar::Ended);
         if let Some(whole) = self.making.take() {
-            self.outcome_so_far().set(Ok(whole.make_later(&self.log)));
+            self.outcome_so_far().fill(Ok(whole.make_later(&self.log)));
         }
     }
 
