@@ -163,13 +163,13 @@ impl OnCancel for Calls {
 
 impl Act {
     /// A call that is not started.
-    pub(crate) fn new(
+    pub(super) fn new(
         miniagents: Option<MiniAgents>,
         agent: MiniAgent,
         mut input: MessageSequencePromise,
         arguments: NamedValues,
         refused: Option<Error>,
-        persists: bool,
+        phase: Phase,
         flow: impl FnOnce() -> MessageFlow,
     ) -> Rc<Task<Self>> {
         let unread = Unread::new(input.is_unread());
@@ -189,7 +189,7 @@ impl Act {
             rare: OnceCell::new(),
             held: Cell::new(None),
             recording: Cell::default(),
-            phase: Cell::new(Phase::Beginning { persists }),
+            phase: Cell::new(phase),
             cancelled: Cell::new(false),
             missed: Cell::new(false),
         })
@@ -293,10 +293,12 @@ impl Act {
 
     /// Has the context of `asker` wait until the replies are recorded: the call itself counts for that, where that has
     /// what the call began with.
-    pub(super) fn begin_recording(&self, header: &Header, asker: &Asker<'_, '_>) {
+    pub(super) fn begin_recording(&self, header: &Header, asker: &Asker<'_, '_>, soon: bool) {
         let is_here = |interaction: &Interaction| {
-            asker.look_at_locals(|current| interaction.has_begun_with(current))
-                && self.miniagents().promising().counts(header)
+            let is_as_it_began = soon && self.spending().is_none();
+            is_as_it_began
+                || asker.look_at_locals(|current| interaction.has_begun_with(current))
+                    && self.miniagents().promising().counts(header)
         };
         if self.interaction.get().is_some_and(is_here) {
             self.recording.set(header.count_more());
@@ -540,11 +542,12 @@ impl Bed for Task<Act> {
     }
 }
 
-/// Starts the agent, with what whoever asks for the replies inherits; it is cancelled with them.
-pub(crate) fn start(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>) {
+/// Starts the agent, with what whoever asks for the replies inherits, which is the same as where it was called if it
+/// starts soon; it is cancelled with them.
+pub(crate) fn start(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>, soon: bool) {
     let act = call.body();
     let known = act.miniagents.as_ref();
-    if !known.is_some_and(|known| known.promising().is_current_for(asker)) {
+    if !known.is_some_and(|known| soon || known.promising().is_current_for(asker)) {
         let current = asker.lend(MiniAgents::current);
         act.rare().acts_in.get_or_init(|| current);
     }

@@ -19,10 +19,10 @@ use crate::promise::PromisingContext;
 pub(super) const STEP: u32 = 2;
 
 /// Records the replies of a call when all of them are there.
-pub(crate) fn begin(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>) {
+pub(crate) fn begin(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>, soon: bool) {
     let act = call.body();
     if let Some(replies) = act.replies() {
-        act.begin_recording(call.header(), asker);
+        act.begin_recording(call.header(), asker, soon);
         act.hold(replies);
         queue_step(call.clone(), STEP);
     }

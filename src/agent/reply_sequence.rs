@@ -49,7 +49,10 @@ pub(crate) fn begin(
         input,
         options.arguments,
         options.refused,
-        persists,
+        Phase::Beginning {
+            persists,
+            soon: context.starts_soon(options.start),
+        },
         || sequence.flow(&context, origin),
     );
     if let Some(spending) = Spending::begin(budget, agent) {
@@ -69,9 +72,13 @@ pub(super) enum Phase {
     Beginning {
         /// Whether they are persisted before the end.
         persists: bool,
+        /// Whether the agent starts soon by itself, with what was current where it was called.
+        soon: bool,
     },
     /// The agent acts.
-    Acting,
+    Acting {
+        soon: bool,
+    },
     /// As that, and its replies are gathered, as they are persisted before the end.
     ActingFor,
     Persisting,
@@ -119,12 +126,12 @@ impl Asked<MessagePromise> for Task<Act> {
         let act = self.body();
         loop {
             match act.phase.get() {
-                Phase::Beginning { persists } => start(&self, asker, persists),
-                Phase::Acting => {
+                Phase::Beginning { persists, soon } => start(&self, asker, persists, soon),
+                Phase::Acting { soon } => {
                     if let Some(batch) = ready!(MessageFlow::poll_next(&self, asker)) {
                         return Poll::Ready(Some(batch));
                     }
-                    end(&self, asker);
+                    end(&self, asker, soon);
                 }
                 Phase::ActingFor => {
                     let Some(batch) = ready!(MessageFlow::poll_next(&self, asker)) else {
@@ -148,7 +155,7 @@ impl Asked<MessagePromise> for Task<Act> {
                     drop(persisting);
                     act.phase.set(Phase::Ended);
                     match persisted {
-                        Ok(()) => recording::begin(&self, asker),
+                        Ok(()) => recording::begin(&self, asker, false),
                         Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
                     }
                 }
@@ -163,18 +170,19 @@ impl Asked<MessagePromise> for Task<Act> {
         asker: &mut Asker<'_, '_>,
         put: &mut dyn FnMut(Batch<MessagePromise>) -> bool,
     ) -> Poll<()> {
-        if let Phase::Beginning { .. } = self.body().phase.get() {
-            start(&self, asker, false);
+        if let Phase::Beginning { soon, .. } = self.body().phase.get() {
+            start(&self, asker, false, soon);
         }
         let over = MessageFlow::poll_all(&self, asker, put);
-        if over.is_ready() && self.body().phase.get() == Phase::Acting {
-            end(&self, asker);
+        if let (Poll::Ready(()), Phase::Acting { soon }) = (over, self.body().phase.get()) {
+            end(&self, asker, soon);
         }
         over
     }
 
     fn takes_steps(&self) -> bool {
-        self.body().phase.get() != Phase::Beginning { persists: true }
+        let phase = self.body().phase.get();
+        !matches!(phase, Phase::Beginning { persists: true, .. })
     }
 
     fn take_waiter(&self) -> Option<Waiter> {
@@ -209,12 +217,12 @@ impl Asked<MessagePromise> for Task<Act> {
 }
 
 /// The agent starts.
-fn start(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>, persists: bool) {
-    act::start(call, asker);
+fn start(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>, persists: bool, soon: bool) {
+    act::start(call, asker, soon);
     let act = call.body();
     act.phase.set(match persists {
         true => Phase::ActingFor,
-        false => Phase::Acting,
+        false => Phase::Acting { soon },
     });
     if persists {
         act.persist(Box::new(Persisting::Gathers(Vec::new())));
@@ -222,9 +230,9 @@ fn start(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>, persists: bool) {
 }
 
 /// What happened is recorded.
-fn end(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>) {
+fn end(call: &Rc<Task<Act>>, asker: &Asker<'_, '_>, soon: bool) {
     call.body().phase.set(Phase::Ended);
-    recording::begin(call, asker);
+    recording::begin(call, asker, soon);
 }
 
 async fn persist(promises: Vec<MessagePromise>) -> Result<()> {
