@@ -529,18 +529,6 @@ pub(crate) fn settle_notes() {
     });
 }
 
-/// The values of the current task, if it is one of that group.
-#[inline]
-pub(crate) fn locals_of_member(group: &Rc<Group>) -> Option<Locals> {
-    POLLED.with(|polled| {
-        polled.look(|task| {
-            let header = task.as_ref()?.header();
-            let is_member = header.is_member_of(group);
-            is_member.then(|| header.locals.look(Locals::clone))
-        })
-    })
-}
-
 /// The executor that polls just now, or else the one appointed for this thread.
 pub(crate) fn current() -> Option<Rc<Core>> {
     let polling = POLLING.with_borrow(|core| Option::clone(core));
@@ -592,12 +580,12 @@ pub(crate) fn replace_locals(values: Locals) -> Locals {
 }
 
 /// Looks at the values of the current task, or of the thread outside of tasks.
-#[inline]
+#[inline(always)]
 pub(crate) fn look_at_locals<R>(look: impl FnOnce(&Locals) -> R) -> R {
     at_locals(|locals| locals.look(look))
 }
 
-#[inline]
+#[inline(always)]
 fn at_locals<R>(body: impl FnOnce(&LocalsCell) -> R) -> R {
     POLLED.with(|polled| {
         polled.look(|task| match task {
@@ -768,6 +756,17 @@ fn as_current<R>(
 #[inline(always)]
 pub(crate) fn take_polled_queue() -> Option<Rc<ReadyQueue>> {
     POLLED.with(|polled| polled.replace_queue(None))
+}
+
+/// Whether the executor of that queue is the one that polls.
+#[inline(always)]
+pub(crate) fn is_polled(queue: &Rc<ReadyQueue>) -> bool {
+    let polled = take_polled_queue();
+    let is_polled = polled
+        .as_ref()
+        .is_some_and(|polled| Rc::ptr_eq(polled, queue));
+    POLLED.with(|here| here.queue.set(ManuallyDrop::new(polled)));
+    is_polled
 }
 
 #[inline(always)]

@@ -368,13 +368,8 @@ impl TaskGroup {
     /// Counts something among the tasks of this group that is none.
     #[track_caller]
     pub(crate) fn invite(&self) -> Guest {
-        if let Some(part) = self.parts.borrow().first()
-            && let Some(locals) = core::locals_of_member(part)
-        {
-            return Guest::new(part.clone(), locals);
-        }
-        let core = core::expect_current("starting a promise");
-        Guest::new(self.part_on(&core), core::look_at_locals(Locals::clone))
+        let part = self.part_here("starting a promise");
+        Guest::new(part, core::look_at_locals(Locals::clone))
     }
 
     /// As [`invite`](Self::invite), of something that inherits what another one does, in a step of that.
@@ -389,12 +384,18 @@ impl TaskGroup {
 
     /// Whether it would count what is invited here together with that task.
     pub(crate) fn counts(&self, header: &Header) -> bool {
-        let core = core::expect_current("counting what was started");
+        header.is_member_of(&self.part_here("counting what was started"))
+    }
+
+    /// The part of the group on the current executor, which begins with this if there is none; `what` needs one.
+    #[inline(always)]
+    #[track_caller]
+    fn part_here(&self, what: &str) -> Rc<Group> {
         match self.parts.borrow().first() {
-            Some(part) if part.is_of(&core) => return header.is_member_of(part),
+            Some(part) if core::is_polled(&part.ready) => return part.clone(),
             _ => {}
         }
-        header.is_member_of(&self.other_part_on(&core))
+        self.part_on(&core::expect_current(what))
     }
 
     /// The part of the group on `core`, which begins with this if there is none.
