@@ -77,6 +77,7 @@ impl Chore {
         self.phase.set(Phase::Waits);
     }
 
+    #[inline(always)]
     pub(super) fn go_on<W: Default>(
         &self,
         left: &Cell<W>,

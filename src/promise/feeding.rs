@@ -54,7 +54,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
 
     /// Puts what there is of the source into the log.
     #[inline(never)]
-    pub(super) fn step_feeding(self: &Rc<Self>) {
+    pub(super) fn step_feeding(self: Rc<Self>) {
         match self.fed.get() {
             Fed::NotInSteps => return,
             Fed::Waits if self.log.has_ended() => return self.give_up_feeding(),
@@ -62,7 +62,7 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
             Fed::Asked | Fed::Missed => return self.fed.set(Fed::Missed),
         }
         let mut slot = self.log.take_source();
-        let going = Going(self, FEED);
+        let going = Going(&self, FEED);
         let mut asker = Asker::Step(&going);
         let asked = PromisingContext::where_handlers_look(self.known_guest(), || {
             catch_unwind(AssertUnwindSafe(|| match &slot {

@@ -382,6 +382,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// Goes on with what comes in order.
+    #[inline(always)]
     fn go_on<B: Bed<Flow = Self>>(
         bed: &Rc<B>,
         asker: &mut Asker<'_, '_>,
@@ -409,6 +410,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
         AfterTurn::Ended
     }
 
+    #[inline(always)]
     fn poll(
         &self,
         left: &mut Option<Box<F::Rest>>,
@@ -501,6 +503,7 @@ impl<I: 'static, O: 'static, S: Input<I>, F: Flatten<I, O>> Flow<I, O, S, F> {
     }
 
     /// A step: goes on with what comes in order.
+    #[inline(never)]
     fn step_in_order<B: Bed<Flow = Self>>(bed: &Rc<B>, poller: &mut Poller) {
         let flow = bed.flow();
         let guest = flow.guest();

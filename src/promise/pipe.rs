@@ -143,9 +143,12 @@ impl<P> Lane<P> {
         }
     }
 
+    #[inline(always)]
     fn get(&mut self) -> Option<Result<P>> {
         let piece = self.first.take();
-        self.first = self.others.get();
+        if self.others.len > 0 {
+            self.first = self.others.get();
+        }
         piece
     }
 }
