@@ -90,7 +90,7 @@ pub trait Agent: 'static {
     where
         Self: Sized,
     {
-        Box::pin(self.run(ctx))
+        run_function(&|ctx| self.run(ctx), ctx)
     }
 
     /// It as the type-erased handle of an agent.
@@ -162,10 +162,6 @@ where
     /// What a function gives needs nothing of the function.
     fn run_alone(self: Rc<Self>, ctx: InteractionContext) -> Running {
         run_function(&*self, ctx)
-    }
-
-    fn run_always(&'static self, ctx: InteractionContext) -> Running {
-        run_function(self, ctx)
     }
 }
 

@@ -432,6 +432,43 @@ mod errors {
         );
     }
 
+    /// Whether it is a function, and holds anything or not.
+    #[test]
+    fn a_panic_before_there_is_a_future_is_an_error_of_the_agent() {
+        struct Empty;
+        struct Holds(&'static str);
+        fn panics(text: &str) -> future::Ready<Result<()>> {
+            panic!("{text}");
+        }
+        impl Agent for Empty {
+            fn run(&self, _: InteractionContext) -> impl Future<Output = Result<()>> {
+                panics("at once")
+            }
+        }
+        impl Agent for Holds {
+            fn run(&self, _: InteractionContext) -> impl Future<Output = Result<()>> {
+                panics(self.0)
+            }
+        }
+
+        for (agent, alias) in [
+            (MiniAgent::new(Empty), "EMPTY"),
+            (MiniAgent::new(Holds("at once")), "HOLDS"),
+            (
+                MiniAgent::new(|_| panics("at once")).with_alias("CLOSURE"),
+                "CLOSURE",
+            ),
+        ] {
+            let events = events_of(async {
+                let error = agent.trigger(()).await.unwrap_err();
+                note(format!("{error} {:?}", error.agent_trace()));
+                Ok(())
+            });
+            let expected = format!("agent `{alias}` panicked: at once [\"{alias}\"]");
+            assert_eq!(events, [expected]);
+        }
+    }
+
     #[test]
     fn an_error_that_nobody_reads_is_logged_once_and_stops_nobody() {
         let greet = MiniAgent::new(greet)
