@@ -34,7 +34,7 @@ use std::cmp::Ordering;
 
 use super::escape::{push_escaped, push_quoted};
 use super::hash_key::HashKey;
-use super::object::{CLASS_KEY, Frozen};
+use super::object::Frozen;
 use super::value::Value;
 
 /// The canonical text of `object`.
@@ -74,7 +74,7 @@ enum Inner {
 struct Member {
     /// The first eight bytes of its name, which mostly tell where it belongs.
     head: u64,
-    /// The number of the field; the one after the last is the class.
+    /// Its number.
     index: u32,
     appended: Appended,
 }
@@ -164,20 +164,18 @@ impl Writer {
         if let Some(text) = object.only_text() {
             return self.only_text(text);
         }
-        let fields = object.field_slice();
-        let key = |index: u32| {
-            let field = fields.get(index as usize);
-            field.map_or(CLASS_KEY, |(key, _)| key)
-        };
-        let name = |member: &Member| (key(member.index), member.appended.as_str());
+        let all = object.members();
+        let name = |member: &Member| (&*all[member.index as usize].0, member.appended.as_str());
         let start = self.members.len();
-        let appended = fields.iter().map(|(_, value)| appended(value, inner));
-        let members = (0..).zip(appended.chain([Appended::Nothing]));
-        self.members.extend(members.map(|(index, appended)| Member {
-            head: head((key(index), appended.as_str())),
-            index,
-            appended,
-        }));
+        let members = (0..).zip(all).map(|(index, (key, value))| {
+            let appended = appended(value, inner);
+            Member {
+                head: head((key, appended.as_str())),
+                index,
+                appended,
+            }
+        });
+        self.members.extend(members);
         self.members[start..].sort_unstable_by(|one, other| {
             let order = one.head.cmp(&other.head);
             order.then_with(|| compare(name(one), name(other)))
@@ -201,10 +199,10 @@ impl Writer {
             push_escaped(&mut self.out, key);
             self.out.push_str(appended);
             self.out.push_str("\": ");
-            match fields.get(member.index as usize) {
-                Some((_, value)) if member.appended != Appended::Nothing => self.keys(value),
-                Some((_, value)) => self.field(value, inner),
-                None => push_quoted(&mut self.out, object.class_name()),
+            let (_, value) = &all[member.index as usize];
+            match member.appended {
+                Appended::Nothing => self.field(value, inner),
+                Appended::HashKey | Appended::HashKeys => self.keys(value),
             }
         }
         self.out.push('}');

@@ -42,6 +42,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use super::name::as_used;
 use super::number::{Number, too_wide};
 use super::object::{CLASS_KEY, Frozen, PLAIN_CLASS};
 use super::value::{List, MAX_DEPTH, Value, too_deep};
@@ -312,7 +313,7 @@ impl<'de> Deserialize<'de> for Key {
             }
 
             fn visit_str<E>(self, text: &str) -> std::result::Result<Key, E> {
-                Ok(Key(text.into()))
+                Ok(Key(as_used(text)))
             }
         }
 

@@ -38,10 +38,8 @@ pub(super) fn write(value: &Value, out: &mut String) {
 
 /// Appends `object`.
 pub(super) fn write_object(object: &Frozen, out: &mut String) {
-    out.push_str(r#"{"class_":"#);
-    push_quoted(out, object.class_name());
-    for (key, value) in object.fields() {
-        out.push(',');
+    for (index, (key, value)) in object.members().iter().enumerate() {
+        out.push(if index == 0 { '{' } else { ',' });
         push_quoted(out, key);
         out.push(':');
         write(value, out);

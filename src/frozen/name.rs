@@ -2,7 +2,8 @@
 //!
 //! Every message has the name of a class and those of the declared fields. They are always the
 //! same, so that they are made once on each thread, and all messages share them. The names of arguments
-//! are the user's, and mostly the same in call after call: those that were used last are kept.
+//! and of other fields are the user's, and mostly the same in call after call and message after message:
+//! those that were used last are kept.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,13 +14,14 @@ thread_local! {
     static USED: RefCell<[Option<Rc<str>>; PLACES]> = const { RefCell::new([const { None }; PLACES]) };
 }
 
-const PLACES: usize = 16;
+const PLACES: usize = 64;
 
 /// The one shared text of this name on this thread.
 ///
 /// It is kept until the thread ends: for names that are written in a program, and not for data.
 pub(crate) fn name(name: &'static str) -> Rc<str> {
-    NAMES.with_borrow_mut(|names| {
+    let known = NAMES.try_with(|names| {
+        let mut names = names.borrow_mut();
         // Few enough to be gone through; the same text from two places may be there twice.
         if let Some((_, shared)) = names.iter().find(|(known, _)| std::ptr::eq(*known, name)) {
             return shared.clone();
@@ -27,7 +29,8 @@ pub(crate) fn name(name: &'static str) -> Rc<str> {
         let shared: Rc<str> = name.into();
         names.push((name, shared.clone()));
         shared
-    })
+    });
+    known.unwrap_or_else(|_| name.into())
 }
 
 /// A name that somebody gives: it becomes shared text where it is not known as that.

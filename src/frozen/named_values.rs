@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::name::{Name, as_used};
-use super::object::{CLASS_KEY, Fields, Frozen};
+use super::object::{CLASS_KEY, Frozen, Member};
 use super::value::{MAX_DEPTH, Value, too_deep};
 use crate::error::Result;
 
@@ -15,16 +15,14 @@ use crate::error::Result;
 #[derive(Clone, Default)]
 pub(crate) struct NamedValues(Kept);
 
-type Named = (Rc<str>, Value);
-
 /// Each name once, none of them that of the class.
 #[derive(Clone, Default)]
 enum Kept {
     #[default]
     None,
     /// One, as a call often has: it lies in whatever holds it.
-    One([Named; 1]),
-    Several(Rc<Vec<Named>>),
+    One([Member; 1]),
+    Several(Rc<Vec<Member>>),
     /// Those that were an object from the beginning.
     Object(Frozen),
 }
@@ -85,7 +83,7 @@ impl NamedValues {
         self.values().iter().map(|(name, _)| &**name)
     }
 
-    fn values(&self) -> &[Named] {
+    fn values(&self) -> &[Member] {
         match &self.0 {
             Kept::None => &[],
             Kept::One(one) => one,
@@ -98,8 +96,8 @@ impl NamedValues {
     pub(crate) fn to_object(&self) -> Frozen {
         match &self.0 {
             Kept::None => Frozen::empty(),
-            Kept::One(one) => Frozen::of_fields(Fields::One(one.clone())),
-            Kept::Several(values) => Frozen::of_fields(Vec::clone(values).into()),
+            Kept::One(one) => Frozen::of_fields(one.iter().cloned()),
+            Kept::Several(values) => Frozen::of_fields(values.iter().cloned()),
             Kept::Object(object) => object.clone(),
         }
     }
@@ -172,7 +170,7 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn one_is_no_larger_than_its_name_and_its_value() {
-        assert_eq!(size_of::<NamedValues>(), size_of::<Named>());
+        assert_eq!(size_of::<NamedValues>(), size_of::<Member>());
     }
 
     #[test]

@@ -30,17 +30,18 @@
 //! ```
 
 use std::any::Any;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::iter;
 use std::mem::ManuallyDrop;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use super::canonical_json::{self, SubObjects};
 use super::full_json;
 use super::hash_key::HashKey;
-use super::name::name;
+use super::name::{as_used, name};
 use super::text::Text;
 use super::value::{MAX_DEPTH, Value, too_deep};
 use crate::error::Result;
@@ -73,10 +74,33 @@ pub struct Frozen(Rc<Inner>);
 /// What all handles of an object share: small, as most objects are texts.
 #[derive(Default)]
 struct Inner {
-    /// Its text, if that is what one of its fields holds.
-    text: OnceCell<Text>,
-    /// All else; empty for a text that is nothing else, until somebody asks.
+    kind: Kind,
+    /// What is made of it; empty until somebody asks.
     more: Late,
+}
+
+/// What an object is.
+#[derive(Clone)]
+enum Kind {
+    /// A text and nothing else.
+    Text(Text),
+    Members(Members),
+}
+
+/// A field, or the class.
+pub(super) type Member = (Rc<str>, Value);
+
+/// The class and the fields of an object: they lie in one place, as they are looked at together.
+#[derive(Clone)]
+struct Members {
+    /// The class under its key, then the fields in the order given, each key once, none of them `class_`.
+    all: Box<[Member]>,
+    /// The levels of lists and objects, this one included; at most `MAX_DEPTH`.
+    depth: u16,
+    /// Whether, inside another such object, its key stands for it.
+    by_reference: bool,
+    /// The number of the member whose text was noted to be the object's; 0 while none was.
+    text: Cell<u16>,
 }
 
 /// What is mostly never made, and then is dropped without a call.
@@ -95,83 +119,20 @@ impl Drop for Late {
     }
 }
 
-/// What an object is made of, and what is made of it.
+/// What is made of an object.
 #[derive(Default)]
 struct More {
-    /// What it is made of; empty for a text that is nothing else, until somebody asks.
-    object: OnceCell<Object>,
     /// Its key, once it is wanted.
     hash_key: OnceCell<HashKey>,
     /// What is seldom wanted; empty while nothing was.
     made: OnceCell<Box<Made>>,
 }
 
-/// What an object is made of.
-struct Object {
-    class: Rc<str>,
-    /// In the order given, each key once, none of them `class_`.
-    fields: Fields,
-    /// The levels of lists and objects, this one included; at most `MAX_DEPTH`.
-    depth: u16,
-    /// Whether, inside another such object, its key stands for it.
-    by_reference: bool,
-}
-
-/// The fields of an object: one, as a call often has, lies in it.
-#[derive(Clone)]
-pub(crate) enum Fields {
-    One([(Rc<str>, Value); 1]),
-    Any(Vec<(Rc<str>, Value)>),
-}
-
-impl Fields {
-    pub(super) fn push(&mut self, key: Rc<str>, value: Value) {
-        let mut fields = match std::mem::replace(self, Fields::Any(Vec::new())) {
-            Fields::Any(fields) if fields.is_empty() => {
-                *self = Fields::One([(key, value)]);
-                return;
-            }
-            Fields::Any(fields) => fields,
-            Fields::One(field) => field.into(),
-        };
-        fields.push((key, value));
-        *self = Fields::Any(fields);
-    }
-}
-
-impl Deref for Fields {
-    type Target = [(Rc<str>, Value)];
-
-    #[inline]
-    fn deref(&self) -> &[(Rc<str>, Value)] {
-        match self {
-            Fields::One(field) => field,
-            Fields::Any(fields) => fields,
-        }
-    }
-}
-
-impl DerefMut for Fields {
-    fn deref_mut(&mut self) -> &mut [(Rc<str>, Value)] {
-        match self {
-            Fields::One(field) => field,
-            Fields::Any(fields) => fields,
-        }
-    }
-}
-
-impl From<Vec<(Rc<str>, Value)>> for Fields {
-    fn from(fields: Vec<(Rc<str>, Value)>) -> Self {
-        match <[_; 1]>::try_from(fields) {
-            Ok(field) => Fields::One(field),
-            Err(fields) => Fields::Any(fields),
-        }
-    }
-}
-
 /// What is made of an object when it is first wanted, each by itself.
 #[derive(Default)]
 struct Made {
+    /// The members of what is a text.
+    members: OnceCell<Box<[Member]>>,
     full_json: OnceCell<Box<str>>,
     serialized: OnceCell<Box<str>>,
     /// Its text, where that is not its JSON.
@@ -180,45 +141,27 @@ struct Made {
     notes: OnceCell<Rc<dyn Any>>,
 }
 
-impl Inner {
-    /// What it is made of, if it was made of more than a text, or somebody asked.
-    #[inline]
-    fn known_object(&self) -> Option<&Object> {
-        self.more.0.get()?.object.get()
+impl Default for Kind {
+    fn default() -> Self {
+        Kind::Text(Text::empty())
     }
+}
 
-    /// What it is made of.
+impl Inner {
+    /// The class and the fields.
     #[inline]
-    fn object(&self) -> &Object {
-        match self.known_object() {
-            Some(object) => object,
-            None => self.make_object(),
+    fn members(&self) -> &[Member] {
+        match &self.kind {
+            Kind::Text(text) => self.members_of_text(text),
+            Kind::Members(members) => &members.all,
         }
     }
 
-    /// Makes what a text is made of.
     #[cold]
     #[inline(never)]
-    fn make_object(&self) -> &Object {
-        let text = self.text.get().map(Text::to_shared);
-        self.more().object.get_or_init(|| Object {
-            class: name(TEXT_CLASS),
-            fields: Fields::Any(vec![
-                (name(CONTENT), text.into()),
-                (name(CONTENT_TEMPLATE), Value::Null),
-            ]),
-            depth: 1,
-            by_reference: true,
-        })
-    }
-
-    /// Its text, if it is a text and nothing was made of it.
-    #[inline]
-    fn only_text(&self) -> Option<&Text> {
-        match self.known_object() {
-            Some(_) => None,
-            None => self.text.get(),
-        }
+    fn members_of_text(&self, text: &Text) -> &[Member] {
+        let members = &self.made().members;
+        members.get_or_init(|| Members::of_text(text).all)
     }
 
     fn more(&self) -> &More {
@@ -236,25 +179,80 @@ impl Inner {
     }
 }
 
-impl Object {
-    fn new(class: Rc<str>, fields: impl Into<Fields>, by_reference: bool, depth: usize) -> Self {
-        Object {
-            class,
-            fields: fields.into(),
-            depth: depth.try_into().unwrap_or(u16::MAX),
-            by_reference,
+/// Another object of the same, of which nothing is made yet.
+impl Clone for Inner {
+    fn clone(&self) -> Self {
+        Inner {
+            kind: self.kind.clone(),
+            more: Late::default(),
+        }
+    }
+}
+
+impl Members {
+    /// Of fields each of which is there once, none of them `class_`.
+    fn new(
+        class: Rc<str>,
+        fields: impl IntoIterator<Item = Member>,
+        by_reference: bool,
+    ) -> Result<Self> {
+        let class = (name(CLASS_KEY), Value::Text(as_used(class)));
+        let fields = fields.into_iter().map(|(key, value)| (as_used(key), value));
+        Self::measured(iter::once(class).chain(fields).collect(), by_reference)
+    }
+
+    fn class(&self) -> &str {
+        let class = self.all.first().and_then(|(_, class)| class.as_str());
+        class.unwrap_or_else(|| unreachable!("the class is the first"))
+    }
+
+    /// The text of the member that was noted, if one was.
+    #[inline(never)]
+    fn noted_text(&self) -> Option<&str> {
+        match self.text.get() {
+            0 => None,
+            place => self.all.get(usize::from(place))?.1.as_str(),
         }
     }
 
-    fn into_frozen(self) -> Frozen {
-        let more = More {
-            object: OnceCell::from(self),
-            ..More::default()
-        };
-        Frozen(Rc::new(Inner {
-            text: OnceCell::new(),
-            more: Late(ManuallyDrop::new(OnceCell::from(Box::new(more)))),
-        }))
+    /// Those of a text.
+    fn of_text(text: &Text) -> Self {
+        let fields = [
+            (name(CONTENT), text.to_shared().into()),
+            (name(CONTENT_TEMPLATE), Value::Null),
+        ];
+        Self::new(name(TEXT_CLASS), fields, true)
+            .unwrap_or_else(|_| unreachable!("none is too deep"))
+    }
+
+    fn measured(all: Box<[Member]>, by_reference: bool) -> Result<Self> {
+        let deepest = all.iter().map(|(_, value)| value.depth()).max();
+        Self::of_depth(1 + deepest.unwrap_or(0), all, by_reference)
+    }
+
+    fn of_depth(depth: usize, all: Box<[Member]>, by_reference: bool) -> Result<Self> {
+        if depth > MAX_DEPTH {
+            return Err(too_deep());
+        }
+        Ok(Members {
+            all,
+            depth: depth as u16,
+            by_reference,
+            text: Cell::default(),
+        })
+    }
+
+    /// They with one more field, or with another value in a field that is there.
+    fn with(mut self, key: Rc<str>, value: Value) -> Result<Self> {
+        if let Some((_, replaced)) = self.all.iter_mut().find(|(other, _)| *other == key) {
+            *replaced = value;
+            return Self::measured(self.all, self.by_reference);
+        }
+        let depth = usize::from(self.depth).max(1 + value.depth());
+        let mut all = Vec::from(self.all);
+        all.reserve_exact(1);
+        all.push((as_used(key), value));
+        Self::of_depth(depth, all.into(), self.by_reference)
     }
 }
 
@@ -265,7 +263,7 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().full_json(), r#"{"class_":"Frozen"}"#);
     /// ```
     pub fn new() -> Self {
-        Object::new(name(PLAIN_CLASS), Vec::new(), false, 1).into_frozen()
+        Self::of_fields([])
     }
 
     /// An object without fields that others may have as well, for what usually has none.
@@ -281,7 +279,7 @@ impl Frozen {
     #[inline]
     pub(crate) fn text(text: impl Into<Text>) -> Self {
         Frozen(Rc::new(Inner {
-            text: OnceCell::from(text.into()),
+            kind: Kind::Text(text.into()),
             more: Late::default(),
         }))
     }
@@ -290,8 +288,7 @@ impl Frozen {
     pub(crate) fn of_formatted(arguments: fmt::Arguments<'_>) -> Self {
         let mut inner = Rc::<Inner>::default(); // made where it lies
         let own = Rc::get_mut(&mut inner).expect("nobody else has it");
-        own.text = OnceCell::from(Text::empty());
-        if let Some(text) = own.text.get_mut() {
+        if let Kind::Text(text) = &mut own.kind {
             text.say(arguments);
         }
         Frozen(inner)
@@ -301,7 +298,7 @@ impl Frozen {
     /// others by its key.
     pub(crate) fn object(
         class: impl Into<Rc<str>>,
-        fields: Vec<(Rc<str>, Value)>,
+        fields: Vec<Member>,
         by_reference: bool,
     ) -> Result<Self> {
         Self::object_of_once(class, each_once(fields), by_reference)
@@ -310,26 +307,23 @@ impl Frozen {
     /// As [`object`](Self::object), of fields each of which is there once, none of them `class_`.
     pub(crate) fn object_of_once(
         class: impl Into<Rc<str>>,
-        fields: impl Into<Fields>,
+        fields: impl IntoIterator<Item = Member>,
         by_reference: bool,
     ) -> Result<Self> {
-        let fields = fields.into();
-        let deepest = fields.iter().map(|(_, value)| value.depth()).max();
-        let depth = 1 + deepest.unwrap_or(0);
-        Self::checked(Object::new(class.into(), fields, by_reference, depth))
+        Members::new(class.into(), fields, by_reference).map(Self::of_members)
+    }
+
+    fn of_members(members: Members) -> Self {
+        Frozen(Rc::new(Inner {
+            kind: Kind::Members(members),
+            more: Late::default(),
+        }))
     }
 
     /// An object of class `Frozen` of fields each of which is there once, none of them `class_` or too deep.
-    pub(super) fn of_fields(fields: Fields) -> Self {
+    pub(super) fn of_fields(fields: impl IntoIterator<Item = Member>) -> Self {
         let object = Self::object_of_once(name(PLAIN_CLASS), fields, false);
         object.unwrap_or_else(|_| unreachable!("none is too deep"))
-    }
-
-    fn checked(object: Object) -> Result<Self> {
-        if usize::from(object.depth) > MAX_DEPTH {
-            return Err(too_deep());
-        }
-        Ok(object.into_frozen())
     }
 
     /// This object with one more field, or with another value in a field that it has.
@@ -374,36 +368,12 @@ impl Frozen {
         if &*key == CLASS_KEY {
             return Ok(self);
         }
-        let mut object = self.into_object();
-        match object.fields.iter_mut().find(|(other, _)| *other == key) {
-            Some((_, replaced)) => *replaced = value,
-            None => {
-                let depth = usize::from(object.depth).max(1 + value.depth());
-                object.fields.push(key, value);
-                let Object {
-                    class,
-                    fields,
-                    by_reference,
-                    ..
-                } = object;
-                return Self::checked(Object::new(class, fields, by_reference, depth));
-            }
-        }
-        Self::object_of_once(object.class, object.fields, object.by_reference)
-    }
-
-    /// What it is made of: the last handle gives it away, and what others hold is copied.
-    fn into_object(self) -> Object {
-        self.0.object();
-        let own = Rc::try_unwrap(self.0).map(|mut own| own.more.0.take());
-        let object = match own.map(|more| more.and_then(|more| more.object.into_inner())) {
-            Ok(Some(own)) => return own,
-            Ok(None) => unreachable!("it was made before"),
-            Err(shared) => shared,
+        let own = Rc::unwrap_or_clone(self.0); // the last handle gives away what it holds
+        let members = match own.kind {
+            Kind::Text(text) => Members::of_text(&text),
+            Kind::Members(members) => members,
         };
-        let object = object.object();
-        let (class, fields) = (object.class.clone(), object.fields.clone());
-        Object::new(class, fields, object.by_reference, object.depth.into())
+        members.with(key, value).map(Frozen::of_members)
     }
 
     /// The name of the class: `Frozen`, unless somebody gave it another one.
@@ -412,9 +382,9 @@ impl Frozen {
     /// assert_eq!(miniagents::Frozen::new().class_name(), "Frozen");
     /// ```
     pub fn class_name(&self) -> &str {
-        match self.0.only_text() {
-            Some(_) => TEXT_CLASS,
-            None => &self.0.object().class,
+        match &self.0.kind {
+            Kind::Text(_) => TEXT_CLASS,
+            Kind::Members(members) => members.class(),
         }
     }
 
@@ -426,7 +396,7 @@ impl Frozen {
     /// assert!(object.get("b").is_none());
     /// ```
     pub fn get(&self, key: &str) -> Option<&Value> {
-        let mut fields = self.0.object().fields.iter();
+        let mut fields = self.field_slice().iter();
         fields
             .find(|(own, _)| **own == *key)
             .map(|(_, value)| value)
@@ -519,21 +489,29 @@ impl Frozen {
 
     /// Notes that the text of a field is its text.
     pub(crate) fn note_text_at(&self, key: &str) {
-        if let Some(Value::Text(text)) = self.get(key) {
-            self.0.text.get_or_init(|| text.clone().into());
+        if let Kind::Members(members) = &self.0.kind {
+            let place = members.all.iter().position(|(own, _)| **own == *key);
+            let place = place.and_then(|place| place.try_into().ok());
+            members.text.set(place.unwrap_or_default());
         }
     }
 
     /// The text that was noted to be its own, if one was.
     #[inline]
     pub(crate) fn noted_text(&self) -> Option<&str> {
-        self.0.text.get().map(Deref::deref)
+        match &self.0.kind {
+            Kind::Text(text) => Some(text),
+            Kind::Members(members) => members.noted_text(),
+        }
     }
 
-    /// Its text, if it was made of that alone and has not been asked for its fields.
+    /// Its text, if it is that alone.
     #[inline]
     pub(crate) fn only_text(&self) -> Option<&Text> {
-        self.0.only_text()
+        match &self.0.kind {
+            Kind::Text(text) => Some(text),
+            Kind::Members(_) => None,
+        }
     }
 
     /// What the layer above notes about this very object, shared by all handles of it.
@@ -580,9 +558,15 @@ impl Frozen {
         *self.0.more().hash_key.get_or_init(make)
     }
 
+    /// The class and the fields, to be found by their numbers.
+    #[inline]
+    pub(super) fn members(&self) -> &[Member] {
+        self.0.members()
+    }
+
     /// The fields, to be found by their numbers.
-    pub(super) fn field_slice(&self) -> &[(Rc<str>, Value)] {
-        &self.0.object().fields
+    pub(super) fn field_slice(&self) -> &[Member] {
+        &self.members()[1..]
     }
 
     /// The full JSON if it was asked for already.
@@ -601,13 +585,16 @@ impl Frozen {
 
     /// Whether its key stands for it inside others of its kind.
     pub(crate) fn is_by_reference(&self) -> bool {
-        self.0.only_text().is_some() || self.0.object().by_reference
+        match &self.0.kind {
+            Kind::Text(_) => true,
+            Kind::Members(members) => members.by_reference,
+        }
     }
 
     pub(super) fn depth(&self) -> usize {
-        match self.0.only_text() {
-            Some(_) => 1,
-            None => self.0.object().depth.into(),
+        match &self.0.kind {
+            Kind::Text(_) => 1,
+            Kind::Members(members) => members.depth.into(),
         }
     }
 
@@ -626,17 +613,17 @@ impl Frozen {
 }
 
 /// The fields without `class_`, each key once: at the place of its first, with its last value.
-fn each_once(fields: Vec<(Rc<str>, Value)>) -> Vec<(Rc<str>, Value)> {
+fn each_once(fields: Vec<Member>) -> Vec<Member> {
     /// Up to here comparing is cheaper than hashing.
     const FEW: usize = 16;
 
-    let repeats = |(place, (key, _)): (usize, &(Rc<str>, Value))| {
+    let repeats = |(place, (key, _)): (usize, &Member)| {
         &**key == CLASS_KEY || fields[..place].iter().any(|(other, _)| other == key)
     };
     if fields.len() <= FEW && !fields.iter().enumerate().any(repeats) {
         return fields; // as nearly always
     }
-    let mut once: Vec<(Rc<str>, Value)> = Vec::with_capacity(fields.len());
+    let mut once: Vec<Member> = Vec::with_capacity(fields.len());
     let mut places: HashMap<Rc<str>, usize> = HashMap::new();
     for (key, value) in fields {
         if &*key == CLASS_KEY {
@@ -668,28 +655,20 @@ impl PartialEq for Frozen {
         if let (Some(one), Some(other)) = (self.only_text(), other.only_text()) {
             return **one == **other;
         }
-        let (one, other) = (self.0.object(), other.0.object());
-        if one.class != other.class
-            || one.by_reference != other.by_reference
-            || one.fields.len() != other.fields.len()
-        {
+        let (one, another) = (self.members(), other.members());
+        if self.is_by_reference() != other.is_by_reference() || one.len() != another.len() {
             return false;
         }
         // Mostly the order is the same; sorting is for when it is not.
-        if one
-            .fields
-            .iter()
-            .map(|field| &field.0)
-            .eq(other.fields.iter().map(|field| &field.0))
-        {
-            return *one.fields == *other.fields;
+        if iter::zip(one, another).all(|(one, another)| one.0 == another.0) {
+            return one == another;
         }
-        let sorted = |object: &Object| {
-            let mut fields: Vec<_> = object.fields.to_vec();
-            fields.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-            fields
+        let sorted = |members: &[Member]| {
+            let mut members = members.to_vec();
+            members.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+            members
         };
-        sorted(one) == sorted(other)
+        sorted(one) == sorted(another)
     }
 }
 
@@ -715,8 +694,8 @@ mod tests {
 
     #[test]
     fn what_a_text_takes_stays_small() {
-        assert!(size_of::<Inner>() <= 40);
-        assert!(size_of::<More>() <= 120);
+        assert!(size_of::<Inner>() <= 40); // with two counts and what the allocator adds, 64
+        assert!(size_of::<More>() <= 56); // with what the allocator adds, 64
         assert_eq!(size_of::<Option<Frozen>>(), size_of::<usize>());
     }
 }

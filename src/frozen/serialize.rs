@@ -34,6 +34,7 @@ use std::rc::Rc;
 
 use serde::ser::{self, Impossible, Serialize, SerializeMap as _, Serializer};
 
+use super::name::as_used;
 use super::number::Number;
 use super::object::{CLASS_KEY, Frozen, PLAIN_CLASS};
 use super::value::{List, MAX_DEPTH, Value, too_deep};
@@ -483,7 +484,7 @@ macro_rules! serialize_fields {
                 key: &'static str,
                 value: &T,
             ) -> Refusable<()> {
-                self.push(key.into(), value)
+                self.push(as_used(key), value)
             }
 
             fn end(self) -> Refusable<Value> {
