@@ -32,7 +32,7 @@
 use std::cell::Cell;
 use std::cmp::Ordering;
 
-use super::escape::{push_escaped, push_quoted};
+use super::escape::{few_bytes, push_escaped, push_quoted};
 use super::hash_key::HashKey;
 use super::object::Frozen;
 use super::value::Value;
@@ -100,17 +100,23 @@ impl Appended {
 /// The first eight bytes of a name, with zeros behind one that is shorter, as a number: names whose numbers
 /// differ are in the order of the numbers.
 fn head((key, appended): (&str, &str)) -> u64 {
-    if let Some(eight) = key.as_bytes().first_chunk() {
-        return u64::from_be_bytes(*eight);
-    }
-    let bytes = key.bytes().chain(appended.bytes()).take(8);
-    let (head, len) = bytes.fold((0, 0), |(head, len), byte| {
-        (head << 8 | u64::from(byte), len + 1)
-    });
-    head.unbounded_shl(8 * (8 - len))
+    let word = match key.as_bytes().first_chunk() {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => few_bytes(key.as_bytes()) | first_bytes(appended.as_bytes()) << (8 * key.len()),
+    };
+    word.swap_bytes()
 }
 
-/// By code point. Of two names that read alike the one with less appended comes first.
+/// The first eight bytes, if there are as many.
+fn first_bytes(bytes: &[u8]) -> u64 {
+    let first = bytes.first_chunk().copied();
+    first.map_or(0, u64::from_le_bytes)
+}
+
+/// By code point, where the heads do not tell. Of two names that read alike the one with less appended comes
+/// first.
+#[cold]
+#[inline(never)]
 fn compare(one: (&str, &str), other: (&str, &str)) -> Ordering {
     if one.1.is_empty() && other.1.is_empty() {
         return one.0.cmp(other.0);
@@ -153,6 +159,9 @@ impl Writer {
 
     /// An object that is hashed by itself.
     fn root(&mut self, object: &Frozen) {
+        if let Some(text) = object.only_text() {
+            return self.only_text(text);
+        }
         let inner = match object.is_by_reference() {
             true => Inner::ByKey,
             false => Inner::Whole,
@@ -182,7 +191,6 @@ impl Writer {
         });
 
         self.out.push('{');
-        let mut separator = "\"";
         let end = self.members.len();
         for place in start..end {
             let member = self.members[place];
@@ -193,16 +201,20 @@ impl Writer {
             }) {
                 continue;
             }
-            let (key, appended) = name(&member);
-            self.out.push_str(separator);
-            separator = ", \"";
+            // Only the first comes behind this: no value ends so.
+            if !self.out.ends_with('{') {
+                self.out.push_str(", ");
+            }
+            let (key, value) = &all[member.index as usize];
+            self.out.push('"');
             push_escaped(&mut self.out, key);
-            self.out.push_str(appended);
-            self.out.push_str("\": ");
-            let (_, value) = &all[member.index as usize];
-            match member.appended {
-                Appended::Nothing => self.field(value, inner),
-                Appended::HashKey | Appended::HashKeys => self.keys(value),
+            if member.appended == Appended::Nothing {
+                self.out.push_str("\": ");
+                self.field(value, inner);
+            } else {
+                self.out.push_str(member.appended.as_str());
+                self.out.push_str("\": ");
+                self.keys(value);
             }
         }
         self.out.push('}');
@@ -351,6 +363,30 @@ impl<'v> Iterator for SubObjects<'v> {
                     }
                 }
                 Step::Field(_) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_agree_with_the_order_of_the_names() {
+        let short = ["", "\0", "a", "a\0", "a_", "ab", "é", "aé"];
+        let long = ["a__hash_", "abcdefg", "abcdefgh", "abcdefghi", "日本語"];
+        let appended = [Appended::Nothing, Appended::HashKey, Appended::HashKeys];
+        let names = [&short[..], &long[..]].concat().into_iter();
+        let names = names.flat_map(|key| appended.map(|appended| (key, appended.as_str())));
+        let names: Vec<_> = names.collect();
+
+        for one in &names {
+            for other in &names {
+                let order = head(*one).cmp(&head(*other));
+                let order = order.then_with(|| compare(*one, *other));
+                let read = |name: &(&str, &str)| (format!("{}{}", name.0, name.1), name.1.len());
+                assert_eq!(order, read(one).cmp(&read(other)), "{one:?} {other:?}");
             }
         }
     }

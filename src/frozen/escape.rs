@@ -18,7 +18,9 @@ pub(super) fn push_escaped(out: &mut String, text: &str) {
 fn push_piecewise(out: &mut String, text: &str) {
     let mut written = 0;
     while let Some(at) = next_special(text.as_bytes(), written) {
-        out.push_str(&text[written..at]);
+        if written < at {
+            out.push_str(&text[written..at]);
+        }
         push_special(out, text.as_bytes()[at]);
         written = at + 1;
     }
@@ -70,30 +72,34 @@ fn last_bytes(bytes: &[u8], from: usize) -> u64 {
     word >> (8 * behind) | u64::MAX << (8 * count)
 }
 
-/// One to seven bytes, and zeros behind them.
+/// Up to seven bytes, and zeros behind them.
 #[inline]
-fn few_bytes(bytes: &[u8]) -> u64 {
+pub(super) fn few_bytes(bytes: &[u8]) -> u64 {
     let len = bytes.len();
     if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         let [first, last] = [first, last].map(|four| u64::from(u32::from_le_bytes(*four)));
         return first | last << (8 * (len - 4)); // where they overlap, they agree
     }
     let at = |place: usize| u64::from(bytes[place]) << (8 * place);
-    at(0) | at(len / 2) | at(len - 1)
+    match len {
+        0 => 0,
+        _ => at(0) | at(len / 2) | at(len - 1),
+    }
 }
 
 /// The first of eight bytes that is special.
 ///
 /// Taking `n` from each byte sets the high bit of those below `n`, if their own high bit was not
-/// set; and a byte that equals `c` is below one after `^ c`. The borrow of a byte that was found
-/// reaches only those behind it, so the first one found is right.
+/// set; a byte that equals `c` is below one after `^ c`; and after `^ 2` the quote is next to those
+/// below a space, and nothing else is. The borrow of a byte that was found reaches only those behind
+/// it, so the first one found is right.
 #[inline]
 fn first_special(eight: u64) -> Option<usize> {
     const ONES: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
-    let equal = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
-    match (below(eight, 0x20) | equal(b'"') | equal(b'\\')) & HIGH {
+    let below =
+        |limit: u64, flipped: u8| (eight ^ (ONES * u64::from(flipped))).wrapping_sub(ONES * limit);
+    match (below(0x21, b'"' ^ b' ') | below(1, b'\\')) & !eight & HIGH {
         0 => None,
         found => Some(found.trailing_zeros() as usize / 8),
     }

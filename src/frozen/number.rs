@@ -143,11 +143,22 @@ impl Number {
 
     fn write(self, spelling: Spelling, out: &mut String) {
         match self.0 {
-            Kind::Negative(number) => put(out, format_args!("{number}")),
-            Kind::Natural(number) => put(out, format_args!("{number}")),
+            Kind::Negative(number) => {
+                out.push('-');
+                put_digits(out, number.unsigned_abs());
+            }
+            Kind::Natural(number) => put_digits(out, number),
             Kind::Float(number) => write_float(number, spelling, out),
         }
     }
+}
+
+/// The digits of a number, mostly few: the formatting machinery takes longer.
+fn put_digits(out: &mut String, number: u64) {
+    if number >= 10 {
+        put_digits(out, number / 10);
+    }
+    out.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// Writing to a `String` cannot fail.
@@ -372,6 +383,18 @@ mod tests {
         let mut out = String::new();
         number.write_repr(&mut out);
         out
+    }
+
+    #[test]
+    fn integers_are_written_as_they_are_displayed() {
+        let powers = (0..=19).map(|exponent| 10_u64.pow(exponent));
+        let edges = powers.flat_map(|power| [power - 1, power, power + 1]);
+        for number in edges.chain([u64::MAX, 1 << 63]) {
+            assert_eq!(repr(number.into()), format!("{number}"));
+            let negative = (number as i64).wrapping_neg();
+            assert_eq!(repr(negative.into()), format!("{negative}"));
+        }
+        assert_eq!(repr(i64::MIN.into()), format!("{}", i64::MIN));
     }
 
     /// The bits of floats, and what Python writes: `repr`, and the full JSON.
