@@ -31,6 +31,7 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
+use std::hint::black_box;
 
 use super::escape::{few_bytes, push_escaped, push_quoted};
 use super::hash_key::HashKey;
@@ -162,6 +163,7 @@ impl Writer {
         if let Some(text) = object.only_text() {
             return self.only_text(text);
         }
+        touch_members(object);
         let inner = match object.is_by_reference() {
             true => Inner::ByKey,
             false => Inner::Whole,
@@ -280,6 +282,30 @@ impl Writer {
             write(self, item);
         }
         self.out.push(']');
+    }
+}
+
+/// Looks at all that will be written, so that what is far from the processor comes together, and not piece by piece
+/// when it is its turn: in a long history hardly anything is near.
+fn touch_members(object: &Frozen) {
+    for (_, value) in object.members() {
+        touch(value);
+    }
+}
+
+fn touch(value: &Value) {
+    /// So many bytes come at once.
+    const LINE: usize = 64;
+
+    match value {
+        Value::Text(text) => {
+            for line in text.as_bytes().chunks(LINE) {
+                black_box(line[0]);
+            }
+        }
+        Value::List(list) => list.iter().for_each(touch),
+        Value::Object(object) if !object.is_by_reference() => touch_members(object),
+        _ => {}
     }
 }
 
