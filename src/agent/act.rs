@@ -60,7 +60,8 @@ pub(crate) struct Act {
     miniagents: Option<MiniAgents>,
     /// What the agent has in hand; empty until it acts, and where its arguments were refused.
     interaction: OnceCell<Interaction>,
-    stage: Cell<Stage>,
+    /// It cannot be borrowed while it goes on.
+    stage: RefCell<Stage>,
     /// The record of the call, or what stands for it where that failed; empty until the agent has ended.
     record: OnceCell<Message>,
     /// Who waits for the record, which is this itself; empty if nobody does.
@@ -106,25 +107,24 @@ enum Stage {
     Called,
     /// As that, and why its arguments are refused.
     Refused(Error),
-    /// It goes on just now, and nobody else can look at it.
-    #[default]
-    GoesOn,
     /// The function of the agent runs.
     Body(Running),
     /// What the agent made sure to wait for is waited for.
     Finalizing(Box<(WaitForAll, Result<()>)>),
     /// All messages are waited for that are sent to it.
     Recording(Option<Ticket>),
+    /// Nothing is left of it, or it is on its way to the next stage.
+    #[default]
     Over,
 }
 
 impl Stage {
-    /// Puts what comes next in the place of what goes on.
+    /// Puts what comes next in the place of what is over.
     #[inline(always)]
     fn goes_on_as(&mut self, next: Stage) {
-        let goes_on = mem::replace(self, next);
-        debug_assert!(matches!(goes_on, Stage::GoesOn), "nobody else looks at it");
-        mem::forget(goes_on); // so that nobody looks what there is to drop
+        let over = mem::replace(self, next);
+        debug_assert!(matches!(over, Stage::Over), "it was let go of");
+        mem::forget(over); // so that nobody looks what there is to drop
     }
 }
 
@@ -183,7 +183,7 @@ impl Act {
             miniagents,
             interaction: OnceCell::new(),
             arguments,
-            stage: Cell::new(stage),
+            stage: RefCell::new(stage),
             record: OnceCell::new(),
             recorder: Cell::new(None),
             rare: OnceCell::new(),
@@ -414,20 +414,16 @@ impl Act {
     }
 
     fn go_on(&self, call: &Rc<Task<Act>>, cx: &mut Context<'_>) -> AfterTurn {
-        let mut stage = self.stage.take();
-        if let Stage::GoesOn = stage {
+        let Ok(mut stage) = self.stage.try_borrow_mut() else {
             self.missed.set(true);
             return AfterTurn::Waits;
-        }
-        let polled = match &stage {
+        };
+        let polled = match *stage {
             Stage::Over => Ok(Poll::Pending),
             _ if self.cancelled.get() => Ok(Poll::Pending),
             _ => catch_unwind(AssertUnwindSafe(|| self.poll(call, &mut stage, cx))),
         };
-        self.put_back(match stage {
-            Stage::GoesOn => Stage::Over,
-            stage => stage,
-        });
+        drop(stage);
         match polled {
             Ok(Poll::Ready(record)) => self.end(record),
             Ok(Poll::Pending) if self.cancelled.get() => {
@@ -443,27 +439,19 @@ impl Act {
             Err(panic) => {
                 let error = Error::from_panic(&format!("agent `{}`", self.agent.alias()), &*panic);
                 let _ = call.close_with(error.clone()); // where they have not ended
+                self.let_go();
                 self.end(Err(error));
             }
         }
         AfterTurn::Ended
     }
 
-    /// Says how far it has come when it does not go on any more.
-    #[inline(always)]
-    fn put_back(&self, stage: Stage) {
-        let goes_on = self.stage.replace(stage);
-        debug_assert!(matches!(goes_on, Stage::GoesOn), "nobody else looks at it");
-        mem::forget(goes_on); // so that nobody looks what there is to drop
-    }
-
     /// Lets go of the agent, unless it goes on just now; a panic of that is reported.
     fn let_go(&self) {
-        let stage = self.stage.take();
-        if let Stage::GoesOn = stage {
+        let taken = self.stage.try_borrow_mut();
+        let Ok(stage) = taken.map(|mut stage| mem::take(&mut *stage)) else {
             return;
-        }
-        self.put_back(Stage::Over);
+        };
         let dropped = catch_unwind(AssertUnwindSafe(|| match stage {
             Stage::Recording(None) => {}
             Stage::Recording(_) if !self.unread.is_read() => self.unread.leave(),
@@ -476,8 +464,8 @@ impl Act {
         }
     }
 
+    /// Nothing is left of the agent.
     fn end(&self, record: Result<Message>) {
-        self.let_go();
         match record {
             Ok(record) => self.settle(Ok(record)),
             Err(error) => self.fail(error),
@@ -643,7 +631,7 @@ impl Act {
     ) -> Poll<Result<Message>> {
         loop {
             match stage {
-                Stage::GoesOn | Stage::Over => unreachable!("nobody goes on then"),
+                Stage::Over => unreachable!("nobody goes on then"),
                 Stage::Called | Stage::Refused(_) => {
                     let refused = match mem::take(stage) {
                         Stage::Refused(error) => Some(error),
@@ -667,7 +655,7 @@ impl Act {
                             Err(Error::from_panic(&place, &*panic))
                         }
                     };
-                    *stage = Stage::GoesOn; // drops the function
+                    *stage = Stage::Over; // drops the function
                     let result = Self::end_of_body(call, ended);
                     let waiting = self.known_in_hand().and_then(InHand::begin_to_finalize);
                     stage.goes_on_as(match waiting {
@@ -679,14 +667,14 @@ impl Act {
                     let (waiting, result) = &mut **finalizing;
                     ready!(Pin::new(waiting).poll(cx));
                     let result = mem::replace(result, Ok(()));
-                    *stage = Stage::GoesOn; // lets go of what was waited for
+                    *stage = Stage::Over; // lets go of what was waited for
                     stage.goes_on_as(self.finalized(call, result)?);
                 }
                 Stage::Recording(ticket) => {
                     let done = ready!(call.poll_input(ticket, cx));
                     *ticket = None; // nobody waits there any more
-                    done?;
-                    return Poll::Ready(self.make_record(call));
+                    *stage = Stage::Over;
+                    return Poll::Ready(done.and_then(|()| self.make_record(call)));
                 }
             }
         }
