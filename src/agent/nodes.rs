@@ -61,10 +61,12 @@ pub(crate) fn no_node() -> Message {
 /// Refuses a call one of whose arguments, or whose metadata, would stand in for another field of the
 /// record, which has fields of its own: it would tell of a call that nobody made.
 pub(crate) fn check_call_fields(agent: &MiniAgent, arguments: &NamedValues) -> Result<()> {
-    if arguments.is_none() && agent.interaction_metadata().is_empty() {
+    let own = ["agent", "messages"];
+    let is_known = |key: &str| own.contains(&key);
+    if agent.interaction_metadata().is_empty() && !arguments.names().any(is_known) {
         return Ok(());
     }
-    check_fields(agent, &["agent", "messages"], Some(arguments))
+    check_fields(agent, &own, Some(arguments))
 }
 
 /// As [`check_call_fields`], for the record of the replies.
@@ -75,19 +77,15 @@ pub(crate) fn check_reply_fields(agent: &MiniAgent) -> Result<()> {
     check_fields(agent, &["agent", "agent_call", "replies"], None)
 }
 
+/// Out of line, as of most there is nothing to say.
+#[cold]
 fn check_fields(agent: &MiniAgent, own: &[&str], arguments: Option<&NamedValues>) -> Result<()> {
     let metadata = agent.interaction_metadata();
     let is_known = |key: &&str| own.contains(key);
+    let is_there = |key: &&str| is_known(key) || metadata.contains(key);
     let mut arguments = arguments.into_iter().flat_map(NamedValues::names);
-    let twice = if metadata.is_empty() {
-        arguments.find(is_known)
-    } else {
-        let is_there = |key: &&str| is_known(key) || metadata.contains(key);
-        metadata
-            .keys()
-            .find(is_known)
-            .or_else(|| arguments.find(is_there))
-    };
+    let twice = metadata.keys().find(is_known);
+    let twice = twice.or_else(|| arguments.find(is_there));
     let Some(key) = twice else { return Ok(()) };
     let alias = agent.alias();
     let text = format_args!(
