@@ -454,16 +454,19 @@ impl PromisingContext {
 
     /// Among what else the current task does.
     async fn inside<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        CURRENT.scope(self.clone(), self.body(future)).await
+        CURRENT.scope(self.clone(), self.body(future, || {})).await
     }
 
     /// As all that the current task does: what is current in it stays so.
-    async fn alone<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
-        CURRENT.set(self.clone());
-        self.body(future).await
+    fn alone<T>(&self, future: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+        self.body(future, || CURRENT.set(self.clone()))
     }
 
-    async fn body<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn body<T>(
+        &self,
+        future: impl Future<Output = Result<T>>,
+        begin: impl FnOnce(),
+    ) -> Result<T> {
         /// Lets go of what waits for the end of the context, also if that is never reached.
         struct Inside<'a>(&'a PromisingContext);
         impl Drop for Inside<'_> {
@@ -472,6 +475,7 @@ impl PromisingContext {
             }
         }
 
+        begin();
         let _inside = Inside(self);
         let result = future.await;
         self.leave().await;
