@@ -118,7 +118,7 @@ impl CallOptions {
         Error: From<V::Error>,
     {
         match value.try_into() {
-            Ok(value) => self.arguments = self.arguments.with(key, value),
+            Ok(value) => self.arguments.add(key, value),
             Err(error) => {
                 let key = key.as_ref();
                 let refused = Error::from(error).within(format_args!("argument `{key}`"));

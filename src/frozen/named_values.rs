@@ -4,6 +4,7 @@
 //! were given, by what a [`Frozen`] keeps of the same: in their order, each name once, and as deep as that allows.
 
 use std::fmt;
+use std::mem;
 use std::rc::Rc;
 
 use super::name::{Name, as_used};
@@ -36,37 +37,44 @@ impl NamedValues {
         })
     }
 
-    /// These and one more, or another value in the place of one that is there, see [`Frozen::with`].
+    /// Adds one, or another value in the place of one that is there, see [`Frozen::with`].
     ///
     /// # Panics
     ///
     /// If the value is [`MAX_DEPTH`] levels deep already.
-    pub(crate) fn with(self, name: impl Name, value: Value) -> Self {
+    #[inline]
+    pub(crate) fn add(&mut self, name: impl Name, value: Value) {
+        let name = as_used(name);
+        match self.0 {
+            // Where it lies, as mostly there is but one.
+            Kept::None if &*name != CLASS_KEY && value.depth() < MAX_DEPTH => {
+                self.0 = Kept::One([(name, value)]);
+            }
+            _ => *self = mem::take(self).with(name, value),
+        }
+    }
+
+    fn with(self, name: Rc<str>, value: Value) -> Self {
         self.try_with(name, value)
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    fn try_with(self, name: impl Name, value: Value) -> Result<Self> {
-        if name.as_ref() == CLASS_KEY {
+    fn try_with(self, name: Rc<str>, value: Value) -> Result<Self> {
+        if &*name == CLASS_KEY {
             return Ok(self);
         }
         if value.depth() >= MAX_DEPTH {
             return Err(too_deep());
         }
         let mut values = match self.0 {
-            Kept::None => return Ok(NamedValues(Kept::One([(as_used(name), value)]))),
+            Kept::None => return Ok(NamedValues(Kept::One([(name, value)]))),
             Kept::One(one) => Vec::from(one),
             Kept::Several(values) => Rc::unwrap_or_clone(values),
-            Kept::Object(object) => {
-                return object.with_value(name.into(), value).map(NamedValues::of);
-            }
+            Kept::Object(object) => return object.with_value(name, value).map(NamedValues::of),
         };
-        match values
-            .iter_mut()
-            .find(|(other, _)| **other == *name.as_ref())
-        {
+        match values.iter_mut().find(|(other, _)| *other == name) {
             Some((_, replaced)) => *replaced = value,
-            None => values.push((as_used(name), value)),
+            None => values.push((name, value)),
         }
         Ok(NamedValues(Kept::Several(Rc::new(values))))
     }
@@ -154,7 +162,9 @@ mod tests {
             let one_by_one = given.iter().cloned();
             let named = one_by_one.fold(NamedValues::default(), |all, (name, value)| {
                 drop(all.to_object()); // that somebody looks changes nothing
-                all.with(name, value)
+                let mut all = all;
+                all.add(name, value);
+                all
             });
             let object = frozen(given);
             assert_eq!(named.to_object().full_json(), object.full_json());
@@ -179,7 +189,7 @@ mod tests {
         let none = NamedValues::default();
         assert_eq!(none.clone().behind(&first).to_object(), first);
         assert!(none.clone().behind(&Frozen::new()).is_none());
-        let all = none.with("b", 3.into()).with("c", 4.into());
+        let all = none.with("b".into(), 3.into()).with("c".into(), 4.into());
         let all = all.behind(&first).to_object();
         assert_eq!(all.full_json(), r#"{"class_":"Frozen","a":1,"b":3,"c":4}"#);
     }
@@ -191,12 +201,17 @@ mod tests {
             object = Frozen::new().with("inner", object);
         }
         let named = NamedValues::default();
-        let fits = named.clone().try_with("a", object.clone().into());
+        let fits = named.clone().try_with("a".into(), object.clone().into());
         assert_eq!(
             fits.unwrap().to_object(),
             frozen(&[("a", object.clone().into())])
         );
         let deeper = Frozen::new().with("inner", object);
-        assert!(named.try_with("a", deeper.into()).unwrap_err().is_value());
+        assert!(
+            named
+                .try_with("a".into(), deeper.into())
+                .unwrap_err()
+                .is_value()
+        );
     }
 }
