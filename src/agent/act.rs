@@ -413,6 +413,17 @@ impl Act {
         self.rare().calls.get_or_init(Rc::default).add(replies);
     }
 
+    /// Whether nothing is left to do but to end, in which no user's code runs.
+    fn waits_for_nothing(&self) -> bool {
+        if !self.unread.is_there() || PromisingContext::any_handlers() || self.cancelled.get() {
+            return false;
+        }
+        let stage = self.stage.take();
+        let is_recording = matches!(stage, Stage::Recording(_));
+        self.put_back(stage);
+        is_recording
+    }
+
     fn go_on(&self, call: &Rc<Task<Act>>, cx: &mut Context<'_>) -> AfterTurn {
         let Ok(mut stage) = self.stage.try_borrow_mut() else {
             self.missed.set(true);
@@ -476,6 +487,10 @@ impl Act {
 
 impl Body for Act {
     fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
+        if self.waits_for_nothing() {
+            self.end(self.make_record(task));
+            return AfterTurn::Ended;
+        }
         poller.poll_as(task.clone(), header, |cx| self.go_on(task, cx))
     }
 

@@ -111,13 +111,7 @@ impl<B: Body + 'static> AnyTask for Task<B> {
 impl<B: Body + 'static> Step for Task<B> {
     /// As a task it stands there once.
     fn enqueue(self: Rc<Self>, which: u32) {
-        if which != TURN {
-            return ReadyQueue::put(self, which, |task| match task.body.beside(which) {
-                Some(guest) => Some(guest.queue()),
-                None => task.header.known_ready(),
-            });
-        }
-        if !self.header.queued.replace(true) {
+        if which != TURN || !self.header.queued.replace(true) {
             ReadyQueue::put(self, which, |task| task.header.known_ready());
         }
     }

@@ -95,6 +95,10 @@ impl Unread {
         Some(Poll::Pending)
     }
 
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.get() == Turn::There
+    }
+
     /// Whether turns are to come.
     pub(crate) fn goes_on(&self) -> bool {
         !matches!(self.0.get(), Turn::Unread | Turn::There | Turn::Read)
@@ -107,18 +111,30 @@ impl Unread {
 
     /// Takes such a turn; whether it has come with that.
     pub(crate) fn take_turn(&self, which: u32, queue: impl Fn(u32)) -> bool {
-        let (next, queued): (_, &[u32]) = match (self.0.get(), which) {
-            (Turn::Begins, WHOLE) => (Turn::Begun, &[FIRST]),
-            (Turn::Begun, FIRST) => (Turn::Readable, &[SECOND, WHOLE]),
-            (Turn::Readable, SECOND) => (Turn::Ended, &[]),
-            (Turn::Readable, WHOLE) => (Turn::WaitsForEnd, &[]),
-            (Turn::WaitsForEnd, SECOND) => (Turn::Ended, &[WHOLE]),
-            (Turn::Ended, WHOLE) => (Turn::There, &[]),
-            _ => return false, // nobody waits any more
-        };
-        self.0.set(next);
-        queued.iter().copied().for_each(queue);
-        next == Turn::There
+        let goes_on = |next| self.0.set(next);
+        match (self.0.get(), which) {
+            (Turn::Begins, _) => {
+                goes_on(Turn::Begun);
+                queue(FIRST);
+            }
+            (Turn::Begun, _) => {
+                goes_on(Turn::Readable);
+                queue(SECOND);
+                queue(WHOLE);
+            }
+            (Turn::Readable, SECOND) => goes_on(Turn::Ended),
+            (Turn::Readable, _) => goes_on(Turn::WaitsForEnd),
+            (Turn::WaitsForEnd, _) => {
+                goes_on(Turn::Ended);
+                queue(WHOLE);
+            }
+            (Turn::Ended, _) => {
+                goes_on(Turn::There);
+                return true;
+            }
+            (Turn::Unread | Turn::There | Turn::Read, _) => {} // nobody waits any more
+        }
+        false
     }
 
     /// Nobody waits for it any more: it begins anew with whoever looks.
