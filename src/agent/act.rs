@@ -413,15 +413,14 @@ impl Act {
         self.rare().calls.get_or_init(Rc::default).add(replies);
     }
 
-    /// Whether nothing is left to do but to end, in which no user's code runs.
+    /// Whether nothing was left to do but to end, in which no user's code runs: it is over then.
     fn waits_for_nothing(&self) -> bool {
         if !self.unread.is_there() || PromisingContext::any_handlers() || self.cancelled.get() {
             return false;
         }
-        let stage = self.stage.take();
-        let is_recording = matches!(stage, Stage::Recording(_));
-        self.put_back(stage);
-        is_recording
+        let stage = self.stage.try_borrow_mut().ok();
+        let recording = stage.filter(|stage| matches!(**stage, Stage::Recording(_)));
+        recording.map(|mut stage| *stage = Stage::Over).is_some()
     }
 
     fn go_on(&self, call: &Rc<Task<Act>>, cx: &mut Context<'_>) -> AfterTurn {
