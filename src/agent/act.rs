@@ -437,6 +437,7 @@ impl Act {
         match polled {
             Ok(Poll::Ready(record)) => self.end(record),
             Ok(Poll::Pending) if self.cancelled.get() => {
+                call.stop_waiting_for_input();
                 self.abandon();
                 // Who has the interaction still cannot reply any more.
                 if self.flow.is_given_up() {

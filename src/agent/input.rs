@@ -52,6 +52,13 @@ impl Task<Act> {
         }
         self.input().poll_done(ticket, cx)
     }
+
+    /// The call ends before all of them are there: those that are on the way come all the same.
+    pub(super) fn stop_waiting_for_input(self: &Rc<Self>) {
+        if self.body().unread.goes_on() {
+            self.begin_to_read();
+        }
+    }
 }
 
 fn queue(call: &Rc<Task<Act>>, which: u32) {

@@ -281,6 +281,44 @@ async fn secretary(ctx: InteractionContext) -> Result<()> {
 }
 
 #[test]
+fn what_an_agent_was_sent_comes_all_the_same_where_it_is_cancelled_after_its_end() {
+    let events = |looks: bool, turns: usize| {
+        events_of(async move {
+            let kept = Rc::new(Cell::new(None));
+            let keeps = kept.clone();
+            let agent = MiniAgent::new(move |ctx: InteractionContext| {
+                if looks {
+                    ctx.messages();
+                }
+                keeps.set(Some(ctx));
+                async { Ok(()) }
+            });
+            MiniAgents::new()
+                .scope(async {
+                    let replies = agent.trigger(["what", "it was sent"]);
+                    for _ in 0..turns {
+                        yield_now().await;
+                    }
+                    note(format!("cancelled: {}", replies.cancel()));
+                    Ok(())
+                })
+                .await?;
+            let came = kept.take().map(|ctx| ctx.messages().is_done());
+            note(format!("came: {came:?}"));
+            Ok(())
+        })
+    };
+
+    let mut on_the_way = 0;
+    for turns in 0..12 {
+        let seen = events(false, turns);
+        assert_eq!(seen, events(true, turns), "{turns}");
+        on_the_way += usize::from(seen == ["cancelled: true", "came: Some(true)"]);
+    }
+    assert!(on_the_way > 2, "{on_the_way}");
+}
+
+#[test]
 fn giving_up_an_unpolled_next_ends_what_a_combinator_has_left_waiting() {
     let events = events_of(async {
         let appender = StreamAppender::new();
