@@ -135,6 +135,26 @@ impl<P> Drop for Earlier<P> {
 }
 
 impl<P> Earlier<P> {
+    #[inline(always)]
+    fn push(&mut self, stretch: Stretch<P>) {
+        if self.stretches.len() == self.stretches.capacity() {
+            self.make_room();
+        }
+        self.stretches.push(stretch);
+    }
+
+    #[inline(never)]
+    fn make_room(&mut self) {
+        let len = self.stretches.len();
+        let small = SMALL_BLOCK / size_of::<Stretch<P>>();
+        let more = if len < small {
+            len.min(small - len)
+        } else {
+            len
+        };
+        self.stretches.reserve_exact(more.max(1)); // most have few
+    }
+
     /// See [`Pieces::stretch_of`], of a piece that comes before the stretch `last`.
     #[inline(never)]
     fn stretch_of<'a>(
@@ -420,18 +440,13 @@ impl<P: 'static> Pieces<P> {
             shift: from.wrapping_sub(self.len),
             pieces,
         };
-        if let Some(before) = self.last.replace(stretch) {
-            let stretches = &mut self.earlier.get_or_insert_default().stretches;
-            if stretches.len() == stretches.capacity() {
-                let (len, small) = (stretches.len(), SMALL_BLOCK / size_of::<Stretch<P>>());
-                let more = if len < small {
-                    len.min(small - len)
-                } else {
-                    len
-                };
-                stretches.reserve_exact(more.max(1)); // most have few
+        match &mut self.last {
+            // One is exchanged for the other where it lies: taken out it would be moved in parts.
+            Some(last) => {
+                let before = mem::replace(last, stretch);
+                self.earlier.get_or_insert_default().push(before);
             }
-            stretches.push(before);
+            None => self.last = Some(stretch),
         }
         self.len = end;
     }
