@@ -271,7 +271,8 @@ impl MiniAgents {
     /// ```
     #[must_use]
     pub fn with_llm_logger_agent(self, logger: impl Into<MiniAgent>) -> Self {
-        *self.settings.llm_logger.borrow_mut() = Some(logger.into());
+        let before = self.settings.llm_logger.replace(Some(logger.into()));
+        drop(before);
         self
     }
 

@@ -30,6 +30,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -126,10 +127,13 @@ pub(crate) fn wake_at(name: CallName, time: Instant, waker: &Waker) {
         waker: waker.clone(),
     };
     let mut alarm = ALARM.lock().unwrap_or_else(PoisonError::into_inner);
-    match alarm.calls.iter_mut().find(|known| known.name == name) {
-        Some(known) => *known = call,
-        None => alarm.calls.push(call),
-    }
+    let replaced = match alarm.calls.iter_mut().find(|known| known.name == name) {
+        Some(known) => Some(mem::replace(known, call)),
+        None => {
+            alarm.calls.push(call);
+            None
+        }
+    };
     if alarm.runs {
         CALL_CAME.notify_one();
     } else {
@@ -139,11 +143,14 @@ pub(crate) fn wake_at(name: CallName, time: Instant, waker: &Waker) {
         alarm.runs = started.is_ok();
         if !alarm.runs {
             // Without a thread that sleeps, the host has to ask again and again until it is time.
-            let calls = std::mem::take(&mut alarm.calls);
+            let calls = mem::take(&mut alarm.calls);
             drop(alarm);
             calls.into_iter().for_each(Call::ring);
+            return drop(replaced);
         }
     }
+    drop(alarm);
+    drop(replaced); // which may run anybody's code
 }
 
 /// Whose call it is: which executor, and which run of it.

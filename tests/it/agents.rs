@@ -1,6 +1,6 @@
 //! Agents: when they run, what they are given, what becomes of their errors.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -994,4 +994,27 @@ fn what_an_agent_was_sent_is_read_elsewhere_when_its_executor_has_gone() {
         read.push(all.expect("nobody waits for what never comes"));
     }
     assert_eq!(read[0], 3);
+}
+
+#[test]
+fn an_agent_that_is_replaced_may_look_at_the_context_when_it_is_dropped() {
+    struct Looks(Rc<OnceCell<MiniAgents>>, Rc<Cell<bool>>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            let context = self.0.get().unwrap();
+            self.1.set(context.llm_logger_agent().is_some());
+        }
+    }
+
+    let (context, looked) = (Rc::default(), Rc::<Cell<bool>>::default());
+    let looks = Looks(Rc::clone(&context), looked.clone());
+    let logger = move |_: InteractionContext| {
+        let _ = &looks;
+        async { Ok(()) }
+    };
+    let other = |_: InteractionContext| async { Ok(()) };
+    let miniagents = MiniAgents::new().with_llm_logger_agent(MiniAgent::new(logger));
+    context.set(miniagents.clone()).unwrap();
+    let miniagents = miniagents.with_llm_logger_agent(MiniAgent::new(other));
+    assert!(looked.get() && miniagents.llm_logger_agent().is_some());
 }

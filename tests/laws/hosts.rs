@@ -1,8 +1,11 @@
 //! The executor is a future that anybody may poll: the order does not depend on who does.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
 use futures_lite::future;
@@ -332,4 +335,36 @@ fn a_host_that_polls_too_often_sees_the_same() {
             Poll::Pending
         }));
     });
+}
+
+#[test]
+fn the_waker_of_a_host_may_poll_another_executor_when_it_is_dropped() {
+    /// Is woken in an hour by the executor that it polls at its end.
+    struct PollsAtTheEnd;
+    impl Wake for PollsAtTheEnd {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for PollsAtTheEnd {
+        fn drop(&mut self) {
+            let executor = Executor::new();
+            let run = pin!(executor.run(sleep(3600 * 1000 * SHORT)));
+            assert!(
+                run.poll(&mut Context::from_waker(Waker::noop()))
+                    .is_pending()
+            );
+        }
+    }
+
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || {
+        let executor = Executor::new();
+        let mut run = pin!(executor.run(sleep(3600 * 1000 * SHORT)));
+        for _ in 0..3 {
+            let waker = Waker::from(Arc::new(PollsAtTheEnd));
+            let polled = run.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+        }
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(Duration::from_secs(10)).unwrap();
 }
