@@ -51,11 +51,13 @@ fn list(messages: &[Message]) -> Value {
 
 /// What stands for a node where nobody looks at it: making one costs more than many a call.
 pub(crate) fn no_node() -> Message {
-    thread_local!(static NO_NODE: Message = {
+    fn make() -> Message {
         let node = Message::make(name(CALL_NODE), Vec::new());
         node.unwrap_or_else(|_| unreachable!("nothing is not too deep"))
-    });
-    NO_NODE.with(Message::clone)
+    }
+
+    thread_local!(static NO_NODE: Message = make());
+    NO_NODE.try_with(Message::clone).unwrap_or_else(|_| make())
 }
 
 /// Refuses a call one of whose arguments, or whose metadata, would stand in for another field of the

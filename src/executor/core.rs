@@ -122,7 +122,9 @@ impl Core {
                 conductor: OnceCell::new(),
             }
         });
-        CORES.with_borrow_mut(|cores| {
+        // Not in the destructors of the thread: who is woken there, by a std waker, is found by mail.
+        let _ = CORES.try_with(|cores| {
+            let mut cores = cores.borrow_mut();
             cores.retain(|known| known.strong_count() > 0);
             cores.push(Rc::downgrade(&core));
         });
@@ -532,7 +534,10 @@ pub(crate) fn settle_notes() {
 /// The executor that polls just now, or else the one appointed for this thread.
 pub(crate) fn current() -> Option<Rc<Core>> {
     let polling = POLLING.with_borrow(|core| Option::clone(core));
-    polling.or_else(|| OUTSIDE.with(|outside| outside.appointed.borrow().clone()))
+    polling.or_else(|| {
+        let appointed = OUTSIDE.try_with(|outside| outside.appointed.borrow().clone());
+        appointed.ok().flatten()
+    })
 }
 
 /// Whether another schedule than first come, first served decides who goes on.
@@ -550,7 +555,8 @@ pub(crate) fn is_polling() -> bool {
 
 /// Appoints the executor for what is done on this thread outside of any of ours.
 pub(crate) fn appoint(core: Option<Rc<Core>>) -> Option<Rc<Core>> {
-    OUTSIDE.with(|outside| outside.appointed.replace(core))
+    let before = OUTSIDE.try_with(|outside| outside.appointed.replace(core));
+    before.ok().flatten()
 }
 
 /// The executor that polls just now.
@@ -590,9 +596,17 @@ fn at_locals<R>(body: impl FnOnce(&LocalsCell) -> R) -> R {
     POLLED.with(|polled| {
         polled.look(|task| match task {
             Some(task) => body(&task.header().locals),
-            None => OUTSIDE.with(|outside| body(&outside.locals)),
+            None => at_outside(body),
         })
     })
+}
+
+/// Outside of tasks nothing is kept any more in the destructors of the thread.
+fn at_outside<R>(body: impl FnOnce(&LocalsCell) -> R) -> R {
+    match OUTSIDE.try_with(|_| ()) {
+        Ok(()) => OUTSIDE.with(|outside| body(&outside.locals)),
+        Err(_) => body(&LocalsCell::new(Locals::empty())),
+    }
 }
 
 /// Whether the current task is polled with that waker.

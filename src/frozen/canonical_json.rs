@@ -53,10 +53,10 @@ pub(super) fn hash(object: &Frozen) -> HashKey {
         static SCRATCH: Cell<Writer> = const { Cell::new(Writer::new()) };
     }
 
-    let mut writer = SCRATCH.take();
+    let mut writer = SCRATCH.try_with(Cell::take).unwrap_or_default();
     let key = writer.hash(object);
     if writer.out.capacity() <= KEPT {
-        SCRATCH.set(writer);
+        let _ = SCRATCH.try_with(|scratch| scratch.set(writer));
     }
     key
 }

@@ -31,6 +31,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::iter;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 use serde::de::value::{
@@ -221,7 +222,7 @@ impl<'de> Visitor<'de> for ToValue<'_> {
         self,
         inner: D,
     ) -> std::result::Result<Value, D::Error> {
-        match HAND_OVER.take() {
+        match hand_over(None) {
             Some(value) => Ok(value),
             None => self.deserialize(inner),
         }
@@ -326,7 +327,14 @@ const HANDED_OVER: &str = "$miniagents::Value";
 
 thread_local! {
     /// How a value gets through serde as it is, past an interface that knows only data.
-    static HAND_OVER: Cell<Option<Value>> = const { Cell::new(None) };
+    /// There is nothing to be dropped at the end of the thread.
+    static HAND_OVER: Cell<ManuallyDrop<Option<Value>>> =
+        const { Cell::new(ManuallyDrop::new(None)) };
+}
+
+/// Hands a value over, and gives the one that was handed over before.
+fn hand_over(value: Option<Value>) -> Option<Value> {
+    ManuallyDrop::into_inner(HAND_OVER.replace(ManuallyDrop::new(value)))
 }
 
 /// An object is of the class that `class_` names.
@@ -457,10 +465,10 @@ impl<'de> Deserializer<'de> for FromValue<'de> {
         visitor: V,
     ) -> Fits<V::Value> {
         if name == HANDED_OVER {
-            HAND_OVER.set(Some(self.to_value()));
+            hand_over(Some(self.to_value()));
         }
         let fitting = visitor.visit_newtype_struct(self);
-        HAND_OVER.take();
+        hand_over(None);
         fitting
     }
 

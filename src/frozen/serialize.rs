@@ -30,6 +30,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 use serde::ser::{self, Impossible, Serialize, SerializeMap as _, Serializer};
@@ -327,9 +328,9 @@ impl Serializer for ToValue {
         if name != HANDED_OVER {
             return value.serialize(self);
         }
-        let outer = HAND_OVER.replace(HandOver::Asked);
+        let outer = hand_over(HandOver::Asked);
         let written = value.serialize(self);
-        match HAND_OVER.replace(outer) {
+        match hand_over(outer) {
             HandOver::Given(object) if self.depth + object.depth() > MAX_DEPTH => {
                 Err(Refusal::new(too_deep()))
             }
@@ -664,7 +665,14 @@ const HANDED_OVER: &str = "$miniagents::Frozen";
 
 thread_local! {
     /// How an object gets through serde as it is, past an interface that knows only data.
-    static HAND_OVER: Cell<HandOver> = const { Cell::new(HandOver::Idle) };
+    /// There is nothing to be dropped at the end of the thread.
+    static HAND_OVER: Cell<ManuallyDrop<HandOver>> =
+        const { Cell::new(ManuallyDrop::new(HandOver::Idle)) };
+}
+
+/// Says how it stands, and gives how it stood.
+fn hand_over(next: HandOver) -> HandOver {
+    ManuallyDrop::into_inner(HAND_OVER.replace(ManuallyDrop::new(next)))
 }
 
 #[derive(Default)]
@@ -690,8 +698,8 @@ struct Offered<'a>(&'a Frozen);
 impl Serialize for Offered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let Offered(object) = *self;
-        if let HandOver::Asked = HAND_OVER.take() {
-            HAND_OVER.set(HandOver::Given(object.clone()));
+        if let HandOver::Asked = hand_over(HandOver::Idle) {
+            hand_over(HandOver::Given(object.clone()));
             return serializer.serialize_unit();
         }
         let mut map = serializer.serialize_map(Some(1 + object.len()))?;

@@ -63,7 +63,7 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
         return block.to_messages();
     }
     match promises.len() {
-        0 => return NONE.with(Rc::clone),
+        0 => return NONE.try_with(Rc::clone).unwrap_or_default(),
         1 => {
             if let Some(Ok(only)) = promises.get(0).map(MessagePromise::into_known) {
                 return Rc::new([only]);
@@ -71,7 +71,7 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
         }
         _ => {}
     }
-    let mut gathered = GATHERED.take();
+    let mut gathered = GATHERED.try_with(Cell::take).unwrap_or_default();
     promises.for_each(|promise| match promise.as_known() {
         Some(message) => gathered.push(message.clone()),
         None => gathered.extend(promise.get().and_then(Result::ok)),
@@ -79,7 +79,7 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
     debug_assert_eq!(gathered.len(), promises.len(), "all of them are there");
     let messages = gathered.drain(..).collect();
     if gathered.capacity() <= KEPT {
-        GATHERED.set(gathered);
+        let _ = GATHERED.try_with(|place| place.set(gathered));
     }
     messages
 }

@@ -100,22 +100,29 @@ impl MessageClass {
     /// Its name, and the declared fields with what they are where nobody says. All messages of a class
     /// share the texts.
     pub(crate) fn declared(&'static self) -> (Rc<str>, Fields) {
-        DECLARED.with_borrow_mut(|known| {
+        let declared = DECLARED.try_with(|known| {
+            let mut known = known.borrow_mut();
             let found = known.iter().position(|(class, ..)| ptr::eq(*class, self));
             let place = found.unwrap_or_else(|| {
-                let text: &[_] = if self.text {
-                    &[(CONTENT, None), (CONTENT_TEMPLATE, None)]
-                } else {
-                    &[]
-                };
-                let fields = text.iter().chain(self.fields);
-                let fields = fields.map(|(key, value)| (name(key), Value::from(*value)));
-                known.push((self, name(self.name), fields.collect()));
+                let (name, fields) = self.declare();
+                known.push((self, name, fields));
                 known.len() - 1
             });
             let (_, name, fields) = &known[place];
             (name.clone(), fields.clone())
-        })
+        });
+        declared.unwrap_or_else(|_| self.declare()) // in the destructors of the thread
+    }
+
+    fn declare(&self) -> (Rc<str>, Fields) {
+        let text: &[_] = if self.text {
+            &[(CONTENT, None), (CONTENT_TEMPLATE, None)]
+        } else {
+            &[]
+        };
+        let fields = text.iter().chain(self.fields);
+        let fields = fields.map(|(key, value)| (name(key), Value::from(*value)));
+        (name(self.name), fields.collect())
     }
 
     /// Whether a message of it that has nothing but a content is a plain text.

@@ -108,13 +108,13 @@ fn text_of(tokens: &PieceLog<Token>) -> Text {
     const KEPT: usize = 1 << 16;
     thread_local!(static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
 
-    let mut bytes = BUFFER.take();
+    let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default();
     tokens.for_each(|token| token.add_to(&mut bytes));
     let text = str::from_utf8(&bytes).expect("tokens are texts, each by itself");
     let text = Text::from(text);
     if bytes.capacity() <= KEPT {
         bytes.clear();
-        BUFFER.set(bytes);
+        let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
     }
     text
 }

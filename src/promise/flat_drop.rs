@@ -26,8 +26,13 @@ pub(crate) fn drop_flat<T: 'static>(value: T) {
     }
 
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
+    let mut value = Some(value);
     if depth >= LEVELS {
-        WAITING.with_borrow_mut(|waiting| waiting.push(Box::new(value)));
+        // In the destructors of the thread it may be as deep as it is.
+        let _ = WAITING.try_with(|waiting| {
+            let value = value.take().map(|value| Box::new(value) as Box<dyn Any>);
+            waiting.borrow_mut().extend(value);
+        });
         return;
     }
     let _level = Level(depth);
