@@ -366,6 +366,7 @@ impl TaskGroup {
     }
 
     /// Counts something among the tasks of this group that is none.
+    #[inline(always)]
     #[track_caller]
     pub(crate) fn invite(&self) -> Guest {
         let part = self.part_here("starting a promise");

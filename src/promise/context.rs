@@ -404,6 +404,7 @@ impl PromisingContext {
     }
 
     /// Counts something among what was started in the context, until what this gives is dropped.
+    #[inline(always)]
     #[track_caller]
     pub(crate) fn invite(&self) -> Guest {
         self.inner.tasks.invite()

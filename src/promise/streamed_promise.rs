@@ -148,9 +148,9 @@ impl<P: Clone + 'static, W: Clone + 'static> Inner<P, W> {
         if let Some(guest) = self.guest.get() {
             return guest;
         }
-        let guest = self.context.invite();
+        let guest = self.guest.get_or_init(|| self.context.invite());
         guest.keep(self.clone());
-        self.guest.get_or_init(|| guest)
+        guest
     }
 
     /// What its steps have in common with a task; empty before the first.
