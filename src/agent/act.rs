@@ -518,6 +518,15 @@ impl Body for Act {
         }
     }
 
+    /// Replies are recorded where they are read to their end.
+    #[inline(always)]
+    fn elsewhere(&self, which: u32) -> Option<&Guest> {
+        match which {
+            recording::STEP => self.guest(),
+            _ => None,
+        }
+    }
+
     /// Those of the flow, and those in which the replies are recorded, or what is not read comes.
     #[inline]
     fn step_beside(call: Rc<Task<Self>>, which: u32, poller: &mut Poller) {

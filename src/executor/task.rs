@@ -70,6 +70,12 @@ pub(crate) trait Body {
         None
     }
 
+    /// As [`beside`](Self::beside), if that step may be taken on another executor than the turns.
+    #[inline(always)]
+    fn elsewhere(&self, _which: u32) -> Option<&Guest> {
+        None
+    }
+
     /// Does what such a step stands for.
     fn step_beside(_task: Rc<Task<Self>>, _which: u32, _poller: &mut Poller)
     where
@@ -112,7 +118,10 @@ impl<B: Body + 'static> Step for Task<B> {
     /// As a task it stands there once.
     fn enqueue(self: Rc<Self>, which: u32) {
         if which != TURN || !self.header.queued.replace(true) {
-            ReadyQueue::put(self, which, |task| task.header.known_ready());
+            ReadyQueue::put(self, which, |task| {
+                let elsewhere = task.body.elsewhere(which).map(Guest::queue);
+                elsewhere.or_else(|| task.header.known_ready())
+            });
         }
     }
 

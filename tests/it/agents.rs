@@ -961,6 +961,31 @@ fn arguments_are_an_object_for_whoever_asks_for_all_of_them() {
     );
 }
 
+#[test]
+fn replies_that_another_executor_reads_to_their_end_are_recorded_there() {
+    async fn says_two(ctx: InteractionContext) -> Result<()> {
+        ctx.reply("one");
+        ctx.reply("two");
+        Ok(())
+    }
+
+    let events = events_of(async {
+        let on_demand = CallOptions::new().with_start(Start::OnDemand);
+        let mut replies = says_two.trigger_with((), on_demand).stream();
+        note(replies.try_next().await?.unwrap().await?);
+        for _ in 0..9 {
+            yield_now().await; // until it has ended
+        }
+        MiniAgents::new().run(async {
+            note(replies.try_next().await?.unwrap().await?);
+            note(replies.try_next().await?.is_none());
+            Ok(())
+        })
+    });
+
+    assert_eq!(events, ["one", "two", "true"]);
+}
+
 /// Its executor goes before it began to hand out what was sent, and then in the middle of that.
 #[test]
 fn what_an_agent_was_sent_is_read_elsewhere_when_its_executor_has_gone() {
