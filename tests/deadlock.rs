@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
-use futures_lite::future::or;
+use futures_lite::future::{or, poll_once};
 use miniagents::executor::{Executor, gather, sleep, spawn, yield_now};
 use miniagents::{
     Agent, InteractionContext, MessagePromise, MiniAgents, Promise, Result, StreamAppender,
@@ -401,4 +401,37 @@ fn tasks_are_named_by_places_that_a_reader_knows() {
     assert_eq!(spawned, here, "{report}");
     let collects = format!("the task spawned at {}", place.get().unwrap());
     assert!(report.contains(&collects), "{report}");
+}
+
+#[test]
+fn an_agent_that_lies_where_another_one_lay_is_not_taken_for_that() {
+    async fn brief(_: InteractionContext) -> Result<()> {
+        Ok(())
+    }
+    async fn endless(_: InteractionContext) -> Result<()> {
+        std::future::pending().await
+    }
+
+    let report = report_of(async {
+        let replies = brief.trigger(());
+        // It notes that it waits for the replies, and does not any more.
+        spawn(async move {
+            assert!(poll_once(replies.wait()).await.is_none());
+            drop(replies);
+            std::future::pending::<()>().await;
+        })
+        .detach();
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        let _others: Vec<_> = (0..50).map(|_| endless.trigger(())).collect();
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        std::future::pending().await
+    });
+
+    let mut lines = report.lines();
+    let waits = lines.find(|line| line.contains("for the replies to the call made at"));
+    assert!(!waits.unwrap().contains("ENDLESS"), "{report}");
 }

@@ -13,7 +13,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -494,8 +494,9 @@ impl Body for Act {
         poller.poll_as(task.clone(), header, |cx| self.go_on(task, cx))
     }
 
-    fn opens(&self) -> Option<u64> {
-        Some(self.flow.pipe().opener())
+    fn opens(&self) -> Option<(u64, &'static Location<'static>)> {
+        let pipe = self.flow.pipe();
+        Some((pipe.opener(), pipe.made_at()))
     }
 
     fn stop(&self) -> bool {

@@ -6,6 +6,7 @@
 //! the same are counted.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::Location;
 use std::rc::Rc;
 
 use super::core::{self, Core};
@@ -24,13 +25,18 @@ pub(crate) fn waiting_report(core: &Rc<Core>) -> String {
         .filter(|task| !task.header().queued.get())
         .collect();
     let opening = tasks.iter().filter_map(|task| {
-        let place = task.body().opens()?;
-        Some((place, task.header().id.get()))
+        let (place, made_at) = task.body().opens()?;
+        Some((place, (made_at, task.header().id.get())))
     });
-    let opening: HashMap<u64, TaskId> = opening.collect();
+    let opening: HashMap<u64, _> = opening.collect();
+    // Another one may lie where one lay that is gone: it was made elsewhere.
+    let opens = |place: u64, made_at: &Location<'_>| {
+        let (opened_at, by) = opening.get(&place)?;
+        (*opened_at == made_at).then_some(*by)
+    };
     let waits_on = tasks.iter().filter_map(|task| {
         let header = task.header();
-        let by = header.waits_on(|place| opening.get(&place).copied())?;
+        let by = header.waits_on(opens)?;
         Some((header.id.get(), by))
     });
     let waits_on: HashMap<TaskId, TaskId> = waits_on.collect();

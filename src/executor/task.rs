@@ -57,8 +57,9 @@ pub(crate) trait Body {
         false
     }
 
-    /// The writing end that it opens when it begins, if it opens one then; see [`Opener::place`](super::origin::Opener::place).
-    fn opens(&self) -> Option<u64> {
+    /// The writing end that it opens when it begins, if it opens one then: its [place](super::origin::Opener::place), and
+    /// where it was made.
+    fn opens(&self) -> Option<(u64, &'static Location<'static>)> {
         None
     }
 
@@ -364,11 +365,16 @@ impl Header {
 
     /// The task that should bring what it waits for, if it is known; `opening` tells which task opens a writing
     /// end that nobody had opened when it began to wait.
-    pub(crate) fn waits_on(&self, opening: impl FnOnce(u64) -> Option<TaskId>) -> Option<TaskId> {
+    pub(crate) fn waits_on(
+        &self,
+        opening: impl FnOnce(u64, &'static Location<'static>) -> Option<TaskId>,
+    ) -> Option<TaskId> {
         self.waits_for.get()?;
         let by = Some(self.waits_on.get()).filter(|id| *id != TaskId::MAX)?;
-        match self.origin().map(|origin| origin.by) {
-            Some(WrittenBy::AgentToCome) => opening(by),
+        match self.origin() {
+            Some(origin) if matches!(origin.by, WrittenBy::AgentToCome) => {
+                opening(by, origin.made_at)
+            }
             _ => Some(by),
         }
     }
