@@ -55,7 +55,6 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
     /// A place to gather larger than for so many is given back after use.
     const KEPT: usize = 1 << 10;
     thread_local!(static GATHERED: Cell<Vec<Message>> = const { Cell::new(Vec::new()) });
-    thread_local!(static NONE: Rc<[Message]> = Rc::new([]));
 
     if let Some(block) = promises.only_block()
         && let Ok(block) = block.into_any().downcast::<MessageBlock>()
@@ -63,7 +62,7 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
         return block.to_messages();
     }
     match promises.len() {
-        0 => return NONE.try_with(Rc::clone).unwrap_or_default(),
+        0 => return no_messages(),
         1 => {
             if let Some(Ok(only)) = promises.get(0).map(MessagePromise::into_known) {
                 return Rc::new([only]);
@@ -82,6 +81,12 @@ fn all_messages(promises: &PieceLog<MessagePromise>) -> Rc<[Message]> {
         let _ = GATHERED.try_with(|place| place.set(gathered));
     }
     messages
+}
+
+/// None of them.
+pub(super) fn no_messages() -> Rc<[Message]> {
+    thread_local!(static NONE: Rc<[Message]> = Rc::new([]));
+    NONE.try_with(Rc::clone).unwrap_or_default()
 }
 
 /// Waits for one message after the other.

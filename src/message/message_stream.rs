@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::Stream;
 
+use super::all_messages::no_messages;
 use super::flatten::MessageBlock;
-use super::history::History;
 use super::message::Message;
 use super::message_promise::MessagePromise;
 use super::sequence_reader::{SequenceReader, read_next};
@@ -28,10 +28,8 @@ pub struct MessageStream {
 
 /// Messages of a block that were read together, up to its end.
 struct Ahead {
-    /// A block of what was said; empty before the first, and where that was given otherwise.
-    said: Option<History>,
-    /// As that, of what was given.
-    given: Option<Rc<[Message]>>,
+    /// One of none before the first.
+    block: MessageBlock,
     /// Which of it comes next.
     next: u32,
     /// How many it has.
@@ -51,9 +49,9 @@ impl Ahead {
             return None;
         }
         let next = self.next as usize;
-        let message = match &self.said {
-            Some(said) => said.said(next),
-            None => self.given.as_ref()?.get(next)?,
+        let message = match &self.block {
+            MessageBlock::Said(history) => history.said(next),
+            MessageBlock::Given(messages) => messages.get(next)?,
         };
         self.next += 1;
         Some(message.clone())
@@ -66,8 +64,7 @@ impl MessageStream {
         MessageStream {
             reader,
             ahead: Ahead {
-                said: None,
-                given: None,
+                block: MessageBlock::Given(no_messages()),
                 next: 0,
                 end: 0,
                 safe,
@@ -112,10 +109,7 @@ impl MessageStream {
         };
         let ahead = &mut self.ahead;
         (ahead.next, ahead.end) = (next as u32, block.len() as u32); // as many as pieces, which are counted so
-        (ahead.said, ahead.given) = match &*block {
-            MessageBlock::Said(history) => (Some(history.clone()), None),
-            MessageBlock::Given(messages) => (None, Some(messages.clone())),
-        };
+        ahead.block = MessageBlock::clone(&block);
     }
 
     /// The next promise, or `None` at the end.
