@@ -237,7 +237,7 @@ impl<P: Told> Step for Given<P> {
 mod tests {
     use super::*;
 
-    /// There is one for each list that is put into a sequence, and for what most calls are made with.
+    /// There is one for each list that is put into a sequence, and for what an agent reads of what it was called with.
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn what_is_given_is_small() {

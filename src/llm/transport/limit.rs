@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::executor::wake_foreign;
+
 /// How many may be at work at once, and who waits. Clones share the line.
 #[derive(Clone)]
 pub(super) struct Limit(Arc<Mutex<Line>>);
@@ -84,7 +86,7 @@ impl Limit {
         };
         drop(line);
         if let Some(waker) = waker {
-            waker.wake();
+            wake_foreign(waker);
         }
     }
 }
@@ -184,6 +186,24 @@ mod tests {
         drop(poll(&mut third, &woken).unwrap());
         drop(poll(&mut late, &woken).unwrap());
         assert_eq!(limit.lock().free, 1);
+    }
+
+    #[test]
+    fn who_is_done_does_not_suffer_from_the_waker_of_the_next() {
+        struct Panics;
+        impl Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("this waker panics")
+            }
+        }
+
+        let limit = Limit::new(1);
+        let [mut first, mut second] = [(); 2].map(|()| limit.ticket());
+        let permit = poll(&mut first, &Arc::default()).unwrap();
+        let panics = Waker::from(Arc::new(Panics));
+        assert!(second.poll(&Context::from_waker(&panics)).is_pending());
+        drop(permit);
+        assert!(poll(&mut second, &Arc::default()).is_some());
     }
 
     #[test]
