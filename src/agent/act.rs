@@ -29,7 +29,8 @@ use super::recording;
 use super::reply_sequence::{Persisting, Phase};
 use crate::error::{Error, Result};
 use crate::executor::{
-    AfterTurn, Asker, Body, Generation, Guest, Header, Poller, Task, Ticket, idle_task, queue_step,
+    AfterPoll, AfterTurn, Asker, Body, Generation, Guest, Header, Poller, Task, Ticket, idle_task,
+    queue_step,
 };
 use crate::frozen::NamedValues;
 use crate::message::{
@@ -64,8 +65,6 @@ pub(crate) struct Act {
     stage: RefCell<Stage>,
     /// The record of the call, or what stands for it where that failed; empty until the agent has ended.
     record: OnceCell<Message>,
-    /// Who waits for the record, which is this itself; empty if nobody does.
-    recorder: Cell<Option<Rc<Task<Act>>>>,
     /// What few calls have; empty until there is something.
     rare: OnceCell<Box<Rare>>,
     /// The replies while they are recorded; empty while they are looked at.
@@ -74,9 +73,8 @@ pub(crate) struct Act {
     recording: Cell<Generation>,
     /// How far the replies have come.
     pub(super) phase: Cell<Phase>,
-    cancelled: Cell<bool>,
-    /// Whether its turn came while it goes on: the agent blocks inside of itself and others run meanwhile.
-    missed: Cell<bool>,
+    /// What comes when it waits next. It misses a turn where the agent blocks inside of itself and others run meanwhile.
+    after: Cell<AfterPoll>,
 }
 
 /// What few calls have.
@@ -185,13 +183,11 @@ impl Act {
             arguments,
             stage: RefCell::new(stage),
             record: OnceCell::new(),
-            recorder: Cell::new(None),
             rare: OnceCell::new(),
             held: Cell::new(None),
             recording: Cell::default(),
             phase: Cell::new(phase),
-            cancelled: Cell::new(false),
-            missed: Cell::new(false),
+            after: Cell::new(AfterPoll::Waiting),
         })
     }
 
@@ -306,7 +302,7 @@ impl Act {
             let guest = PromisingContext::current_for(asker).invite_for(asker);
             drop(self.rare().guest.set(guest));
         }
-        self.phase.set(Phase::Recording);
+        self.phase.set(Phase::Recording { waits: false });
     }
 
     /// Does `body` with what was current where the recording began.
@@ -335,10 +331,10 @@ impl Act {
         self.rare.get().map(|rare| &rare.in_hand)
     }
 
-    /// What it comes to; until that is there, `recorder` takes its step when it is.
-    pub(crate) fn poll_record(&self, recorder: &Rc<Task<Self>>) -> Poll<Result<&Message>> {
+    /// What it comes to; until that is there, the replies are recorded when it is.
+    pub(crate) fn poll_record(&self) -> Poll<Result<&Message>> {
         let Some(record) = self.record.get() else {
-            self.recorder.set(Some(recorder.clone()));
+            self.phase.set(Phase::Recording { waits: true });
             return Poll::Pending;
         };
         let failure = self.rare.get().and_then(|rare| rare.failure.get());
@@ -346,7 +342,7 @@ impl Act {
     }
 
     /// Sets what it comes to; what comes later is ignored.
-    fn settle(&self, record: Result<Message>) {
+    fn settle(&self, call: &Rc<Task<Act>>, record: Result<Message>) {
         if self.record.get().is_some() {
             return;
         }
@@ -359,8 +355,9 @@ impl Act {
             self.rare().failure.get_or_init(|| failure);
         }
         let record = self.record.get_or_init(|| record);
-        if let Some(recorder) = self.recorder.take() {
-            queue_step(recorder, recording::STEP);
+        if let Phase::Recording { waits: true } = self.phase.get() {
+            self.phase.set(Phase::Recording { waits: false });
+            queue_step(call.clone(), recording::STEP);
         }
         if !failed {
             PromisingContext::tell_resolved(record);
@@ -368,9 +365,9 @@ impl Act {
     }
 
     /// As [`settle`](Self::settle), of an error that nobody may read.
-    fn fail(&self, error: Error) {
+    fn fail(&self, call: &Rc<Task<Act>>, error: Error) {
         error.capture(self.miniagents().promising().error_level());
-        self.settle(Err(error));
+        self.settle(call, Err(error));
     }
 
     /// Notes that nothing more happens to the replies, which were held while they were recorded.
@@ -413,9 +410,13 @@ impl Act {
         self.rare().calls.get_or_init(Rc::default).add(replies);
     }
 
+    fn is_stopped(&self) -> bool {
+        self.after.get() == AfterPoll::Stop
+    }
+
     /// Whether nothing was left to do but to end, in which no user's code runs: it is over then.
     fn waits_for_nothing(&self) -> bool {
-        if !self.unread.is_there() || PromisingContext::any_handlers() || self.cancelled.get() {
+        if !self.unread.is_there() || PromisingContext::any_handlers() || self.is_stopped() {
             return false;
         }
         let stage = self.stage.try_borrow_mut().ok();
@@ -425,33 +426,40 @@ impl Act {
 
     fn go_on(&self, call: &Rc<Task<Act>>, cx: &mut Context<'_>) -> AfterTurn {
         let Ok(mut stage) = self.stage.try_borrow_mut() else {
-            self.missed.set(true);
+            if self.after.get() == AfterPoll::Waiting {
+                self.after.set(AfterPoll::Missed);
+            }
             return AfterTurn::Waits;
         };
         let polled = match *stage {
             Stage::Over => Ok(Poll::Pending),
-            _ if self.cancelled.get() => Ok(Poll::Pending),
+            _ if self.is_stopped() => Ok(Poll::Pending),
             _ => catch_unwind(AssertUnwindSafe(|| self.poll(call, &mut stage, cx))),
         };
         drop(stage);
         match polled {
-            Ok(Poll::Ready(record)) => self.end(record),
-            Ok(Poll::Pending) if self.cancelled.get() => {
-                call.stop_waiting_for_input();
-                self.abandon();
-                // Who has the interaction still cannot reply any more.
-                if self.flow.is_given_up() {
-                    call.break_off();
+            Ok(Poll::Ready(record)) => self.end(call, record),
+            Ok(Poll::Pending) => match self.after.get() {
+                AfterPoll::Waiting => return AfterTurn::Waits,
+                AfterPoll::Missed => {
+                    self.after.set(AfterPoll::Waiting);
+                    return AfterTurn::Again;
                 }
-            }
-            Ok(Poll::Pending) if self.missed.take() => return AfterTurn::Again,
-            Ok(Poll::Pending) => return AfterTurn::Waits,
+                AfterPoll::Stop => {
+                    call.stop_waiting_for_input();
+                    self.abandon(call);
+                    // Who has the interaction still cannot reply any more.
+                    if self.flow.is_given_up() {
+                        call.break_off();
+                    }
+                }
+            },
             // Somebody's destructor, as the function is caught by itself.
             Err(panic) => {
                 let error = Error::from_panic(&format!("agent `{}`", self.agent.alias()), &*panic);
                 let _ = call.close_with(error.clone()); // where they have not ended
                 self.let_go();
-                self.end(Err(error));
+                self.end(call, Err(error));
             }
         }
         AfterTurn::Ended
@@ -476,10 +484,10 @@ impl Act {
     }
 
     /// Nothing is left of the agent.
-    fn end(&self, record: Result<Message>) {
+    fn end(&self, call: &Rc<Task<Act>>, record: Result<Message>) {
         match record {
-            Ok(record) => self.settle(Ok(record)),
-            Err(error) => self.fail(error),
+            Ok(record) => self.settle(call, Ok(record)),
+            Err(error) => self.fail(call, error),
         }
         self.forget();
     }
@@ -488,7 +496,7 @@ impl Act {
 impl Body for Act {
     fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         if self.waits_for_nothing() {
-            self.end(self.make_record(task));
+            self.end(task, self.make_record(task));
             return AfterTurn::Ended;
         }
         poller.poll_as(task.clone(), header, |cx| self.go_on(task, cx))
@@ -500,13 +508,13 @@ impl Body for Act {
     }
 
     fn stop(&self) -> bool {
-        !self.cancelled.replace(true)
+        self.after.replace(AfterPoll::Stop) != AfterPoll::Stop
     }
 
-    fn abandon(&self) {
+    fn abandon(&self, call: &Rc<Task<Self>>) {
         self.let_go();
         if self.record.get().is_none() {
-            self.settle(Err(abandoned()));
+            self.settle(call, Err(abandoned()));
         }
         self.forget();
     }
@@ -577,7 +585,7 @@ impl OnCancel for Task<Act> {
         let stopped = act.record.get().is_none();
         if stopped {
             self.header().to_ref().cancel();
-            act.fail(error.clone());
+            act.fail(&self, error.clone());
         }
         match act.calls() {
             Some(calls) => calls.clone().cancel(error) || stopped,

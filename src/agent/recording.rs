@@ -36,7 +36,7 @@ fn poll(call: &Rc<Task<Act>>, replies: &Sequence) -> Poll<Result<()>> {
         act.while_recording(|| replies.start());
     }
     ready!(replies.done_or_notify(|| Waiter::step(call.clone(), STEP)))?;
-    let call_node = ready!(act.poll_record(call))?;
+    let call_node = ready!(act.poll_record())?;
     check_reply_fields(act.agent())?;
     if PromisingContext::any_handlers() {
         let all = replies.get().transpose()?.unwrap_or_default();

@@ -84,7 +84,10 @@ pub(super) enum Phase {
     Persisting,
     /// All of them are there, or there will be no more, and they are not recorded.
     Ended,
-    Recording,
+    Recording {
+        /// Whether only the record of the call is missing.
+        waits: bool,
+    },
     /// They are recorded, or never will be.
     Recorded,
 }
@@ -159,7 +162,9 @@ impl Asked<MessagePromise> for Task<Act> {
                         Err(error) => return Poll::Ready(Some(Batch::One(Err(error)))),
                     }
                 }
-                Phase::Ended | Phase::Recording | Phase::Recorded => return Poll::Ready(None),
+                Phase::Ended | Phase::Recording { .. } | Phase::Recorded => {
+                    return Poll::Ready(None);
+                }
             }
         }
     }
@@ -204,7 +209,7 @@ impl Asked<MessagePromise> for Task<Act> {
     /// Replies that are not recorded are given up.
     fn let_go(self: Rc<Self>) {
         let act = self.body();
-        if !matches!(act.phase.get(), Phase::Recording | Phase::Recorded) {
+        if !matches!(act.phase.get(), Phase::Recording { .. } | Phase::Recorded) {
             act.end_replies();
             drop(act.take_persisting());
         }

@@ -230,7 +230,7 @@ impl Drop for Core {
         self.ready.close();
         let tasks = self.tasks();
         for task in tasks {
-            task.body().abandon();
+            task.clone().give_up();
             self.end(task.header());
         }
         self.ready.clear();

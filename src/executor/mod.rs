@@ -101,7 +101,9 @@ pub(crate) use random::{mixed, mixed_bytes};
 pub(crate) use ready_queue::{Ready, ReadyQueue};
 pub(crate) use schedule::{Conductor, Observer, Turn, name_current_task};
 pub(crate) use step::{ALL, Step, queue_step};
-pub(crate) use task::{AfterTurn, AnyTask, Body, Header, Report, Task, TaskRef, idle_task};
+pub(crate) use task::{
+    AfterPoll, AfterTurn, AnyTask, Body, Header, Report, Task, TaskRef, idle_task,
+};
 pub(crate) use task_group::{Generation, Guest};
 pub(crate) use task_local::{Entry, Locals, Values};
 pub(crate) use wait_list::{Ticket, WaitList};

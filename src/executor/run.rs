@@ -64,7 +64,7 @@ impl Body for Main {
         AfterTurn::Waits
     }
 
-    fn abandon(&self) {}
+    fn abandon(&self, _: &Rc<Task<Self>>) {}
 }
 
 impl<F: Future> Run<F> {

@@ -64,7 +64,9 @@ pub(crate) trait Body {
     }
 
     /// Drops what it would have run.
-    fn abandon(&self);
+    fn abandon(&self, task: &Rc<Task<Self>>)
+    where
+        Self: Sized;
 
     /// What takes that [step](Step), of those that it takes beside its turns; empty where it takes it as a task.
     fn beside(&self, _which: u32) -> Option<&Guest> {
@@ -98,6 +100,9 @@ pub(crate) trait AnyTask: Step {
 
     fn body(&self) -> &dyn Body;
 
+    /// Drops what it would have run.
+    fn give_up(self: Rc<Self>);
+
     /// Has it dropped instead of run when its turn comes; false if that cannot be done.
     fn stop(&self) -> bool {
         !self.header().has_ended() && self.body().stop()
@@ -112,6 +117,10 @@ impl<B: Body + 'static> AnyTask for Task<B> {
 
     fn body(&self) -> &dyn Body {
         &self.body
+    }
+
+    fn give_up(self: Rc<Self>) {
+        self.body.abandon(&self);
     }
 }
 
@@ -527,7 +536,7 @@ pub(crate) struct Spawned<F: Future, R> {
 
 /// What is to come after a poll that was not the last.
 #[derive(Clone, Copy, PartialEq)]
-enum AfterPoll {
+pub(crate) enum AfterPoll {
     Waiting,
     /// Its turn came while it was polled: it blocked inside of itself and others ran meanwhile.
     Missed,
@@ -643,7 +652,7 @@ impl<F: Future + Unpin + 'static, R: Report<F::Output> + 'static> Body for Spawn
         self.after.replace(AfterPoll::Stop) != AfterPoll::Stop
     }
 
-    fn abandon(&self) {
+    fn abandon(&self, _: &Rc<Task<Self>>) {
         let Ok(mut state) = self.state.try_borrow_mut() else {
             return;
         };

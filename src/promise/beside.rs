@@ -54,7 +54,7 @@ where
                     let end = || output.end_input(true);
                     work.let_go(&self.unfinished, &output.context, end);
                 }
-                After::BrokenOff => self.abandon(),
+                After::BrokenOff => self.abandon(task),
             }
             AfterTurn::Ended
         })
@@ -64,7 +64,7 @@ where
         self.work.stop()
     }
 
-    fn abandon(&self) {
+    fn abandon(&self, _: &Rc<Task<Self>>) {
         let Flow { input, output, .. } = self.bed.flow();
         if (self.work).let_go(&self.unfinished, &output.context, || {
             input.let_go(Way::Beside)

@@ -231,23 +231,23 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static
     /// Out of line, as it comes at the beginning and at the end only.
     #[inline(never)]
     fn poll_as(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
-        poller.poll_as(task.clone(), header, |cx| self.poll(cx))
+        poller.poll_as(task.clone(), header, |cx| self.poll(task, cx))
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> AfterTurn {
+    fn poll(&self, task: &Rc<Task<Self>>, cx: &mut Context<'_>) -> AfterTurn {
         let Ok(mut slot) = self.source.try_borrow_mut() else {
             self.missed.set(true);
             return AfterTurn::Waits;
         };
         let Some(source) = slot.as_mut().filter(|_| !self.cancelled.get()) else {
             drop(slot);
-            self.abandon();
+            self.abandon(task);
             return AfterTurn::Ended;
         };
         let panic = match catch_unwind(AssertUnwindSafe(|| self.feed(source, cx))) {
             Ok(Poll::Pending) if self.cancelled.get() => {
                 drop(slot);
-                self.abandon();
+                self.abandon(task);
                 return AfterTurn::Ended;
             }
             Ok(Poll::Pending) if self.missed.take() => return AfterTurn::Again,
@@ -271,7 +271,7 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static
     fn turn(&self, task: &Rc<Task<Self>>, header: &Header, poller: &mut Poller) -> AfterTurn {
         match S::ONLY_READS {
             true => self.share_or_poll(task, header, poller),
-            false => poller.poll_as(task.clone(), header, |cx| self.poll(cx)),
+            false => poller.poll_as(task.clone(), header, |cx| self.poll(task, cx)),
         }
     }
 
@@ -279,7 +279,7 @@ impl<P: Clone + 'static, W: Clone + 'static, S: PieceSource<P> + Unpin + 'static
         !self.cancelled.replace(true)
     }
 
-    fn abandon(&self) {
+    fn abandon(&self, _: &Rc<Task<Self>>) {
         let source = self.source.try_borrow_mut().ok();
         let mut source = source.and_then(|mut slot| slot.take());
         self.promise.abandon_source(&mut source);

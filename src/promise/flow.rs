@@ -743,7 +743,7 @@ where
         self.bed.flow().ordered.stop()
     }
 
-    fn abandon(&self) {
+    fn abandon(&self, _: &Rc<Task<Self>>) {
         let flow = self.bed.flow();
         flow.break_off();
         flow.forget_if_over();
