@@ -42,6 +42,8 @@ enum Turn {
     WaitsForEnd,
     /// [`WHOLE`] is to come.
     Ended,
+    /// As that, where it has waited for the end.
+    WokenForEnd,
     There,
     /// Somebody has looked: it is a promise.
     Read,
@@ -125,10 +127,10 @@ impl Unread {
             (Turn::Readable, SECOND) => goes_on(Turn::Ended),
             (Turn::Readable, _) => goes_on(Turn::WaitsForEnd),
             (Turn::WaitsForEnd, _) => {
-                goes_on(Turn::Ended);
+                goes_on(Turn::WokenForEnd);
                 queue(WHOLE);
             }
-            (Turn::Ended, _) => {
+            (Turn::Ended | Turn::WokenForEnd, _) => {
                 goes_on(Turn::There);
                 return true;
             }
@@ -172,6 +174,7 @@ impl Unread {
             Turn::Begun => (&[State::Begun], State::Begun),
             Turn::WaitsForEnd => (&[State::Begun, State::Readable], State::Readable),
             Turn::Readable => (&[State::Begun], State::Readable),
+            Turn::WokenForEnd => (&[State::Begun, State::Readable], State::Ended),
             _ => (&[State::Begun], State::Ended),
         };
         for state in asked {
@@ -179,7 +182,7 @@ impl Unread {
             promise.take_over_asking();
         }
         given.state.set(come);
-        if let Turn::Readable | Turn::Ended = turn {
+        if let Turn::Readable | Turn::Ended | Turn::WokenForEnd = turn {
             drop(given.take_waiter()); // it was woken
         }
         Some(Onward {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use futures_lite::future::poll_once;
-use miniagents::executor::{Executor, sleep, spawn, timeout, unblock_stream, yield_now};
+use miniagents::executor::{Executor, Schedule, sleep, spawn, timeout, unblock_stream, yield_now};
 use miniagents::{
     Agent, CallOptions, Error, InteractionContext, Message, MessageClass, MessagePromise,
     MessageSequence, MessageSequencePromise, MessageTokenAppender, MiniAgent, MiniAgents, Promise,
@@ -316,6 +316,48 @@ fn what_an_agent_was_sent_comes_all_the_same_where_it_is_cancelled_after_its_end
         on_the_way += usize::from(seen == ["cancelled: true", "came: Some(true)"]);
     }
     assert!(on_the_way > 2, "{on_the_way}");
+}
+
+/// Whoever goes on first, and whether it was looked at before or not.
+#[test]
+fn what_has_come_of_what_an_agent_was_sent_stays_readable_when_that_is_cancelled() {
+    let seen = |seed: u64, looks: bool, turns: usize| {
+        let kept = Rc::new(Cell::new(None));
+        let keeps = kept.clone();
+        let agent = MiniAgent::new(move |ctx: InteractionContext| {
+            if looks {
+                ctx.messages();
+            }
+            keeps.set(Some(ctx));
+            async { Ok(()) }
+        });
+        let context = MiniAgents::new();
+        let program = context.scope(async {
+            let _replies = agent.trigger("sent");
+            for _ in 0..turns {
+                yield_now().await;
+            }
+            let Some(ctx) = kept.take() else {
+                return Ok(Vec::new());
+            };
+            ctx.messages().cancel();
+            Ok(read(
+                ctx.messages()
+                    .stream()
+                    .map(|message| message.map(|_| "a message")),
+            )
+            .await)
+        });
+        let executor = Executor::with_virtual_clock().with_schedule(Schedule::Seeded(seed));
+        executor.block_on(program).unwrap().unwrap()
+    };
+
+    for seed in 0..100 {
+        for turns in 2..9 {
+            let (unread, looked_at) = (seen(seed, false, turns), seen(seed, true, turns));
+            assert_eq!(unread, looked_at, "{seed} {turns}");
+        }
+    }
 }
 
 #[test]
