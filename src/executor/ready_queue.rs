@@ -6,7 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::mem;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -213,54 +212,32 @@ impl ReadyQueue {
 /// Steps by place. A place is used again.
 #[derive(Default)]
 struct Kept {
-    places: Vec<Place>,
-    /// The free place that is used next; one that is not there, if none is free.
-    free: u32,
-}
-
-enum Place {
-    Taken(Rc<dyn Step>),
-    /// Free, and which place is free after it.
-    Free(u32),
+    places: Vec<Option<Rc<dyn Step>>>,
+    /// The places that are free.
+    free: Vec<u32>,
 }
 
 impl Kept {
     fn insert(&mut self, step: Rc<dyn Step>) -> u32 {
-        let place = self.free;
-        match self.places.get_mut(place as usize) {
-            Some(free) => {
-                if let Place::Free(next) = mem::replace(free, Place::Taken(step)) {
-                    self.free = next;
-                }
-            }
-            None => {
-                let end = u32::try_from(self.places.len()).expect("four billion steps at once");
-                self.places.push(Place::Taken(step));
-                self.free = end + 1;
-                return end;
-            }
+        if let Some(place) = self.free.pop() {
+            self.places[place as usize] = Some(step);
+            return place;
         }
+        let place = u32::try_from(self.places.len()).expect("four billion steps at once");
+        self.places.push(Some(step));
         place
     }
 
     fn remove(&mut self, place: u32) -> Option<Rc<dyn Step>> {
-        let kept = self.places.get_mut(place as usize)?;
-        match mem::replace(kept, Place::Free(self.free)) {
-            Place::Taken(step) => {
-                self.free = place;
-                Some(step)
-            }
-            free => {
-                *kept = free;
-                None
-            }
-        }
+        let step = self.places.get_mut(place as usize)?.take()?;
+        self.free.push(place);
+        Some(step)
     }
 
     /// Takes out any; none is put in any more.
     fn pop(&mut self) -> Option<Rc<dyn Step>> {
         loop {
-            if let Place::Taken(step) = self.places.pop()? {
+            if let Some(step) = self.places.pop()? {
                 return Some(step);
             }
         }
