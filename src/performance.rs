@@ -54,7 +54,9 @@
 //!   combinators do, keeps that in an allocation.
 //! - **Something that is there already** costs no turn: awaiting a promise that has resolved, or reading
 //!   pieces that have come, is a look and a count. A reader asks the log once for each stretch of pieces
-//!   and reads it without asking again.
+//!   and reads it without asking again. Who wants messages and no tokens spares a look at each with
+//!   [`stream_whole`](crate::MessageSequencePromise::stream_whole): in a long history that is a tenth of the time
+//!   (w08).
 //! - **A token that is waited for** costs a turn of the task that produces it, a turn of the task that
 //!   makes the whole message (which looks at the tokens when all are there), and a turn of each reader;
 //!   readers are called one after the other, in the order of asyncio.
@@ -72,9 +74,8 @@
 //!   (`&Vec<Message>`, a slice, `Rc<[Message]>`) goes through a call as one block, for which its handles are
 //!   copied once. A [`History`](crate::History) is not even that: what is sent of it is where it lies and how
 //!   far it goes, so that a dialogue of N turns costs what its N² reads cost, and N calls.
-//! - **A call of an agent** is the dearest thing: six allocations, one of them for the name of an argument, and
-//!   fourteen turns, about a microsecond, whatever the agent then does; a reply that is waited for takes two
-//!   turns more. The agent acts in a task; all other turns are steps of the two sequences and of the call.
+//! - **A call of an agent** is the dearest thing: four allocations, and fourteen turns, half a microsecond to a
+//!   whole one, whatever the agent then does; a reply that is waited for takes two turns more. The agent acts in a task; all other turns are steps of the two sequences and of the call.
 //!   The turns are the original's: they decide who comes first where agents run side by side. The records of
 //!   calls and replies are made only where a handler is registered
 //!   ([`on_persist_messages`](crate::MiniAgents::on_persist_messages),
@@ -84,9 +85,9 @@
 //!   a task for all only while there are such items. Messages that lie side by side are not flattened, they
 //!   only wait their turns; and a sequence on demand that is handed over to another one, so that nobody else
 //!   can read it, keeps nothing.
-//! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256. Where the
-//!   processor has instructions for that, finding the fields in memory takes as long: thousands of messages
-//!   that do not fit into its caches take half as long again as the limit (w07), hundreds an eighth.
+//! - **Hashing** is one pass over the fields into one buffer that is used again, and SHA-256, which is most of it.
+//!   What will be hashed is looked at beforehand in one go: where thousands of messages do not fit into the caches
+//!   of the processor, the waits for memory fall together.
 //! - **Memory**: about 0.7 KB for a promise of a message that is being written, 2 KB for an agent that
 //!   waits for more messages. What nobody holds is freed: a context that lives for a million calls does not
 //!   grow. The tokens of complete messages can be given up, see [`KeepTokens`](crate::KeepTokens).
