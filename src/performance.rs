@@ -18,22 +18,22 @@
 //!
 //! | | one | Python | smol | tokio | this crate |
 //! |---|---|---|---|---|---|
-//! | w01 | task switch | 180 | 7.5 | 4.7 | 1.2 |
-//! | w02 | live piece, to one of 8 readers | 320 | 19 | 7.6 | 1.7 |
-//! | w03 | replayed piece | 240 | cannot | cannot | 1.2 |
-//! | w04 | live token, forwarded by 8 agents | 450 | 4.7 | 5.8 | 1.3 |
-//! | w05 | agent of 3 messages | 3700 | 8.7 | 4.1 | 3.3 |
+//! | w01 | task switch | 180 | 7.6 | 4.4 | 1.2 |
+//! | w02 | live piece, to one of 8 readers | 320 | 19 | 7.8 | 1.7 |
+//! | w03 | replayed piece | 240 | cannot | cannot | 1.4 |
+//! | w04 | live token, forwarded by 8 agents | 450 | 4.7 | 5.7 | 1.2 |
+//! | w05 | agent of 3 messages | 3700 | 8.8 | 4.1 | 2.9 |
 //! | w06 | leaf of a tree, flattened | 2000 | 14 | 7.3 | 2.3 |
-//! | w07 | hash key of a 1.1 KiB message | 51 |  |  | 1.5 |
-//! | w08 | message of history read | 4600 | 2.3 | 2.3 | 4.4 |
-//! | w09 | token of a joined message | 400 | 6.3 | 2.9 | 1.3 |
-//! | w10 | live promise (memory) | 48 | 7.3 | 5.4 | 1.9 |
-//! | w11 | token re-streamed by one of 8 agents | 380 | 10 | 4.1 | 1.0 |
-//! | w12 | live agent (memory) | 82 | 6.5 | 5.1 | 2.9 |
+//! | w07 | hash key of a 1.1 KiB message | 51 |  |  | 1.0 |
+//! | w08 | message of history read | 4600 | 2.3 | 2.3 | 3.8 |
+//! | w09 | token of a joined message | 400 | 6.4 | 2.9 | 1.2 |
+//! | w10 | live promise (memory) | 48 | 7.3 | 5.5 | 1.9 |
+//! | w11 | token re-streamed by one of 8 agents | 380 | 11 | 4.3 | 1.0 |
+//! | w12 | live agent (memory) | 82 | 6.5 | 5.1 | 3.0 |
 //!
 //! Each figure is a multiple of the limit; smaller is better. Beside smol and tokio stands a bare task and
 //! a channel for each thing, without promises of messages, arguments, records, errors or replay: where
-//! they are ahead (an agent, a message of history), that is what is paid for.
+//! they are ahead (a message of history), that is what is paid for.
 //!
 //! To see what this crate costs on your machine, and that its results are those of the original:
 //!
