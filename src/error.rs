@@ -326,7 +326,8 @@ impl Error {
         self.is(What::Panic)
     }
 
-    /// Whether the program could never have gone on: nothing was ready, no timer was armed, nothing outside could wake it.
+    /// Whether something could never have gone on: nothing was ready, no timer was armed and nothing outside could wake the
+    /// program; or a promise awaited itself, or a sequence contained itself.
     pub fn is_deadlock(&self) -> bool {
         self.is(What::Deadlock)
     }
